@@ -1,0 +1,1 @@
+"""The contract every room keeps: methods, calibration, table schemas, errors."""

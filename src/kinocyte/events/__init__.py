@@ -1,0 +1,1 @@
+"""What each cell did and when."""

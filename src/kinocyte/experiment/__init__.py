@@ -1,0 +1,1 @@
+"""The plate on disk."""

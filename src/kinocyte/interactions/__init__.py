@@ -1,0 +1,1 @@
+"""Neighbourhoods and pairs."""

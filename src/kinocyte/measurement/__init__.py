@@ -1,0 +1,1 @@
+"""Label images and intensities in, one row an object out."""

@@ -1,0 +1,1 @@
+"""One file a step: each binds a science room to the experiment."""

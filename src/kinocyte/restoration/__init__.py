@@ -1,0 +1,1 @@
+"""Background, illumination, bleaching, channel offset and denoising: arrays in, arrays out."""

@@ -1,0 +1,63 @@
+"""What every segmenter offers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinocyte.core.errors import ParameterError, nearest
+from kinocyte.core.method import Method
+from kinocyte.core.scale import Scale
+
+#: Pixels of one frame: one channel, or several by channel name. Each is (y, x) or (z, y, x).
+Pixels = NDArray[Any] | Mapping[str, NDArray[Any]]
+
+
+class Segmenter(Method):
+    """Turns the pixels of one frame into a label image."""
+
+    kind: ClassVar[str] = "segmentation"
+
+    @property
+    @abstractmethod
+    def channels(self) -> tuple[str, ...]:
+        """Channels that the method reads."""
+
+    @abstractmethod
+    def segment(self, pixels: Pixels, scale: Scale, *, seed: int = 0) -> NDArray[np.uint32]:
+        """Return the label image of one frame.
+
+        Parameters
+        ----------
+        pixels : array or mapping of str to array
+            One frame, (y, x) or (z, y, x), any real dtype; a mapping by channel name where a method reads several.
+        scale : Scale
+            Calibration; parameters in micrometres are converted with it.
+        seed : int
+            Fixes whatever chance there is.
+
+        Returns
+        -------
+        array of uint32
+            Shape of one channel; 0 is background, objects are numbered 1..n without gaps.
+        """
+
+
+def single_channel(pixels: Pixels, channel: str) -> NDArray[Any]:
+    """Return the one array a single-channel method works on.
+
+    Raises
+    ------
+    ParameterError
+        If the channel is not among those given.
+    """
+    if not isinstance(pixels, Mapping):
+        return np.asarray(pixels)
+    if channel not in pixels:
+        msg = f"There is no channel '{channel}'; {nearest(channel, pixels)}."
+        raise ParameterError(msg)
+    return np.asarray(pixels[channel])

@@ -1,0 +1,1 @@
+"""Movies and assays with exact ground truth."""

@@ -1,0 +1,43 @@
+"""What every linker offers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kinocyte.core.method import Method
+
+#: Returns the label image of a frame; linkers that look at shapes ask for it frame by frame.
+LabelSource = Callable[[int], NDArray[np.uint32]]
+
+
+class Linker(Method):
+    """Turns the objects of a movie into links between them."""
+
+    kind: ClassVar[str] = "tracking"
+
+    @abstractmethod
+    def link(
+        self, objects: pl.DataFrame, *, labels: LabelSource | None = None, seed: int = 0
+    ) -> pl.DataFrame:
+        """Return the links between objects of one position.
+
+        Parameters
+        ----------
+        objects : polars.DataFrame
+            Columns ``object_id frame x_um y_um`` and, in 3D, ``z_um``; further columns where a parameter names them.
+        labels : callable, optional
+            Label image of a frame, for linkers that compare shapes.
+        seed : int
+            Fixes whatever chance there is.
+
+        Returns
+        -------
+        polars.DataFrame
+            Columns of `kinocyte.core.schema.LINKS`, sorted by source and target.
+        """
