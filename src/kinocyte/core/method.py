@@ -46,9 +46,7 @@ def param(  # a field has as many properties as it has faces
     extra: dict[str, Any] = {"advanced": advanced}
     if unit is not None:
         extra["unit"] = unit
-    return Field(
-        default, description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra
-    )
+    return Field(default, description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra)
 
 
 class Method(BaseModel):

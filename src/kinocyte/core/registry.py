@@ -32,8 +32,7 @@ def _entries() -> Mapping[str, Mapping[str, EntryPoint]]:
         other = found.setdefault(kind, {}).get(name)
         if other is not None and other.value != entry.value:
             msg = (
-                f"Two packages offer the method '{entry.name}': {other.value} and {entry.value}; "
-                "uninstall one of them."
+                f"Two packages offer the method '{entry.name}': {other.value} and {entry.value}; uninstall one of them."
             )
             raise ParameterError(msg)
         found[kind][name] = entry

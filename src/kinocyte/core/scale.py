@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -39,7 +40,7 @@ class Scale(BaseModel):
             if not all(math.isfinite(t) for t in times):
                 msg = "times_min holds a value that is not a finite number; give minutes."
                 raise ValueError(msg)
-            if any(b <= a for a, b in zip(times, times[1:], strict=False)):
+            if any(b <= a for a, b in pairwise(times)):
                 msg = "times_min must increase from frame to frame; check the order of the frames."
                 raise ValueError(msg)
         return self
@@ -49,9 +50,7 @@ class Scale(BaseModel):
         cls, pixel_size_um: float, frame_interval_min: float | None = None, *, z_um: float | None = None
     ) -> Scale:
         """Return the scale of square pixels of ``pixel_size_um``."""
-        return cls(
-            y_um=pixel_size_um, x_um=pixel_size_um, z_um=z_um, frame_interval_min=frame_interval_min
-        )
+        return cls(y_um=pixel_size_um, x_um=pixel_size_um, z_um=z_um, frame_interval_min=frame_interval_min)
 
     def spacing_um(self, ndim: int) -> tuple[float, ...]:
         """Return the voxel size in micrometres, ``(y, x)`` or ``(z, y, x)``.

@@ -25,10 +25,21 @@ class Column:
 Schema = Mapping[str, Column]
 
 #: Units by the end of a column's name; the longest suffix wins.
-UNIT_SUFFIXES: Mapping[str, str] = MappingProxyType({
-    "_um_per_min": "um/min", "_um2_per_min": "um2/min", "_per_min": "1/min", "_rad_per_min": "rad/min",
-    "_um": "um", "_um2": "um2", "_um3": "um3", "_px": "px", "_min": "min", "_deg": "deg", "_rad": "rad",
-})
+UNIT_SUFFIXES: Mapping[str, str] = MappingProxyType(
+    {
+        "_um_per_min": "um/min",
+        "_um2_per_min": "um2/min",
+        "_per_min": "1/min",
+        "_rad_per_min": "rad/min",
+        "_um": "um",
+        "_um2": "um2",
+        "_um3": "um3",
+        "_px": "px",
+        "_min": "min",
+        "_deg": "deg",
+        "_rad": "rad",
+    }
+)
 
 
 def unit_of_column(name: str) -> str | None:
@@ -37,56 +48,68 @@ def unit_of_column(name: str) -> str | None:
     return UNIT_SUFFIXES[max(fits, key=len)] if fits else None
 
 
-OBJECTS: Schema = MappingProxyType({
-    "object_id": Column(pl.Int64, "running number of the object within population and position, from 1"),
-    "frame": Column(pl.Int32, "frame of the movie, from 0"),
-    "label": Column(pl.UInt32, "value in the label image of that frame"),
-    "time_min": Column(pl.Float64, "time of the frame", "min"),
-    "x_um": Column(pl.Float64, "centre, first pixel centre = 0", "um"),
-    "y_um": Column(pl.Float64, "centre, first pixel centre = 0", "um"),
-    "z_um": Column(pl.Float64, "centre; 0 in 2D", "um"),
-    "quality": Column(pl.Float64, "confidence of the segmentation", required=False, nullable=True),
-})
+OBJECTS: Schema = MappingProxyType(
+    {
+        "object_id": Column(pl.Int64, "running number of the object within population and position, from 1"),
+        "frame": Column(pl.Int32, "frame of the movie, from 0"),
+        "label": Column(pl.UInt32, "value in the label image of that frame"),
+        "time_min": Column(pl.Float64, "time of the frame", "min"),
+        "x_um": Column(pl.Float64, "centre, first pixel centre = 0", "um"),
+        "y_um": Column(pl.Float64, "centre, first pixel centre = 0", "um"),
+        "z_um": Column(pl.Float64, "centre; 0 in 2D", "um"),
+        "quality": Column(pl.Float64, "confidence of the segmentation", required=False, nullable=True),
+    }
+)
 
-LINKS: Schema = MappingProxyType({
-    "source_id": Column(pl.Int64, "object_id in the earlier frame"),
-    "target_id": Column(pl.Int64, "object_id in the later frame"),
-    "cost": Column(pl.Float64, "cost of the link as the linker defines it", nullable=True),
-    "frame_gap": Column(pl.Int32, "frames between both ends, 1 = consecutive"),
-    "confidence": Column(pl.Float64, "0 to 1, how clearly the link beats its best alternative", nullable=True),
-})
+LINKS: Schema = MappingProxyType(
+    {
+        "source_id": Column(pl.Int64, "object_id in the earlier frame"),
+        "target_id": Column(pl.Int64, "object_id in the later frame"),
+        "cost": Column(pl.Float64, "cost of the link as the linker defines it", nullable=True),
+        "frame_gap": Column(pl.Int32, "frames between both ends, 1 = consecutive"),
+        "confidence": Column(pl.Float64, "0 to 1, how clearly the link beats its best alternative", nullable=True),
+    }
+)
 
-TRACKS: Schema = MappingProxyType({
-    "track_id": Column(pl.Int64, "one branch between divisions, from 1"),
-    "parent_id": Column(pl.Int64, "track the branch came from", nullable=True),
-    "root_id": Column(pl.Int64, "first track of the lineage"),
-    "generation": Column(pl.Int32, "divisions since the root"),
-    "first_frame": Column(pl.Int32, "first frame with an object"),
-    "last_frame": Column(pl.Int32, "last frame with an object"),
-})
+TRACKS: Schema = MappingProxyType(
+    {
+        "track_id": Column(pl.Int64, "one branch between divisions, from 1"),
+        "parent_id": Column(pl.Int64, "track the branch came from", nullable=True),
+        "root_id": Column(pl.Int64, "first track of the lineage"),
+        "generation": Column(pl.Int32, "divisions since the root"),
+        "first_frame": Column(pl.Int32, "first frame with an object"),
+        "last_frame": Column(pl.Int32, "last frame with an object"),
+    }
+)
 
-MEMBERS: Schema = MappingProxyType({
-    "object_id": Column(pl.Int64, "object"),
-    "track_id": Column(pl.Int64, "track the object belongs to"),
-})
+MEMBERS: Schema = MappingProxyType(
+    {
+        "object_id": Column(pl.Int64, "object"),
+        "track_id": Column(pl.Int64, "track the object belongs to"),
+    }
+)
 
-EVENTS: Schema = MappingProxyType({
-    "track_id": Column(pl.Int64, "track"),
-    "event": Column(pl.String, "name of the event"),
-    "class": Column(pl.String, "event, none, censored_left or excluded"),
-    "time_min": Column(pl.Float64, "time of the event", "min", nullable=True),
-    "time_se_min": Column(pl.Float64, "standard error of the time", "min", nullable=True),
-    "confidence": Column(pl.Float64, "0 to 1", nullable=True),
-})
+EVENTS: Schema = MappingProxyType(
+    {
+        "track_id": Column(pl.Int64, "track"),
+        "event": Column(pl.String, "name of the event"),
+        "class": Column(pl.String, "event, none, censored_left or excluded"),
+        "time_min": Column(pl.Float64, "time of the event", "min", nullable=True),
+        "time_se_min": Column(pl.Float64, "standard error of the time", "min", nullable=True),
+        "confidence": Column(pl.Float64, "0 to 1", nullable=True),
+    }
+)
 
-DRIFT: Schema = MappingProxyType({
-    "frame": Column(pl.Int32, "frame of the movie, from 0"),
-    "dx_px": Column(pl.Float64, "shift of the content along x", "px"),
-    "dy_px": Column(pl.Float64, "shift of the content along y", "px"),
-    "dz_px": Column(pl.Float64, "shift of the content along z", "px"),
-    "angle_deg": Column(pl.Float64, "rotation of the content", "deg"),
-    "quality": Column(pl.Float64, "0 to 1; 0 = could not be registered"),
-})
+DRIFT: Schema = MappingProxyType(
+    {
+        "frame": Column(pl.Int32, "frame of the movie, from 0"),
+        "dx_px": Column(pl.Float64, "shift of the content along x", "px"),
+        "dy_px": Column(pl.Float64, "shift of the content along y", "px"),
+        "dz_px": Column(pl.Float64, "shift of the content along z", "px"),
+        "angle_deg": Column(pl.Float64, "rotation of the content", "deg"),
+        "quality": Column(pl.Float64, "0 to 1; 0 = could not be registered"),
+    }
+)
 
 EVENT_CLASSES = ("event", "none", "censored_left", "excluded")
 
@@ -119,17 +142,30 @@ def conform(frame: pl.DataFrame, schema: Schema, *, table: str) -> pl.DataFrame:
         raise TableError(msg)
     known = [n for n in schema if n in frame.columns]
     rest = [n for n in frame.columns if n not in schema]
-    try:
-        out = frame.select([pl.col(n).cast(schema[n].dtype) for n in known] + [pl.col(n) for n in rest])
-    except pl.exceptions.PolarsError as error:
-        msg = f"Table '{table}' has a column of the wrong type: {error}"
-        raise TableError(msg) from error
+    out = frame.select([_cast(frame[n], schema[n].dtype, table) for n in known] + [pl.col(n) for n in rest])
     for name in known:
         if not schema[name].nullable and out[name].null_count():
             row = int(out[name].is_null().arg_max() or 0)
             msg = f"Table '{table}' has no {name} in row {row}; every row needs one."
             raise TableError(msg)
     return out
+
+
+def _cast(column: pl.Series, dtype: type[pl.DataType] | pl.DataType, table: str) -> pl.Series:
+    """Return the column in the type of the schema; polars alone would cut 1.5 to 1."""
+    try:
+        cast = column.cast(dtype)
+        wrong = column.dtype.is_float() and cast.dtype.is_integer() and bool((column != cast).any())
+    except pl.exceptions.PolarsError:
+        wrong = True
+    if wrong:
+        wanted = dtype if isinstance(dtype, pl.DataType) else dtype()
+        msg = (
+            f"Table '{table}' holds a value in the column '{column.name}' ({column.dtype}) that is no {wanted}; "
+            "correct the values of that column."
+        )
+        raise TableError(msg)
+    return cast
 
 
 def require(frame: pl.DataFrame, columns: Sequence[str], *, table: str) -> None:

@@ -20,9 +20,7 @@ class FeatureSet(Method):
     kind: ClassVar[str] = "measurement"
 
     @abstractmethod
-    def measure(
-        self, labels: NDArray[np.uint32], pixels: Mapping[str, NDArray[Any]], scale: Scale
-    ) -> pl.DataFrame:
+    def measure(self, labels: NDArray[np.uint32], pixels: Mapping[str, NDArray[Any]], scale: Scale) -> pl.DataFrame:
         """Return one row an object of one frame.
 
         Parameters

@@ -22,9 +22,7 @@ class Linker(Method):
     kind: ClassVar[str] = "tracking"
 
     @abstractmethod
-    def link(
-        self, objects: pl.DataFrame, *, labels: LabelSource | None = None, seed: int = 0
-    ) -> pl.DataFrame:
+    def link(self, objects: pl.DataFrame, *, labels: LabelSource | None = None, seed: int = 0) -> pl.DataFrame:
         """Return the links between objects of one position.
 
         Parameters
