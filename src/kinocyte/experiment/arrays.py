@@ -1,0 +1,187 @@
+"""Pixels and labels, read one frame at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from kinocyte.core.errors import ParameterError, StoreError, nearest
+from kinocyte.core.scale import Scale
+from kinocyte.experiment.groups import read_attributes
+from kinocyte.experiment.ngff import Multiscale, parse_multiscale
+from kinocyte.experiment.storage import Storage
+
+
+class _Frames:
+    """An OME-Zarr image group; arrays are opened on first use and never read whole."""
+
+    def __init__(self, storage: Storage, path: str, *, times_min: Sequence[float] | None = None) -> None:
+        self._storage = storage
+        self._path = path
+        self._times_min = times_min
+        attributes = read_attributes(storage, path)
+        if attributes is None:
+            msg = f"There is no image at {storage.at(path)}."
+            raise StoreError(msg)
+        self._meta: Multiscale = parse_multiscale(attributes, storage.at(path))
+
+    def __repr__(self) -> str:
+        """Show the place, shape and type."""
+        return f"{type(self).__name__}({self.place!r}, {self.axes}={self.shape}, {self.dtype})"
+
+    @property
+    def place(self) -> str:
+        """Return the full path or URL of the image group."""
+        return self._storage.at(self._path)
+
+    @cached_property
+    def _levels(self) -> list[zarr.Array[Any]]:
+        return [self._open(level) for level in self._meta.levels]
+
+    def _open(self, level: str) -> zarr.Array[Any]:
+        store = self._storage.zarr_store(f"{self._path}/{level}" if self._path else level, read_only=True)
+        try:
+            return zarr.open_array(store, mode="r")
+        except (FileNotFoundError, ValueError, KeyError) as error:
+            msg = f"The pixels at {self.place}/{level} cannot be read ({error}); import the position again."
+            raise StoreError(msg) from error
+
+    @property
+    def axes(self) -> str:
+        """Return the names of the stored axes in order, a part of ``tczyx``."""
+        return self._meta.axes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the stored shape at full resolution."""
+        return tuple(self._levels[0].shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return the type of a pixel."""
+        return np.dtype(self._levels[0].dtype)
+
+    def size(self, axis: str) -> int:
+        """Return the length of an axis; 1 if it is not stored."""
+        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+    @property
+    def n_frames(self) -> int:
+        """Return the number of frames."""
+        return self.size("t")
+
+    @property
+    def n_levels(self) -> int:
+        """Return the number of resolutions."""
+        return len(self._levels)
+
+    @property
+    def is_3d(self) -> bool:
+        """Tell whether frames have planes: more than one, or a stated distance of planes."""
+        return "z" in self.axes
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Return the shape of one channel of one frame, (y, x) or (z, y, x)."""
+        return tuple(self.size(a) for a in ("zyx" if self.is_3d else "yx"))
+
+    @cached_property
+    def scale(self) -> Scale:
+        """Return the calibration."""
+        return self._meta.scale(self.place, self._times_min)
+
+    def _check_frame(self, frame: int) -> int:
+        if not 0 <= frame < self.n_frames:
+            msg = f"{self.place} has frames 0 to {self.n_frames - 1}; there is no frame {frame}."
+            raise ParameterError(msg)
+        return frame
+
+    def _read(self, frame: int, channel: int | None, level: int) -> NDArray[Any]:
+        array = self._levels[level]
+        index = tuple(
+            frame if a == "t" else (slice(None) if channel is None else channel) if a == "c" else slice(None)
+            for a in self.axes
+        )
+        try:
+            return np.asarray(array[index])
+        except (OSError, ValueError, RuntimeError) as error:
+            msg = f"Frame {frame} of {self.place} is damaged ({error}); import the position again."
+            raise StoreError(msg) from error
+
+
+class Image(_Frames):
+    """Pixels of one position.
+
+    Attributes
+    ----------
+    channels : tuple of str
+        Names of the channels in stored order.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        path: str,
+        *,
+        times_min: Sequence[float] | None = None,
+        channels: Sequence[str] | None = None,
+        scale: Scale | None = None,
+    ) -> None:
+        super().__init__(storage, path, times_min=times_min)
+        n = self.size("c")
+        known = tuple(channels) if channels else self._meta.channels
+        self.channels: tuple[str, ...] = known if len(known) == n else tuple(f"channel_{i}" for i in range(n))
+        if scale is not None:
+            self.__dict__["scale"] = scale
+
+    def channel_index(self, channel: str | int) -> int:
+        """Return the number of a channel given by name or number.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such channel; the nearest name is suggested.
+        """
+        if isinstance(channel, int):
+            if not 0 <= channel < len(self.channels):
+                msg = f"{self.place} has channels 0 to {len(self.channels) - 1}; there is no channel {channel}."
+                raise ParameterError(msg)
+            return channel
+        if channel not in self.channels:
+            msg = f"{self.place} has no channel '{channel}'; {nearest(channel, self.channels)}."
+            raise ParameterError(msg)
+        return self.channels.index(channel)
+
+    def frame(self, frame: int, channel: str | int, *, level: int = 0) -> NDArray[Any]:
+        """Return one channel of one frame, (y, x) or (z, y, x), in the stored dtype."""
+        index = self.channel_index(channel)
+        return self._read(self._check_frame(frame), index if "c" in self.axes else None, level)
+
+    def frame_channels(self, frame: int, channels: Sequence[str] | None = None) -> Mapping[str, NDArray[Any]]:
+        """Return several channels of one frame by name; all if none are named."""
+        return {c: self.frame(frame, c) for c in (self.channels if channels is None else channels)}
+
+
+class Labels(_Frames):
+    """Label image of one population; 0 is background, values are per frame."""
+
+    def frame(self, frame: int, *, level: int = 0) -> NDArray[np.uint32]:
+        """Return the label image of one frame, (y, x) or (z, y, x), uint32.
+
+        Raises
+        ------
+        StoreError
+            If the stored labels are negative or exceed uint32, as broken files of other programs do.
+        """
+        raw = self._read(self._check_frame(frame), 0 if "c" in self.axes else None, level)
+        if raw.dtype == np.uint32:
+            return raw
+        if raw.size and (raw.min() < 0 or raw.max() > np.iinfo(np.uint32).max):
+            msg = f"Labels in frame {frame} of {self.place} are negative or larger than 4294967295; renumber them."
+            raise StoreError(msg)
+        return raw.astype(np.uint32)

@@ -1,0 +1,236 @@
+"""One field of view: its pixels, labels, tables, records and corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from kinocyte.core.errors import StoreError, nearest
+from kinocyte.core.scale import Scale
+from kinocyte.core.schema import MEMBERS, OBJECTS, conform
+from kinocyte.experiment.arrays import Image, Labels
+from kinocyte.experiment.groups import read_attributes
+from kinocyte.experiment.journal import Journal
+from kinocyte.experiment.names import item_name
+from kinocyte.experiment.records import Records
+from kinocyte.experiment.storage import Storage
+from kinocyte.experiment.tables import list_tables, remove_table, scan_table, write_table
+from kinocyte.experiment.writing import LabelsWriter, list_labels
+
+
+class Position:
+    """One field of view of a well.
+
+    Attributes
+    ----------
+    well : str
+        Name of the well, such as ``"B2"``.
+    field : str
+        Name of the field within the well.
+    """
+
+    def __init__(self, storage: Storage, path: str, well: str, field: str) -> None:
+        self._storage, self._path = storage, path
+        self.well, self.field = well, field
+
+    def __repr__(self) -> str:
+        """Show the id and the place."""
+        return f"Position({self.id!r} of {self._storage.url!r})"
+
+    @property
+    def id(self) -> str:
+        """Return ``well/field``, the name used in every table and message."""
+        return f"{self.well}/{self.field}"
+
+    @property
+    def place(self) -> str:
+        """Return the full path or URL."""
+        return self._storage.at(self._path)
+
+    @cached_property
+    def _attributes(self) -> dict[str, Any]:
+        attributes = read_attributes(self._storage, self._path)
+        if attributes is None:
+            msg = f"Position {self.id} is listed in {self._storage.url} but absent; import it again."
+            raise StoreError(msg)
+        return attributes
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Return what Kinocyte noted at import: original name, source files, pixel hash, link."""
+        inner = self._attributes.get("kinocyte", {})
+        return inner if isinstance(inner, Mapping) else {}
+
+    @property
+    def name(self) -> str:
+        """Return the name the movie had where it came from."""
+        return str(self.attributes.get("name") or self.id)
+
+    @property
+    def pixel_hash(self) -> str:
+        """Return the fingerprint of the pixels, or of the place they are linked from."""
+        return str(self.attributes.get("pixels") or self.place)
+
+    def image(self, kind: str = "best") -> Image:
+        """Return the pixels.
+
+        Parameters
+        ----------
+        kind : {"best", "raw", "corrected"}
+            ``best`` is the corrected image where a registration or restoration step wrote one.
+        """
+        corrected = f"{self._path}/corrected" if self._path else "corrected"
+        if kind not in {"best", "raw", "corrected"}:
+            msg = f"There is no image '{kind}'; {nearest(kind, ['best', 'raw', 'corrected'])}."
+            raise StoreError(msg)
+        if kind == "corrected" or (kind == "best" and read_attributes(self._storage, corrected) is not None):
+            return Image(self._storage, corrected, times_min=self.attributes.get("times_min"))
+        return self._raw
+
+    @cached_property
+    def _raw(self) -> Image:
+        link = self.attributes.get("linked")
+        times = self.attributes.get("times_min")
+        if not isinstance(link, Mapping):
+            return Image(self._storage, self._path, times_min=times)
+        scale = Scale.model_validate(link["scale"]) if link.get("scale") else None
+        source = Storage(link["url"], self._storage.options if not Storage(link["url"]).is_local else None)
+        return Image(source, str(link.get("path", "")), times_min=times, channels=link.get("channels"), scale=scale)
+
+    @property
+    def is_linked(self) -> bool:
+        """Tell whether the pixels lie outside the experiment."""
+        return "linked" in self.attributes
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Return the names of the channels."""
+        return self.image().channels
+
+    @property
+    def n_frames(self) -> int:
+        """Return the number of frames."""
+        return self._raw.n_frames
+
+    @property
+    def scale(self) -> Scale:
+        """Return the calibration."""
+        return self._raw.scale
+
+    def times_min(self) -> list[float]:
+        """Return the time of every frame in minutes."""
+        return [self.scale.time_min(t) for t in range(self.n_frames)]
+
+    # ---------------------------------------------------------------- labels
+    @property
+    def populations(self) -> list[str]:
+        """Return the populations that have a label image or an objects table, sorted."""
+        named = {t.removesuffix("_objects") for t in self.tables if t.endswith("_objects")}
+        return sorted({*list_labels(self._storage, self._path), *named})
+
+    def has_labels(self, population: str) -> bool:
+        """Tell whether the population has a label image."""
+        return population in list_labels(self._storage, self._path)
+
+    def labels(self, population: str) -> Labels:
+        """Return the label image of a population.
+
+        Raises
+        ------
+        StoreError
+            If there is none; the nearest name is suggested.
+        """
+        known = list_labels(self._storage, self._path)
+        if population not in known:
+            msg = f"Position {self.id} has no labels '{population}'; {nearest(population, known)}."
+            raise StoreError(msg)
+        root = f"{self._path}/labels" if self._path else "labels"
+        return Labels(self._storage, f"{root}/{item_name(population, 'population')}")
+
+    def write_labels(self, population: str) -> LabelsWriter:
+        """Return a context manager whose ``write(frame, labels)`` is published when it ends well."""
+        image = self._raw
+        return LabelsWriter(
+            self._storage,
+            self._path,
+            item_name(population, "population"),
+            frame_shape=image.frame_shape,
+            n_frames=image.n_frames,
+            scale=self.scale,
+        )
+
+    # ---------------------------------------------------------------- tables
+    @property
+    def tables(self) -> list[str]:
+        """Return the names of the tables, sorted."""
+        return list_tables(self._storage, self._path)
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """Return one stored table lazily."""
+        return scan_table(self._storage, self._path, table)
+
+    def table(self, table: str) -> pl.DataFrame:
+        """Return one stored table."""
+        return self.scan(table).collect()
+
+    def write_table(self, table: str, frame: pl.DataFrame) -> None:
+        """Publish a table in one piece."""
+        write_table(self._storage, self._path, table, frame)
+
+    def remove_table(self, table: str) -> None:
+        """Remove a table that a step of ours wrote; an absent one is fine."""
+        remove_table(self._storage, self._path, table)
+
+    def scan_objects(self, population: str) -> pl.LazyFrame:
+        """Return the objects of a population lazily, joined with features, track and states."""
+        frame = self.scan(f"{population}_objects")
+        known = self.tables
+        for suffix in ("features", "members", "states"):
+            if f"{population}_{suffix}" in known:
+                frame = frame.join(
+                    self.scan(f"{population}_{suffix}"), on="object_id", how="left", maintain_order="left"
+                )
+        return frame
+
+    def objects(self, population: str) -> pl.DataFrame:
+        """Return one row an object and frame: position, features, ``track_id`` and states."""
+        return conform(self.scan_objects(population).collect(), OBJECTS, table=f"{population}_objects")
+
+    def links(self, population: str) -> pl.DataFrame:
+        """Return one row a link between two objects."""
+        return self.table(f"{population}_links")
+
+    def scan_tracks(self, population: str) -> pl.LazyFrame:
+        """Return the tracks of a population lazily."""
+        return self.scan(f"{population}_tracks")
+
+    def tracks(self, population: str) -> pl.DataFrame:
+        """Return one row a track: lineage and motion."""
+        return self.scan_tracks(population).collect()
+
+    def members(self, population: str) -> pl.DataFrame:
+        """Return which track each object belongs to."""
+        return conform(self.table(f"{population}_members"), MEMBERS, table=f"{population}_members")
+
+    def pairs(self, reference: str, neighbour: str) -> pl.DataFrame:
+        """Return one row a pair of cells in one frame."""
+        return self.table(f"{reference}_{neighbour}_pairs")
+
+    # ---------------------------------------------------------------- history
+    @property
+    def records(self) -> Records:
+        """Return the records of finished steps."""
+        return Records(self._storage, self._path)
+
+    @property
+    def journal(self) -> Journal:
+        """Return the corrections made by people."""
+        return Journal(self._storage, self._path)
+
+    def frame_labels(self, population: str, frame: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
+        """Return the label image of one frame; shorthand used by linkers."""
+        return self.labels(population).frame(frame)

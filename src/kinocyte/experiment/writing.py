@@ -1,0 +1,339 @@
+"""Writing pixels and labels frame by frame, invisible until they are whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
+
+from kinocyte.core.errors import StoreError
+from kinocyte.core.scale import Scale
+from kinocyte.experiment.groups import read_attributes, read_json, write_group
+from kinocyte.experiment.ngff import image_attributes
+from kinocyte.experiment.storage import Storage, write_error
+
+_MAX_CHUNK_YX = 2048
+_MAX_CHUNK_BYTES = 16 * 2**20
+_SMALLEST_LEVEL = 1024
+
+
+def n_levels(height: int, width: int) -> int:
+    """Return how many resolutions are kept, so that the last is at most 1024 pixels wide and high."""
+    levels = 1
+    while max(height, width) > _SMALLEST_LEVEL:
+        height, width, levels = -(-height // 2), -(-width // 2), levels + 1
+    return levels
+
+
+def _chunks(shape: Sequence[int], axes: str, itemsize: int) -> tuple[int, ...]:
+    """Never two frames in a chunk; several planes only while a chunk stays small."""
+    y, x = min(shape[-2], _MAX_CHUNK_YX), min(shape[-1], _MAX_CHUNK_YX)
+    planes = max(1, _MAX_CHUNK_BYTES // (y * x * itemsize))
+    by_axis = {"t": 1, "c": 1, "z": min(planes, shape[axes.index("z")] if "z" in axes else 1), "y": y, "x": x}
+    return tuple(by_axis[a] for a in axes)
+
+
+def halve(plane: NDArray[Any], *, labels: bool) -> NDArray[Any]:
+    """Return an array at half the resolution in y and x: the mean of 2 x 2 pixels, or one of them for labels."""
+    if labels:
+        return plane[..., ::2, ::2]
+    y, x = plane.shape[-2:]
+    padded = np.pad(plane, [(0, 0)] * (plane.ndim - 2) + [(0, y % 2), (0, x % 2)], mode="edge")
+    total = sum(padded[..., i::2, j::2].astype(np.float64) for i in (0, 1) for j in (0, 1)) / 4
+    return np.asarray(np.rint(total) if plane.dtype.kind in "iu" else total).astype(plane.dtype)
+
+
+class ArrayWriter:
+    """The arrays of one image group, written one frame at a time."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        path: str,
+        *,
+        axes: str,
+        shape: Sequence[int],
+        dtype: np.dtype[Any],
+        labels: bool = False,
+    ) -> None:
+        self._storage, self._path, self.axes = storage, path, axes
+        self.shape, self.dtype, self._is_labels = tuple(shape), dtype, labels
+        self.n_levels = n_levels(shape[-2], shape[-1])
+        self._arrays: list[zarr.Array[Any]] = []
+
+    def open(self) -> None:
+        """Create the arrays, or open those an interrupted run left behind."""
+        shape = list(self.shape)
+        codec = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=self.dtype.itemsize)
+        for level in range(self.n_levels):
+            store = self._storage.zarr_store(f"{self._path}/{level}")
+            try:
+                array = zarr.create_array(
+                    store,
+                    shape=tuple(shape),
+                    dtype=self.dtype,
+                    chunks=_chunks(shape, self.axes, self.dtype.itemsize),
+                    compressors=codec,
+                    fill_value=0,
+                    dimension_names=list(self.axes),
+                    chunk_key_encoding={"name": "default", "separator": "/"},
+                )
+            except FileExistsError:
+                array = zarr.open_array(store, mode="r+")
+            except OSError as error:
+                raise write_error(self._storage.at(self._path), error) from error
+            self._arrays.append(array)
+            shape[-2:] = [-(-shape[-2] // 2), -(-shape[-1] // 2)]
+
+    def write(self, frame: int, block: NDArray[Any]) -> None:
+        """Write all channels of one frame at every resolution."""
+        if not 0 <= frame < self.shape[0]:
+            msg = f"{self._storage.at(self._path)} has {self.shape[0]} frames; there is no frame {frame}."
+            raise StoreError(msg)
+        if block.shape != self.shape[1:]:
+            msg = f"Frame {frame} has shape {block.shape} where {self.shape[1:]} is expected; all frames must be alike."
+            raise StoreError(msg)
+        if block.dtype != self.dtype:
+            msg = f"Frame {frame} has type {block.dtype} where {self.dtype} is expected; all frames must be alike."
+            raise StoreError(msg)
+        try:
+            for level, array in enumerate(self._arrays):
+                array[frame] = block
+                if level + 1 < self.n_levels:
+                    block = halve(block, labels=self._is_labels)
+        except OSError as error:
+            raise write_error(self._storage.at(self._path), error) from error
+
+    def read(self, frame: int) -> NDArray[Any]:
+        """Return what was written for one frame."""
+        return np.asarray(self._arrays[0][frame])
+
+
+class PositionWriter:
+    """Pixels of one position on their way into an experiment.
+
+    The position is invisible until `finish`. An interrupted import finds the frames that were complete in `done` and
+    writes only the others.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        path: str,
+        *,
+        shape: tuple[int, int, int, int, int],
+        dtype: np.dtype[Any],
+        is_3d: bool,
+        channels: Sequence[str],
+        scale: Scale,
+        attributes: Mapping[str, Any],
+        publish: Callable[[str], Any],
+    ) -> None:
+        self._storage, self._path, self._publish = storage, path, publish
+        self._channels, self._scale, self._attributes = tuple(channels), scale, dict(attributes)
+        axes = "tczyx" if is_3d else "tcyx"
+        stored = shape if is_3d else (shape[0], shape[1], shape[3], shape[4])
+        self._arrays = ArrayWriter(storage, path, axes=axes, shape=stored, dtype=dtype)
+        self._lock = threading.Lock()
+        self._claim(
+            {
+                "shape": list(stored),
+                "dtype": dtype.str,
+                "axes": axes,
+                "channels": list(channels),
+                "scale": scale.model_dump(mode="json"),
+                **self._attributes,
+            }
+        )
+        self._arrays.open()
+        self._hashes = self._read_hashes()
+
+    def _claim(self, plan: dict[str, Any]) -> None:
+        """Start afresh unless what an interrupted import left was made from the very same plan."""
+        plan_path = f"{self._path}/.importing/plan.json"
+        plan = json.loads(json.dumps(plan))
+        if read_json(self._storage, plan_path) == plan:
+            return
+        self._storage.remove(self._path)
+        write_group(self._storage, self._path, {"kinocyte": {"incomplete": True}})
+        self._storage.write_bytes(plan_path, json.dumps(plan).encode())
+
+    def _read_hashes(self) -> dict[int, str]:
+        found = {}
+        for name in self._storage.listdir(f"{self._path}/.importing"):
+            if name.endswith(".hash") and not name.startswith("."):
+                content = self._storage.read_bytes(f"{self._path}/.importing/{name}")
+                found[int(name.removesuffix(".hash"))] = (content or b"").decode()
+        return found
+
+    @property
+    def done(self) -> frozenset[int]:
+        """Return the frames that are complete."""
+        return frozenset(self._hashes)
+
+    def write(self, frame: int, block: NDArray[Any]) -> None:
+        """Write one frame; several threads may write different frames at once.
+
+        Parameters
+        ----------
+        frame : int
+            Number of the frame.
+        block : array
+            All channels, (c, y, x) or (c, z, y, x), of the announced shape and dtype; stored byte for byte.
+
+        Raises
+        ------
+        StoreError
+            If shape or type differ, or the disk is full.
+        """
+        self._arrays.write(frame, block)
+        digest = hashlib.blake2b(np.ascontiguousarray(block).view(np.uint8).data, digest_size=16).hexdigest()
+        self._storage.write_bytes(f"{self._path}/.importing/{frame:07d}.hash", digest.encode())
+        with self._lock:
+            self._hashes[frame] = digest
+
+    def finish(self) -> Any:
+        """Publish the position and return it.
+
+        Raises
+        ------
+        StoreError
+            If frames are missing; they are named.
+        """
+        missing = sorted(set(range(self._arrays.shape[0])) - set(self._hashes))
+        if missing:
+            msg = f"{self._storage.at(self._path)} lacks the frames {_ranges(missing)}; write them before finishing."
+            raise StoreError(msg)
+        pixels = hashlib.blake2b(
+            "".join(self._hashes[t] for t in range(self._arrays.shape[0])).encode(), digest_size=16
+        ).hexdigest()
+        attributes = {
+            "ome": image_attributes(
+                str(self._attributes.get("name", "")),
+                self._arrays.axes,
+                self._scale,
+                n_levels=self._arrays.n_levels,
+                channels=self._channels,
+                window=self._window(),
+            ),
+            "kinocyte": {
+                **self._attributes,
+                "pixels": pixels,
+                "times_min": list(self._scale.times_min) if self._scale.times_min else None,
+            },
+        }
+        write_group(self._storage, self._path, attributes)
+        position = self._publish(self._path)
+        self._storage.remove(f"{self._path}/.importing")
+        return position
+
+    def _window(self) -> tuple[float, float]:
+        """Return display limits that suit the first and last frame."""
+        low, high = np.inf, -np.inf
+        for frame in {0, self._arrays.shape[0] - 1}:
+            block = self._arrays.read(frame)
+            finite = block[np.isfinite(block)] if block.dtype.kind == "f" else block.ravel()
+            if finite.size:
+                a, b = np.percentile(finite[:: max(1, finite.size // 200_000)], (0.1, 99.9))
+                low, high = min(low, float(a)), max(high, float(b))
+        if not np.isfinite(low) or not np.isfinite(high):
+            return (0.0, 1.0)
+        return (low, high if high > low else low + 1.0)
+
+
+class LabelsWriter:
+    """Label image of one population on its way into a position; a context manager that publishes when it ends well."""
+
+    def __init__(
+        self, storage: Storage, root: str, population: str, *, frame_shape: tuple[int, ...], n_frames: int, scale: Scale
+    ) -> None:
+        self._storage, self._root, self._population, self._scale = storage, root, population, scale
+        self._target = f"{root}/labels/{population}" if root else f"labels/{population}"
+        self._staged = storage.staging(self._target)
+        axes = "tzyx" if len(frame_shape) == 3 else "tyx"
+        self._arrays = ArrayWriter(
+            storage, self._staged, axes=axes, shape=(n_frames, *frame_shape), dtype=np.dtype(np.uint32), labels=True
+        )
+        self._done: set[int] = set()
+
+    def __enter__(self) -> Self:
+        """Prepare the arrays beside the place where they will stand."""
+        folder = self._target.rpartition("/")[0]
+        for name in self._storage.listdir(folder):
+            if name.startswith(f".{self._population}.") and name.endswith((".partial", ".old")):
+                self._storage.remove(f"{folder}/{name}")
+        if self._staged == self._target:
+            self._storage.remove(self._target)
+        self._arrays.open()
+        return self
+
+    def write(self, frame: int, labels: NDArray[Any]) -> None:
+        """Write the label image of one frame, any integer dtype within uint32, (y, x) or (z, y, x).
+
+        Raises
+        ------
+        StoreError
+            If a label is negative or too large, or the shape is not that of the image.
+        """
+        if labels.dtype != np.uint32:
+            if labels.dtype.kind not in "iub" or (labels.size and (labels.min() < 0 or labels.max() > 0xFFFFFFFF)):
+                msg = f"Labels of '{self._population}' in frame {frame} are not whole numbers from 0 to 4294967295."
+                raise StoreError(msg)
+            labels = labels.astype(np.uint32)
+        self._arrays.write(frame, labels)
+        self._done.add(frame)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Publish if every frame was written; remove what was staged otherwise."""
+        missing = sorted(set(range(self._arrays.shape[0])) - self._done)
+        if kind is not None or missing:
+            self._storage.remove(self._staged)
+            if kind is None:
+                msg = f"Labels of '{self._population}' lack the frames {_ranges(missing)}; write them all."
+                raise StoreError(msg)
+            return
+        document = image_attributes(self._population, self._arrays.axes, self._scale, n_levels=self._arrays.n_levels)
+        document["image-label"] = {"version": "0.5", "source": {"image": "../../"}}
+        write_group(self._storage, self._staged, {"ome": document})
+        self._storage.publish(self._staged, self._target)
+        register_label(self._storage, self._root, self._population)
+
+
+def list_labels(storage: Storage, root: str) -> list[str]:
+    """Return the names of the label images of an image group, sorted."""
+    attributes = read_attributes(storage, f"{root}/labels" if root else "labels") or {}
+    document = attributes.get("ome", attributes)
+    names = document.get("labels", []) if isinstance(document, Mapping) else []
+    return sorted(str(n) for n in names)
+
+
+def register_label(storage: Storage, root: str, population: str) -> None:
+    """Add a label image to the list that other OME-Zarr tools read."""
+    names = list_labels(storage, root)
+    if population not in names:
+        folder = f"{root}/labels" if root else "labels"
+        write_group(storage, folder, {"ome": {"version": "0.5", "labels": sorted({*names, population})}})
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return ``0-3, 7`` for 0, 1, 2, 3, 7; at most eight parts."""
+    parts: list[str] = []
+    start = previous = numbers[0]
+    for n in [*numbers[1:], None]:
+        if n is not None and n == previous + 1:
+            previous = n
+            continue
+        parts.append(f"{start}" if start == previous else f"{start}-{previous}")
+        if n is not None:
+            start = previous = n
+    return ", ".join(parts[:8]) + (f" and {len(parts) - 8} more" if len(parts) > 8 else "")
