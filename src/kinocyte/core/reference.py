@@ -39,8 +39,8 @@ def parameters(schema: Mapping[str, Any]) -> list[Parameter]:
     Parameters
     ----------
     schema : mapping
-        Schema of one model, as ``Model.model_json_schema()`` or one of its ``$defs`` gives it. The key ``method``, which
-        selects the model, is left out.
+        Schema of one model, as ``Model.model_json_schema()`` or one of its ``$defs`` gives it. The key ``method``,
+        which selects the model, is left out.
     """
     required = set(schema.get("required", ()))
     return [
@@ -84,7 +84,8 @@ def method_section(cls: type[Method]) -> str:
             ]
     if cls.references:
         parts += ["Sources:\n", *(f"- {_prose(source).strip()}" for source in cls.references), ""]
-    return "\n".join(parts)
+    # Several methods may hold the same nested model; its heading needs an anchor of its own in each.
+    return "\n".join(parts).replace("#model-", f"#{cls.kind}-{cls.name()}-".replace("_", "-"))
 
 
 def _table(schema: Mapping[str, Any]) -> str:

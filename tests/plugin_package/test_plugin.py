@@ -1,0 +1,110 @@
+"""A package we did not write adds a segmenter and a linker without touching ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kinocyte.core import registry
+
+PACKAGE = Path(__file__).parent / "package"
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the package with pip, without the network, into a folder of its own."""
+    source = tmp_path_factory.mktemp("plugin") / "source"
+    target = source.parent / "site"
+    shutil.copytree(PACKAGE, source, ignore=shutil.ignore_patterns("__pycache__"))
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def outside(installed: Path, code: str) -> Any:
+    """Run code in a fresh interpreter that sees the package; return what its last line prints as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_here_the_package_is_not_seen() -> None:
+    assert "constant_threshold" not in registry.names("segmentation")
+
+
+def test_the_registry_lists_its_methods_beside_ours(installed: Path) -> None:
+    code = (
+        "import json; from kinocyte.core import registry;"
+        "print(json.dumps({k: registry.names(k) for k in ('segmentation', 'tracking')}))"
+    )
+    names = outside(installed, code)
+    assert set(registry.names("segmentation")) | {"constant_threshold"} == set(names["segmentation"])
+    assert set(registry.names("tracking")) | {"nearest_centre"} == set(names["tracking"])
+
+
+def test_a_table_of_a_pipeline_becomes_its_model(installed: Path) -> None:
+    code = """
+import json
+from kinocyte.core import registry
+from kinocyte.core.errors import ParameterError
+table = {"method": "constant_threshold", "channel": "dapi", "value": 10}
+said = []
+for wrong in ({**table, "min_area": 3}, {"method": "constant_treshold"}):
+    try:
+        registry.parse("segmentation", wrong)
+    except ParameterError as error:
+        said.append(str(error))
+print(json.dumps([repr(registry.parse("segmentation", table)), *said]))
+"""
+    model, key, name = outside(installed, code)
+    assert model == "ConstantThreshold(channel='dapi', value=10.0)"
+    assert "no parameter 'min_area'; did you mean 'min_area_um2'?" in key
+    assert "no segmentation method 'constant_treshold'; did you mean 'constant_threshold'?" in name
+
+
+def test_its_reference_and_schema_are_made_like_ours(installed: Path) -> None:
+    code = """
+import json
+from kinocyte.core import reference, registry
+cls = registry.get("segmentation", "constant_threshold")
+print(json.dumps([reference.method_section(cls), cls.model_json_schema()]))
+"""
+    section, schema = outside(installed, code)
+    assert "### segmentation: `constant_threshold`" in section
+    assert "| `min_area_um2` | number | µm² | `0.0` | ≥ 0 | Smaller objects are left out. |" in section
+    assert schema["properties"]["min_area_um2"]["unit"] == "um2"
+
+
+def test_its_methods_do_their_work(installed: Path) -> None:
+    code = """
+import json
+import numpy as np
+import polars as pl
+from kinocyte.core import registry
+from kinocyte.core.scale import Scale
+image = np.zeros((8, 8)); image[1:3, 1:3] = 20; image[5, 5] = 20; image[6:8, 0:4] = 20
+table = {"method": "constant_threshold", "channel": "dapi", "value": 10, "min_area_um2": 1}
+labels = registry.parse("segmentation", table).segment(image, Scale.isotropic(0.5))
+objects = pl.DataFrame({"object_id": [1, 2, 3], "frame": [0, 1, 1], "x_um": [0.0, 1.0, 4.0], "y_um": [0.0, 0.0, 0.0]})
+links = registry.parse("tracking", {"method": "nearest_centre"}).link(objects)
+print(json.dumps([np.unique(labels).tolist(), str(labels.dtype), links.select("source_id", "target_id").rows()]))
+"""
+    values, dtype, links = outside(installed, code)
+    assert values == [0, 1, 2]
+    assert dtype == "uint32"
+    assert links == [[1, 2]]
