@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -16,9 +16,9 @@ from kinocyte.experiment.arrays import Image, Labels
 from kinocyte.experiment.groups import read_attributes
 from kinocyte.experiment.journal import Journal
 from kinocyte.experiment.names import item_name
-from kinocyte.experiment.records import Records
+from kinocyte.experiment.records import Records, record_stands
 from kinocyte.experiment.storage import Storage
-from kinocyte.experiment.tables import list_tables, remove_table, scan_table, write_table
+from kinocyte.experiment.tables import list_tables, remove_table, scan_table, table_step, write_table
 from kinocyte.experiment.writing import LabelsWriter, list_labels
 
 
@@ -151,8 +151,22 @@ class Position:
         root = f"{self._path}/labels" if self._path else "labels"
         return Labels(self._storage, f"{root}/{item_name(population, 'population')}")
 
-    def write_labels(self, population: str) -> LabelsWriter:
-        """Return a context manager whose ``write(frame, labels)`` is published when it ends well."""
+    def labels_hash(self, population: str) -> str:
+        """Return the fingerprint of a label image, or its place where another program wrote it."""
+        root = f"{self._path}/labels" if self._path else "labels"
+        attributes = read_attributes(self._storage, f"{root}/{item_name(population, 'population')}") or {}
+        return str((attributes.get("kinocyte") or {}).get("pixels") or f"{self._storage.at(root)}/{population}")
+
+    def write_labels(self, population: str, *, before_publish: Callable[[], None] | None = None) -> LabelsWriter:
+        """Return a context manager whose ``write(frame, labels)`` is published when it ends well.
+
+        Parameters
+        ----------
+        population : str
+            Name of the label image; one that is there already is replaced.
+        before_publish : callable, optional
+            Called when all frames are written and before the older label image is replaced.
+        """
         image = self._raw
         return LabelsWriter(
             self._storage,
@@ -161,6 +175,7 @@ class Position:
             frame_shape=image.frame_shape,
             n_frames=image.n_frames,
             scale=self.scale,
+            before_publish=before_publish,
         )
 
     # ---------------------------------------------------------------- tables
@@ -173,24 +188,51 @@ class Position:
         """Return one stored table lazily."""
         return scan_table(self._storage, self._path, table)
 
+    def scan_standing(self, table: str) -> pl.LazyFrame:
+        """Return a stored table lazily after checking that it still fits what it was made from.
+
+        Raises
+        ------
+        StoreError
+            If there is no such table, or an earlier step has run again since.
+        """
+        frame = self.scan(table)
+        if not self.stands(table):
+            msg = (
+                f"Table '{table}' of position {self.id} was made before an earlier step ran again or was interrupted; "
+                f"bring it up to date with: kinocyte run PIPELINE.toml {self._storage.url}"
+            )
+            raise StoreError(msg)
+        return frame
+
     def table(self, table: str) -> pl.DataFrame:
         """Return one stored table."""
         return self.scan(table).collect()
 
-    def write_table(self, table: str, frame: pl.DataFrame) -> None:
-        """Publish a table in one piece."""
-        write_table(self._storage, self._path, table, frame)
+    def write_table(self, table: str, frame: pl.DataFrame, *, step: str | None = None) -> None:
+        """Publish a table in one piece; ``step`` is the key of the record that will vouch for it."""
+        write_table(self._storage, self._path, table, frame, step=step)
+
+    def stands(self, table: str) -> bool:
+        """Tell whether a table is there and was made from what is there now.
+
+        A table that a step wrote stands while the record of that step stands, and with it everything the step read;
+        a table that was imported or written by hand always does.
+        """
+        if table not in self.tables:
+            return False
+        step = table_step(self._storage, self._path, table)
+        return step is None or record_stands(step, {r.key: r for r in self.records.all()})
 
     def remove_table(self, table: str) -> None:
         """Remove a table that a step of ours wrote; an absent one is fine."""
         remove_table(self._storage, self._path, table)
 
     def scan_objects(self, population: str) -> pl.LazyFrame:
-        """Return the objects of a population lazily, joined with features, track and states."""
-        frame = self.scan(f"{population}_objects")
-        known = self.tables
+        """Return the objects of a population lazily, joined with features, track and states where these still fit."""
+        frame = self.scan_standing(f"{population}_objects")
         for suffix in ("features", "members", "states"):
-            if f"{population}_{suffix}" in known:
+            if self.stands(f"{population}_{suffix}"):
                 frame = frame.join(
                     self.scan(f"{population}_{suffix}"), on="object_id", how="left", maintain_order="left"
                 )
@@ -202,11 +244,11 @@ class Position:
 
     def links(self, population: str) -> pl.DataFrame:
         """Return one row a link between two objects."""
-        return self.table(f"{population}_links")
+        return self.scan_standing(f"{population}_links").collect()
 
     def scan_tracks(self, population: str) -> pl.LazyFrame:
         """Return the tracks of a population lazily."""
-        return self.scan(f"{population}_tracks")
+        return self.scan_standing(f"{population}_tracks")
 
     def tracks(self, population: str) -> pl.DataFrame:
         """Return one row a track: lineage and motion."""
@@ -214,11 +256,11 @@ class Position:
 
     def members(self, population: str) -> pl.DataFrame:
         """Return which track each object belongs to."""
-        return conform(self.table(f"{population}_members"), MEMBERS, table=f"{population}_members")
+        return conform(self.scan_standing(f"{population}_members").collect(), MEMBERS, table=f"{population}_members")
 
     def pairs(self, reference: str, neighbour: str) -> pl.DataFrame:
         """Return one row a pair of cells in one frame."""
-        return self.table(f"{reference}_{neighbour}_pairs")
+        return self.scan_standing(f"{reference}_{neighbour}_pairs").collect()
 
     # ---------------------------------------------------------------- history
     @property

@@ -14,6 +14,10 @@ from kinocyte.experiment.names import item_name
 from kinocyte.experiment.storage import Storage
 
 
+#: Prefix of an input that is the result of an earlier step.
+STEP_INPUT = "step:"
+
+
 class Record(BaseModel):
     """One finished step on one position."""
 
@@ -49,6 +53,24 @@ def fingerprint(document: Mapping[str, Any]) -> str:
     """Return a hash of a JSON-able document that does not depend on the order of keys."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def record_stands(key: str, records: Mapping[str, Record]) -> bool:
+    """Tell whether a record is there and everything it was made from is still what it was.
+
+    Inputs that name a step (``step:targets.segmentation``) are followed; others, such as the hash of the pixels, are
+    compared when a run is planned.
+    """
+    record = records.get(key)
+    if record is None:
+        return False
+    for name, seen in record.inputs.items():
+        if name.startswith(STEP_INPUT):
+            source = name.removeprefix(STEP_INPUT)
+            upstream = records.get(source)
+            if upstream is None or upstream.fingerprint != seen or not record_stands(source, records):
+                return False
+    return True
 
 
 class Records:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -30,22 +29,47 @@ def list_tables(storage: Storage, root: str) -> list[str]:
     return sorted((read_attributes(storage, folder) or {}).get("tables", []))
 
 
-def write_table(
-    storage: Storage, root: str, name: str, frame: pl.DataFrame, attributes: Mapping[str, Any] | None = None
-) -> None:
-    """Write a table so that a reader sees the old one or the new one, never a part."""
+def write_table(storage: Storage, root: str, name: str, frame: pl.DataFrame, *, step: str | None = None) -> None:
+    """Write a table so that a reader sees the old one or the new one, never a part.
+
+    Parameters
+    ----------
+    storage, root : Storage, str
+        Group that holds the table.
+    name : str
+        Name of the table.
+    frame : polars.DataFrame
+        The rows.
+    step : str, optional
+        Key of the step record that vouches for the table; without it the table counts as given.
+    """
     path = table_path(root, name)
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="zstd", statistics=True)
     group = path.rpartition("/")[0]
-    meta = {"type": "generic_table", "table_version": "1", "backend": "parquet", "index_key": None, "index_type": None}
-    if read_attributes(storage, group) is None or attributes:
-        write_group(storage, group, {**meta, **({"kinocyte": dict(attributes)} if attributes else {})})
+    attributes: dict[str, Any] = {
+        "type": "generic_table",
+        "table_version": "1",
+        "backend": "parquet",
+        "index_key": None,
+        "index_type": None,
+    }
+    if step is not None:
+        attributes["kinocyte"] = {"step": step}
+    if read_attributes(storage, group) != attributes:
+        write_group(storage, group, attributes)
     storage.write_bytes(path, buffer.getvalue())
     folder = group.rpartition("/")[0]
     known = list_tables(storage, root)
     if name not in known:
         write_group(storage, folder, {"tables": sorted({*known, name})})
+
+
+def table_step(storage: Storage, root: str, name: str) -> str | None:
+    """Return the key of the step record that vouches for a table, or None if it was given."""
+    group = table_path(root, name).rpartition("/")[0]
+    step = ((read_attributes(storage, group) or {}).get("kinocyte") or {}).get("step")
+    return None if step is None else str(step)
 
 
 def remove_table(storage: Storage, root: str, name: str) -> None:

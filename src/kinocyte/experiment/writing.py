@@ -195,7 +195,7 @@ class PositionWriter:
             If shape or type differ, or the disk is full.
         """
         self._arrays.write(frame, block)
-        digest = hashlib.blake2b(np.ascontiguousarray(block).view(np.uint8).data, digest_size=16).hexdigest()
+        digest = _digest(block)
         self._storage.write_bytes(f"{self._path}/.importing/{frame:07d}.hash", digest.encode())
         with self._lock:
             self._hashes[frame] = digest
@@ -212,9 +212,7 @@ class PositionWriter:
         if missing:
             msg = f"{self._storage.at(self._path)} lacks the frames {_ranges(missing)}; write them before finishing."
             raise StoreError(msg)
-        pixels = hashlib.blake2b(
-            "".join(self._hashes[t] for t in range(self._arrays.shape[0])).encode(), digest_size=16
-        ).hexdigest()
+        pixels = _digest("".join(self._hashes[t] for t in range(self._arrays.shape[0])).encode())
         attributes = {
             "ome": image_attributes(
                 str(self._attributes.get("name", "")),
@@ -253,16 +251,25 @@ class LabelsWriter:
     """Label image of one population on its way into a position; a context manager that publishes when it ends well."""
 
     def __init__(
-        self, storage: Storage, root: str, population: str, *, frame_shape: tuple[int, ...], n_frames: int, scale: Scale
+        self,
+        storage: Storage,
+        root: str,
+        population: str,
+        *,
+        frame_shape: tuple[int, ...],
+        n_frames: int,
+        scale: Scale,
+        before_publish: Callable[[], None] | None = None,
     ) -> None:
         self._storage, self._root, self._population, self._scale = storage, root, population, scale
+        self._before_publish = before_publish
         self._target = f"{root}/labels/{population}" if root else f"labels/{population}"
         self._staged = storage.staging(self._target)
         axes = "tzyx" if len(frame_shape) == 3 else "tyx"
         self._arrays = ArrayWriter(
             storage, self._staged, axes=axes, shape=(n_frames, *frame_shape), dtype=np.dtype(np.uint32), labels=True
         )
-        self._done: set[int] = set()
+        self._hashes: dict[int, str] = {}
 
     def __enter__(self) -> Self:
         """Prepare the arrays beside the place where they will stand."""
@@ -271,9 +278,14 @@ class LabelsWriter:
             if name.startswith(f".{self._population}.") and name.endswith((".partial", ".old")):
                 self._storage.remove(f"{folder}/{name}")
         if self._staged == self._target:
+            self._announce()
             self._storage.remove(self._target)
         self._arrays.open()
         return self
+
+    def _announce(self) -> None:
+        if self._before_publish is not None:
+            self._before_publish()
 
     def write(self, frame: int, labels: NDArray[Any]) -> None:
         """Write the label image of one frame, any integer dtype within uint32, (y, x) or (z, y, x).
@@ -289,13 +301,14 @@ class LabelsWriter:
                 raise StoreError(msg)
             labels = labels.astype(np.uint32)
         self._arrays.write(frame, labels)
-        self._done.add(frame)
+        self._hashes[frame] = _digest(labels)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Publish if every frame was written; remove what was staged otherwise."""
-        missing = sorted(set(range(self._arrays.shape[0])) - self._done)
+        n_frames = self._arrays.shape[0]
+        missing = sorted(set(range(n_frames)) - set(self._hashes))
         if kind is not None or missing:
             self._storage.remove(self._staged)
             if kind is None:
@@ -304,9 +317,17 @@ class LabelsWriter:
             return
         document = image_attributes(self._population, self._arrays.axes, self._scale, n_levels=self._arrays.n_levels)
         document["image-label"] = {"version": "0.5", "source": {"image": "../../"}}
-        write_group(self._storage, self._staged, {"ome": document})
+        ours = {"pixels": _digest("".join(self._hashes[t] for t in range(n_frames)).encode())}
+        write_group(self._storage, self._staged, {"ome": document, "kinocyte": ours})
+        if self._staged != self._target:
+            self._announce()
         self._storage.publish(self._staged, self._target)
         register_label(self._storage, self._root, self._population)
+
+
+def _digest(content: NDArray[Any] | bytes) -> str:
+    buffer = content if isinstance(content, bytes) else np.ascontiguousarray(content).view(np.uint8).data
+    return hashlib.blake2b(buffer, digest_size=16).hexdigest()
 
 
 def list_labels(storage: Storage, root: str) -> list[str]:
