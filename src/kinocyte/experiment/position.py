@@ -47,6 +47,11 @@ class Position:
         return f"{self.well}/{self.field}"
 
     @property
+    def path(self) -> str:
+        """Return the path of the image group inside the experiment."""
+        return self._path
+
+    @property
     def place(self) -> str:
         """Return the full path or URL."""
         return self._storage.at(self._path)
@@ -131,6 +136,11 @@ class Position:
         """Return the populations that have a label image or an objects table, sorted."""
         named = {t.removesuffix("_objects") for t in self.tables if t.endswith("_objects")}
         return sorted({*list_labels(self._storage, self._path), *named})
+
+    @property
+    def label_names(self) -> list[str]:
+        """Return the names of the label images, sorted."""
+        return list_labels(self._storage, self._path)
 
     def has_labels(self, population: str) -> bool:
         """Tell whether the population has a label image."""

@@ -13,7 +13,6 @@ from kinocyte.experiment.groups import read_json, write_json
 from kinocyte.experiment.names import item_name
 from kinocyte.experiment.storage import Storage
 
-
 #: Prefix of an input that is the result of an earlier step.
 STEP_INPUT = "step:"
 

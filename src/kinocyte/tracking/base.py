@@ -21,6 +21,11 @@ class Linker(Method):
 
     kind: ClassVar[str] = "tracking"
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Return the measured columns that the method compares, none unless a parameter names them."""
+        return ()
+
     @abstractmethod
     def link(self, objects: pl.DataFrame, *, labels: LabelSource | None = None, seed: int = 0) -> pl.DataFrame:
         """Return the links between objects of one position.

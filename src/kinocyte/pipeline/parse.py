@@ -1,0 +1,128 @@
+"""Reading a pipeline file, and refusing a wrong one with the line, what was expected and the nearest right name."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kinocyte.core import registry
+from kinocyte.core.errors import InputFileError, ParameterError, nearest
+from kinocyte.core.registry import parameters
+from kinocyte.pipeline.locate import key_lines, line_of
+from kinocyte.pipeline.model import Pipeline, Population, Report
+
+#: A pipeline file is a page of text; anything larger is a mistake.
+_MAX_BYTES = 2**20
+_KINDS = {"segmentation": "segmentation", "tracking": "tracking", "measure": "measurement"}
+
+
+def load_pipeline(path: str | Path) -> Pipeline:
+    """Read and check a pipeline file.
+
+    Raises
+    ------
+    InputFileError
+        If the file cannot be read.
+    ParameterError
+        If it is not TOML, or a key or value is refused; every mistake is named with its line.
+    """
+    place = Path(path)
+    try:
+        if place.stat().st_size > _MAX_BYTES:
+            msg = f"{place} is larger than 1 MB and cannot be a pipeline file; give the .toml file."
+            raise InputFileError(msg)
+        text = place.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        msg = f"{place} is not a text file in UTF-8; give the .toml file."
+        raise InputFileError(msg) from error
+    except InputFileError:
+        raise
+    except OSError as error:
+        msg = f"Cannot read the pipeline file {place}: {error.strerror}; check the name."
+        raise InputFileError(msg) from error
+    return parse_pipeline(text, place=str(place))
+
+
+def parse_pipeline(text: str, *, place: str = "pipeline") -> Pipeline:
+    """Check the text of a pipeline file.
+
+    Parameters
+    ----------
+    text : str
+        TOML.
+    place : str
+        Name for messages.
+
+    Raises
+    ------
+    ParameterError
+        If it is not TOML, or a key or value is refused.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{place} is not valid TOML: {error}."
+        raise ParameterError(msg) from error
+    try:
+        return Pipeline.model_validate(document)
+    except ValidationError as error:
+        lines = key_lines(text)
+        found = [_sentence(item, document, lines, place) for item in error.errors(include_url=False)]
+        raise ParameterError("\n".join(dict.fromkeys(found))) from error
+
+
+def _sentence(
+    item: Mapping[str, Any], document: Mapping[str, Any], lines: dict[tuple[str | int, ...], int], place: str
+) -> str:
+    path, cls = _walk(item["loc"], document)
+    number = line_of(lines, path)
+    where = f"{place}, line {number}" if number else place
+    dotted = ".".join(str(p) for p in path)
+    kind = item["type"]
+    if kind == "extra_forbidden":
+        return f"{where}: there is no key '{dotted}'; {nearest(str(path[-1]), _keys_beside(path, cls))}."
+    if kind in {"union_tag_invalid", "union_tag_not_found"}:
+        family = _KINDS.get(next((str(p) for p in reversed(path) if isinstance(p, str)), ""), "")
+        given = str(item["ctx"].get("tag", "")) if "ctx" in item else ""
+        said = f"there is no {family} method '{given}'" if given else f"'{dotted}' needs the key 'method'"
+        return f"{where}: {said}; {nearest(given, registry.names(family))}."
+    if kind == "missing":
+        return f"{where}: '{dotted}' is needed but missing."
+    return f"{where}: {dotted} = {item.get('input')!r} is refused: {item['msg'].removeprefix('Value error, ')}."
+
+
+def _walk(loc: Sequence[str | int], document: Mapping[str, Any]) -> tuple[tuple[str | int, ...], type | None]:
+    """Return the path as written in the file and the method class it leads to; tags of unions are not keys."""
+    path: list[str | int] = []
+    here: Any = document
+    cls: type | None = None
+    for part in loc:
+        if isinstance(here, Mapping) and part not in here and here.get("method") == part:
+            family = _KINDS.get(next((str(p) for p in reversed(path) if isinstance(p, str)), ""), "")
+            cls = registry.get(family, str(part)) if str(part) in registry.names(family) else None
+            continue
+        if isinstance(here, str) and part == here:  # a feature set given by name
+            continue
+        path.append(part)
+        here = here[part] if _holds(here, part) else None
+    return tuple(path), cls
+
+
+def _holds(container: Any, key: str | int) -> bool:
+    if isinstance(container, Mapping):
+        return key in container
+    return isinstance(container, list) and isinstance(key, int) and key < len(container)
+
+
+def _keys_beside(path: Sequence[str | int], cls: type | None) -> list[str]:
+    if cls is not None:
+        return ["method", *parameters(cls)]
+    if len(path) == 3 and path[0] == "population":
+        return list(Population.model_fields)
+    if len(path) == 2 and path[0] == "report":
+        return list(Report.model_fields)
+    return list(Pipeline.model_fields)

@@ -1,0 +1,75 @@
+"""What a step is: one piece of work on one position, with everything it reads named beforehand."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from kinocyte.core.errors import ParameterError, nearest
+from kinocyte.experiment.position import Position
+from kinocyte.experiment.records import record_key
+
+#: Called after each frame with the fraction of the task that is done.
+Progress = Callable[[float], None]
+#: Called once everything is computed and before the first output is replaced.
+Commit = Callable[[], None]
+
+
+class Step(BaseModel, ABC):
+    """One step of a pipeline on one population (or on the position as a whole).
+
+    A subclass says what it reads (`reads`, `sources`), what it writes (`tables`) and does it (`run`). Its outputs are a
+    function of its parameters, the seed and what it reads: nothing else may enter.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ClassVar[str]
+    #: raised when the same parameters give a different result than before, so that old results are made again
+    version: ClassVar[int] = 1
+
+    population: str
+
+    @property
+    def key(self) -> str:
+        """Return the name of the step's record, ``targets.segmentation``."""
+        return record_key(self.name, self.population)
+
+    def reads(self) -> tuple[str, ...]:
+        """Return the keys of the steps whose results this one reads."""
+        return ()
+
+    def sources(self, position: Position) -> dict[str, str]:
+        """Return fingerprints of what the step reads and no step made: pixels, imported labels."""
+        return {}
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters that decide the result, JSON-able."""
+        return self.model_dump(mode="json", exclude={"population"})
+
+    @abstractmethod
+    def tables(self) -> tuple[str, ...]:
+        """Return the names of the tables the step writes."""
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the label images the step writes."""
+        return ()
+
+    @abstractmethod
+    def check(self, position: Position) -> None:
+        """Raise `ParameterError` if the step cannot run on the position as declared."""
+
+    @abstractmethod
+    def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
+        """Do the work, publish the outputs and return a JSON-able summary; ``warnings`` is a list of sentences."""
+
+
+def check_channels(position: Position, channels: tuple[str, ...], what: str) -> None:
+    """Raise `ParameterError` if the position lacks a channel."""
+    for channel in channels:
+        if channel not in position.channels:
+            msg = f"{what}: position {position.id} has no channel '{channel}'; {nearest(channel, position.channels)}."
+            raise ParameterError(msg)

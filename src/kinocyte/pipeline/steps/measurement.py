@@ -1,0 +1,78 @@
+"""Measuring the cells: labels and pixels in, one row of features an object out."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import polars as pl
+
+from kinocyte.core.errors import ParameterError
+from kinocyte.experiment.position import Position
+from kinocyte.measurement.base import FeatureSet
+from kinocyte.pipeline.model import AnyFeatureSet
+from kinocyte.pipeline.steps.base import Commit, Progress, Step
+
+
+class Measurement(Step):
+    """Runs feature sets on every frame and joins them into one table."""
+
+    name: ClassVar[str] = "measurement"
+
+    methods: tuple[AnyFeatureSet, ...]
+
+    @property
+    def _sets(self) -> list[FeatureSet]:
+        return [m for m in self.methods if isinstance(m, FeatureSet)]
+
+    def reads(self) -> tuple[str, ...]:
+        """Return the segmentation."""
+        return (f"{self.population}.segmentation",)
+
+    def sources(self, position: Position) -> dict[str, str]:
+        """Return the fingerprint of the pixels."""
+        return {"pixels": position.pixel_hash}
+
+    def tables(self) -> tuple[str, ...]:
+        """Return the features table."""
+        return (f"{self.population}_features",)
+
+    def check(self, position: Position) -> None:
+        """Nothing can be missing: every channel is measured."""
+
+    def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
+        """Measure frame by frame; memory holds one frame and the rows of the objects."""
+        image, labels = position.image(), position.labels(self.population)
+        frames = []
+        for frame in range(labels.n_frames):
+            rows = _measure(self._sets, labels.frame(frame), image.frame_channels(frame), position)
+            frames.append(rows.select(pl.lit(frame, pl.Int32).alias("frame"), pl.all()))
+            progress((frame + 1) / labels.n_frames)
+        measured = pl.concat(frames)
+        ids = position.table(f"{self.population}_objects").select("object_id", "frame", "label")
+        table = ids.join(measured, on=["frame", "label"], how="left", maintain_order="left").drop("frame", "label")
+        commit()
+        position.write_table(self.tables()[0], table, step=self.key)
+        return {"objects": table.height, "features": table.width - 1, "warnings": _null_warnings(table)}
+
+
+def _measure(sets: list[FeatureSet], labels: Any, pixels: Any, position: Position) -> pl.DataFrame:
+    table: pl.DataFrame | None = None
+    for feature_set in sets:
+        found = feature_set.measure(labels, pixels, position.scale)
+        if table is None:
+            table = found
+            continue
+        twice = (set(table.columns) & set(found.columns)) - {"label"}
+        if twice:
+            msg = f"Two feature sets both give the column '{min(twice)}'; leave one of them out of 'measure'."
+            raise ParameterError(msg)
+        table = table.join(found, on="label", how="left", maintain_order="left")
+    if table is None:
+        msg = "A measurement needs at least one feature set."
+        raise ParameterError(msg)
+    return table
+
+
+def _null_warnings(table: pl.DataFrame) -> list[str]:
+    empty = [c for c in table.columns if table.height and table[c].null_count() == table.height]
+    return [f"Feature '{c}' could not be measured on any object." for c in empty]

@@ -1,0 +1,92 @@
+"""Finding the cells: pixels in, a label image and an objects table out."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import polars as pl
+
+from kinocyte.core.schema import OBJECTS, conform, empty
+from kinocyte.experiment.position import Position
+from kinocyte.pipeline.model import AnySegmenter
+from kinocyte.pipeline.steps.base import Commit, Progress, Step, check_channels
+from kinocyte.segmentation.base import Segmenter
+
+
+class Segmentation(Step):
+    """Runs a segmenter on every frame."""
+
+    name: ClassVar[str] = "segmentation"
+
+    method: AnySegmenter
+
+    @property
+    def _segmenter(self) -> Segmenter:
+        if not isinstance(self.method, Segmenter):
+            msg = f"{type(self.method).__qualname__} is not a Segmenter."
+            raise TypeError(msg)
+        return self.method
+
+    def sources(self, position: Position) -> dict[str, str]:
+        """Return the fingerprint of the pixels."""
+        return {"pixels": position.pixel_hash}
+
+    def tables(self) -> tuple[str, ...]:
+        """Return the objects table."""
+        return (f"{self.population}_objects",)
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the label image."""
+        return (self.population,)
+
+    def check(self, position: Position) -> None:
+        """Check that the channels are there."""
+        check_channels(position, self._segmenter.channels, f"population.{self.population}.segmentation")
+
+    def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
+        """Segment frame by frame; memory holds one frame and the rows of the objects."""
+        image, method, scale = position.image(), self._segmenter, position.scale
+        rows: list[pl.DataFrame] = []
+        with position.write_labels(self.population, before_publish=commit) as writer:
+            for frame in range(image.n_frames):
+                labels = method.segment(image.frame_channels(frame, method.channels), scale, seed=seed + frame)
+                writer.write(frame, labels)
+                rows.append(object_rows(labels, frame, position))
+                progress((frame + 1) / image.n_frames)
+        objects = number_objects(rows)
+        position.write_table(self.tables()[0], objects, step=self.key)
+        return object_summary(objects, image.n_frames)
+
+
+def object_rows(labels: Any, frame: int, position: Position) -> pl.DataFrame:
+    """Return the objects of one frame without their numbers."""
+    from kinocyte.measurement.objects import find_objects
+
+    time_min = position.scale.time_min(frame)
+    return find_objects(labels, position.scale).select(
+        pl.lit(frame, pl.Int32).alias("frame"),
+        "label",
+        pl.lit(time_min, pl.Float64).alias("time_min"),
+        "x_um",
+        "y_um",
+        "z_um",
+    )
+
+
+def number_objects(rows: list[pl.DataFrame]) -> pl.DataFrame:
+    """Return the objects table, numbered from 1 in order of frame and label."""
+    filled = [r for r in rows if r.height]
+    if not filled:
+        return empty({k: c for k, c in OBJECTS.items() if k != "quality"})
+    return conform(pl.concat(filled).with_row_index("object_id", offset=1), OBJECTS, table="objects")
+
+
+def object_summary(objects: pl.DataFrame, n_frames: int) -> dict[str, Any]:
+    """Return counts for the record, and a warning where frames hold no object."""
+    without = n_frames - objects["frame"].n_unique()
+    warnings = []
+    if objects.height == 0:
+        warnings.append("No object was found in any frame; check the channel and the threshold.")
+    elif without:
+        warnings.append(f"{without} of {n_frames} frames hold no object.")
+    return {"objects": objects.height, "frames": n_frames, "frames_without_objects": without, "warnings": warnings}
