@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import polars as pl
 
-from kinocyte.core.errors import TableError, nearest
+from kinocyte.core.errors import ParameterError, TableError, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ UNIT_SUFFIXES: Mapping[str, str] = MappingProxyType(
         "_um_per_min": "um/min",
         "_um2_per_min": "um2/min",
         "_per_min": "1/min",
+        "_per_um": "1/um",
         "_rad_per_min": "rad/min",
         "_um": "um",
         "_um2": "um2",
@@ -46,6 +49,52 @@ def unit_of_column(name: str) -> str | None:
     """Return the unit a column's name ends in, or None for a pure number."""
     fits = [s for s in UNIT_SUFFIXES if name.endswith(s)]
     return UNIT_SUFFIXES[max(fits, key=len)] if fits else None
+
+
+#: how German letters are written where only plain ones may stand
+_PLAIN = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "µ": "u", "μ": "u"}
+)
+
+
+def column_name(channel: str) -> str:
+    """Return a channel's name as it stands in columns: ``mean_<column_name(channel)>``.
+
+    Letters of any script, digits and ``_`` stay as they are, capitals too. Umlauts become two letters (``ü`` is
+    ``ue``), other accents fall away (``é`` is ``e``), and anything else (spaces, dots, slashes, brackets) becomes one
+    ``_``, none at either end. So ``"Zell Körper"`` gives ``Zell_Koerper`` and ``".. GFP (488)"`` gives ``GFP_488``.
+
+    Raises
+    ------
+    ParameterError
+        If nothing is left of the name.
+    """
+    composed = unicodedata.normalize("NFC", channel).translate(_PLAIN)
+    plain = "".join(c for c in unicodedata.normalize("NFKD", composed) if not unicodedata.combining(c))
+    name = re.sub(r"[\W_]+", "_", plain).strip("_")
+    if not name:
+        msg = f"The channel name {channel!r} holds no letter and no digit; rename the channel."
+        raise ParameterError(msg)
+    return name
+
+
+def column_names(channels: Iterable[str]) -> dict[str, str]:
+    """Return `column_name` of every channel, in order.
+
+    Raises
+    ------
+    ParameterError
+        If two channels would share one name.
+    """
+    names: dict[str, str] = {}
+    for channel in channels:
+        name = column_name(channel)
+        for other, taken in names.items():
+            if taken == name and other != channel:
+                msg = f"The channels {other!r} and {channel!r} would both be the column '{name}'; rename one of them."
+                raise ParameterError(msg)
+        names[channel] = name
+    return names
 
 
 OBJECTS: Schema = MappingProxyType(
