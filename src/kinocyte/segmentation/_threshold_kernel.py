@@ -1,0 +1,184 @@
+"""What a threshold segmentation does, step by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from kinocyte.core.errors import ParameterError
+from kinocyte.core.scale import Scale
+from kinocyte.segmentation import components, levels
+from kinocyte.segmentation._filter_kernels import window_px
+from kinocyte.segmentation.components import Labels
+from kinocyte.segmentation.distance import squared_distance
+from kinocyte.segmentation.filters import apply_filters
+from kinocyte.segmentation.threshold import Threshold
+from kinocyte.segmentation.watershed import flood, seeds_by_distance, seeds_by_prominence
+
+Mask = NDArray[np.bool_]
+
+
+def segment(image: NDArray[Any], p: Threshold, scale: Scale) -> Labels:
+    """Return the label image of one channel."""
+    spacing_um = _checked_spacing(image, p.channel, scale)
+    empty = np.zeros(image.shape, np.uint32)
+    image, valid = _finite(image)
+    if image.size == 0 or (valid is not None and not valid.any()):
+        return empty
+    filtered = apply_filters(image, p.filters, scale)
+    mask = _foreground(filtered, valid, p, scale)
+    if mask is None or not mask.any():
+        return empty
+    if p.fill_holes:
+        mask = components.fill_holes(mask)
+        if valid is not None:
+            mask &= valid
+    labels, n = components.label(mask, p.connectivity)
+    if p.split != "none":
+        labels, n = _split(labels, filtered, p, spacing_um)
+    labels, n = _by_size(labels, n, p, float(np.prod(spacing_um)))
+    if p.exclude_border_um is not None:
+        labels, n = components.keep(labels, components.gap_to_border_um(labels, n, spacing_um) > p.exclude_border_um)
+    if p.keep and n:
+        from kinocyte.segmentation._object_features import wanted
+
+        labels, n = components.keep(labels, wanted(labels, image, p.keep, spacing_um))
+    return labels
+
+
+def _checked_spacing(image: NDArray[Any], channel: str, scale: Scale) -> tuple[float, ...]:
+    if image.ndim not in {2, 3}:
+        msg = f"Channel '{channel}' has shape {image.shape}; a frame must be (y, x) or (z, y, x)."
+        raise ParameterError(msg)
+    if image.dtype.kind not in "biuf":
+        msg = f"Channel '{channel}' holds {image.dtype} values; give real numbers."
+        raise ParameterError(msg)
+    return scale.spacing_um(image.ndim)
+
+
+def _finite(image: NDArray[Any]) -> tuple[NDArray[Any], Mask | None]:
+    """Return the image with NaN and inf replaced by the median of the others, and where it was finite if not all is."""
+    if image.dtype.kind == "b":
+        return image.astype(np.uint8), None
+    if image.dtype.kind != "f":
+        return image, None
+    if image.dtype.itemsize < 4:
+        image = image.astype(np.float32)
+    valid = np.isfinite(image)
+    if valid.all():
+        return image, None
+    fill = np.median(image[valid]) if valid.any() else 0.0
+    return np.where(valid, image, fill), valid
+
+
+def _foreground(filtered: NDArray[Any], valid: Mask | None, p: Threshold, scale: Scale) -> Mask | None:
+    """Return the mask, or None where the frame shows no contrast."""
+    if p.threshold == "fixed":
+        top = np.inf if p.high is None else p.high
+        mask = (filtered >= (-np.inf if p.low is None else p.low)) & (filtered <= top)
+        wide = None if p.hysteresis_low is None else (filtered >= p.hysteresis_low) & (filtered <= top)
+        return _spread(_valid(mask, valid), None if wide is None else _valid(wide, valid), p)
+    values = filtered if valid is None else filtered[valid]
+    if values.min() == values.max():
+        return None
+    level = _level(filtered, values, p, scale)
+    mask = _valid(_beyond(filtered, level, p), valid)
+    n_fore, mean_fore, mean_back, std_back = _classes(filtered, mask, valid)
+    if n_fore == 0 or abs(mean_fore - mean_back) < p.min_contrast * std_back:
+        return None
+    if p.hysteresis is None or n_fore == values.size:
+        return mask
+    return _spread(mask, _valid(_beyond(filtered, mean_back + p.hysteresis * (level - mean_back), p), valid), p)
+
+
+def _level(filtered: NDArray[Any], values: NDArray[Any], p: Threshold, scale: Scale) -> float | NDArray[np.float64]:
+    if p.threshold in {"otsu", "triangle", "li"}:
+        rule = {"otsu": levels.otsu, "triangle": levels.triangle, "li": levels.li}[p.threshold]
+        return rule(values) * p.level_factor
+    image = np.asarray(filtered, dtype=np.float64)
+    window = window_px(p.window_um, image.shape, scale)
+    if p.threshold == "niblack":
+        return levels.niblack(image, window, p.local_k) * p.level_factor
+    if p.threshold == "sauvola":
+        return levels.sauvola(image, window, p.local_k) * p.level_factor
+    return (levels.local_mean(image, window) + p.local_offset) * p.level_factor
+
+
+def _beyond(filtered: NDArray[Any], level: float | NDArray[np.float64], p: Threshold) -> Mask:
+    return np.asarray(filtered > level if p.foreground == "bright" else filtered <= level)
+
+
+def _valid(mask: Mask, valid: Mask | None) -> Mask:
+    return mask if valid is None else mask & valid
+
+
+def _spread(mask: Mask, wide: Mask | None, p: Threshold) -> Mask:
+    """Return the parts of the wide mask that hold a pixel of the narrow one."""
+    if wide is None:
+        return mask
+    parts, n = components.label(wide | mask, p.connectivity)
+    held = np.zeros(n + 1, bool)
+    held[parts[mask]] = True
+    return np.asarray(held[parts])
+
+
+def _classes(filtered: NDArray[Any], mask: Mask, valid: Mask | None) -> tuple[int, float, float, float]:
+    """Return the number and mean of foreground pixels, and mean and standard deviation of the background."""
+    counted = np.ones((1, 1), bool) if valid is None else valid
+    flat = np.ascontiguousarray(filtered, dtype=np.float64).reshape(-1)
+    n, total, square = _moments(flat, mask.reshape(-1), counted.reshape(-1), float(flat[0]))
+    if n[1] == 0 or n[0] == 0:
+        return int(n[1]), 0.0, 0.0, 0.0
+    mean = total / n
+    spread = float(np.sqrt(max(square[0] / n[0] - mean[0] ** 2, 0.0)))
+    return int(n[1]), float(mean[1] + flat[0]), float(mean[0] + flat[0]), spread
+
+
+@njit(cache=True, nogil=True)
+def _moments(values, mask, valid, shift):  # type: ignore[no-untyped-def]  # numba infers the types
+    n = np.zeros(2, np.int64)
+    total = np.zeros(2)
+    square = np.zeros(2)
+    for i in range(values.size):
+        if valid.size == values.size and not valid[i]:
+            continue
+        k = 1 if mask[i] else 0
+        v = values[i] - shift
+        n[k] += 1
+        total[k] += v
+        square[k] += v * v
+    return n, total, square
+
+
+def _split(labels: Labels, filtered: NDArray[Any], p: Threshold, spacing_um: tuple[float, ...]) -> tuple[Labels, int]:
+    """Part touching objects; lengths are in units of the pixel width, so that square pixels give whole numbers."""
+    unit = spacing_um[-1]
+    spacing = tuple(s / unit for s in spacing_um)
+    if p.split == "intensity":
+        landscape = np.asarray(filtered, dtype=np.float64)
+        if p.foreground == "dark":
+            landscape = -landscape
+    else:
+        landscape = np.sqrt(squared_distance(labels, spacing))
+        landscape[np.isinf(landscape)] = 0.0
+    if p.split in {"distance", "intensity"}:
+        seeds = seeds_by_distance(landscape, labels, p.seed_distance_um / unit, spacing)
+    elif p.split == "neck":
+        seeds = seeds_by_prominence(landscape, labels, max_saddle=p.max_neck)
+    else:
+        seeds = seeds_by_prominence(landscape, labels, min_height=p.seed_h_um / unit)
+    return flood(landscape, labels, seeds)
+
+
+def _by_size(labels: Labels, n: int, p: Threshold, pixel_size: float) -> tuple[Labels, int]:
+    flat = labels.ndim == 2
+    low, high = (p.min_area_um2, p.max_area_um2) if flat else (p.min_volume_um3, p.max_volume_um3)
+    if n == 0 or (low is None and high is None):
+        return labels, n
+    size = components.pixel_counts(labels, n) * pixel_size
+    tolerance = 1e-9 * pixel_size
+    above = size >= (0.0 if low is None else low) - tolerance
+    return components.keep(labels, above & (size <= (np.inf if high is None else high) + tolerance))

@@ -1,0 +1,247 @@
+"""Connected components: label, number, fill, clear at the frame's edge, keep by size.
+
+Every label image that leaves this module is uint32 and numbers its objects 1..n without gaps, in the order in which
+a walk along the rows meets their first pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Connectivity = Literal["face", "full"]
+Labels = NDArray[np.uint32]
+
+
+def label(mask: NDArray[Any], connectivity: Connectivity = "full") -> tuple[Labels, int]:
+    """Return the connected components of a mask.
+
+    Parameters
+    ----------
+    mask : array, (y, x) or (z, y, x)
+        Everything that is not 0 is foreground.
+    connectivity : {'face', 'full'}
+        Whether pixels must share an edge (4 neighbours, 6 in 3D) or a corner is enough (8, 26).
+
+    Returns
+    -------
+    labels : array of uint32
+        Numbered as ``skimage.measure.label`` does.
+    n : int
+        Number of components.
+    """
+    volume = _as_volume(mask)
+    nz, ny, nx = volume.shape
+    begin, end, first = _runs(volume)
+    number, n = _unite(begin, end, first, (nz, ny), connectivity == "full")
+    labels = np.zeros((nz * ny, nx), np.uint32)
+    _paint(labels, begin, end, first, number)
+    return labels.reshape(mask.shape), int(n)
+
+
+def renumber(labels: NDArray[Any]) -> tuple[Labels, int]:
+    """Return the label image numbered 1..n in the order of first pixels, and n.
+
+    Objects keep their pixels; any integer dtype goes in.
+    """
+    flat = np.ascontiguousarray(labels).reshape(-1)
+    if flat.size == 0:
+        return np.zeros(labels.shape, np.uint32), 0
+    if flat.dtype != np.uint32 or int(flat.max()) > max(4 * flat.size, 1 << 16):
+        distinct, inverse = np.unique(flat, return_inverse=True)
+        start = int(np.searchsorted(distinct, 0))
+        if start < distinct.size and distinct[start] == 0:
+            inverse = np.where(inverse == start, 0, np.where(inverse < start, inverse + 1, inverse))
+        else:
+            inverse = inverse + 1
+        flat = inverse.astype(np.uint32)
+    out = np.empty(labels.shape, np.uint32)
+    n = _number(flat, int(flat.max()), out.reshape(-1))
+    return out, int(n)
+
+
+def keep(labels: Labels, wanted: NDArray[np.bool_]) -> tuple[Labels, int]:
+    """Return the label image with the wanted objects only, renumbered 1..n in the same order.
+
+    Parameters
+    ----------
+    labels : array of uint32
+        Objects numbered 1..n.
+    wanted : array of bool, (n,)
+        Entry i belongs to label i + 1.
+    """
+    if wanted.all():
+        return labels, int(wanted.size)
+    lut = np.zeros(wanted.size + 1, np.uint32)
+    lut[1:][wanted] = np.arange(1, int(wanted.sum()) + 1)
+    return lut[labels], int(wanted.sum())
+
+
+def pixel_counts(labels: Labels, n: int) -> NDArray[np.int64]:
+    """Return how many pixels each of the objects 1..n has."""
+    return np.bincount(labels.reshape(-1), minlength=n + 1)[1:]
+
+
+def fill_holes(mask: NDArray[Any], max_hole_px: float = np.inf) -> NDArray[np.bool_]:
+    """Return the mask with its holes filled.
+
+    A hole is background from which no path over pixel edges (faces in 3D) leads to the border of the array, as in
+    ``scipy.ndimage.binary_fill_holes``.
+
+    Parameters
+    ----------
+    mask : array, (y, x) or (z, y, x)
+        Everything that is not 0 is foreground.
+    max_hole_px : float
+        Holes with more pixels stay open.
+    """
+    solid = mask != 0
+    background, n = label(~solid, "face")
+    if n == 0:
+        return np.asarray(solid)
+    hole = pixel_counts(background, n) <= max_hole_px
+    for axis in range(mask.ndim):
+        for edge in (0, -1):
+            touching = np.unique(np.take(background, edge, axis=axis))
+            hole[touching[touching > 0] - 1] = False
+    if not hole.any():
+        return np.asarray(solid)
+    lut = np.concatenate(([False], hole))
+    return np.asarray(solid | lut[background])
+
+
+def gap_to_border_um(labels: Labels, n: int, spacing_um: Sequence[float]) -> NDArray[np.float64]:
+    """Return how far each object stays from the nearest side of the frame, 0 where it touches.
+
+    In 3D only the four lateral sides count; first and last plane do not cut a field of view.
+
+    Parameters
+    ----------
+    labels : array of uint32
+        Objects numbered 1..n.
+    n : int
+        Number of objects.
+    spacing_um : sequence of float
+        Pixel size, last two entries (y, x).
+    """
+    if n == 0:
+        return np.zeros(0)
+    low, high = _lateral_extent(_as_labels(labels), n)
+    size = np.array(labels.shape[-2:])
+    gap_px = np.minimum(low, size - 1 - high)
+    return np.asarray((gap_px * np.array(spacing_um[-2:])).min(axis=1))
+
+
+def _as_volume(mask: NDArray[Any]) -> NDArray[np.uint8]:
+    solid = mask if mask.dtype in {np.dtype(bool), np.dtype(np.uint8)} else mask != 0
+    solid = np.ascontiguousarray(solid).view(np.uint8)
+    return solid.reshape((1, *solid.shape)) if solid.ndim == 2 else solid
+
+
+def _as_labels(labels: Labels) -> Labels:
+    out = np.ascontiguousarray(labels)
+    return out.reshape((1, *out.shape)) if out.ndim == 2 else out
+
+
+@njit(cache=True, nogil=True)
+def _root(parent, i):  # type: ignore[no-untyped-def]  # numba infers the types
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
+
+
+def _runs(volume: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return begin and end of each run of foreground along x, and where the runs of each row start."""
+    nz, ny, nx = volume.shape
+    framed = np.zeros((nz * ny, nx + 2), np.uint8)
+    framed[:, 1:-1] = volume.reshape(nz * ny, nx) != 0
+    turns = np.flatnonzero(framed[:, 1:] != framed[:, :-1])
+    row, x = np.divmod(turns, nx + 1)
+    first = np.searchsorted(row[0::2], np.arange(nz * ny + 1))
+    return np.ascontiguousarray(x[0::2]), np.ascontiguousarray(x[1::2]), first
+
+
+@njit(cache=True, nogil=True)
+def _join_rows(parent, begin, end, first, pair):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Unite the runs of two rows that touch; ``pair`` is (row, other row, pixels a touch may reach beyond an end)."""
+    row, other, reach = pair
+    a, b = first[row], first[other]
+    while a < first[row + 1] and b < first[other + 1]:
+        if begin[a] < end[b] + reach and begin[b] < end[a] + reach:
+            ra, rb = _root(parent, a), _root(parent, b)
+            parent[max(ra, rb)] = min(ra, rb)
+        if end[a] < end[b]:
+            a += 1
+        else:
+            b += 1
+
+
+@njit(cache=True, nogil=True)
+def _unite(begin, end, first, shape, full):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Return the object number of each run; the smallest run of an object is its root, which fixes the numbering."""
+    nz, ny = shape
+    parent = np.arange(begin.size)
+    reach = 1 if full else 0
+    for z in range(nz):
+        for y in range(ny):
+            row = z * ny + y
+            if y > 0:
+                _join_rows(parent, begin, end, first, (row, row - 1, reach))
+            if z > 0:
+                for dy in range(-1, 2):
+                    if 0 <= y + dy < ny and (full or dy == 0):
+                        _join_rows(parent, begin, end, first, (row, row - ny + dy, reach))
+    number = np.zeros(begin.size, np.uint32)
+    n = 0
+    for run in range(begin.size):
+        root = _root(parent, run)
+        if root == run:
+            n += 1
+            number[run] = n
+        else:
+            number[run] = number[root]
+    return number, n
+
+
+@njit(cache=True, nogil=True)
+def _paint(labels, begin, end, first, number):  # type: ignore[no-untyped-def]  # numba infers the types
+    for row in range(labels.shape[0]):
+        for run in range(first[row], first[row + 1]):
+            for x in range(begin[run], end[run]):
+                labels[row, x] = number[run]
+
+
+@njit(cache=True, nogil=True)
+def _number(flat, largest, out):  # type: ignore[no-untyped-def]  # numba infers the types
+    lut = np.zeros(largest + 1, np.uint32)
+    n = 0
+    for i in range(flat.size):
+        value = flat[i]
+        if value != 0 and lut[value] == 0:
+            n += 1
+            lut[value] = n
+        out[i] = lut[value]
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _lateral_extent(labels, n):  # type: ignore[no-untyped-def]  # numba infers the types
+    nz, ny, nx = labels.shape
+    low = np.empty((n, 2), np.int64)
+    low[:, 0], low[:, 1] = ny, nx
+    high = np.full((n, 2), -1, np.int64)
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                i = labels[z, y, x]
+                if i != 0:
+                    low[i - 1, 0] = min(low[i - 1, 0], y)
+                    low[i - 1, 1] = min(low[i - 1, 1], x)
+                    high[i - 1, 0] = max(high[i - 1, 0], y)
+                    high[i - 1, 1] = max(high[i - 1, 1], x)
+    return low, high

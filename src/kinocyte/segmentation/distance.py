@@ -1,0 +1,104 @@
+"""Exact Euclidean distance to the background, computed only where there is foreground.
+
+Felzenszwalb and Huttenlocher, Distance transforms of sampled functions, Theory of Computing 8, 415 (2012): one axis
+after the other, the squared distance is the lower envelope of parabolas. Along a row the background pixels beside a
+run of foreground shield it from everything beyond, so that each run is an envelope of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+
+def squared_distance(mask: NDArray[Any], spacing: Sequence[float]) -> NDArray[np.float64]:
+    """Return the squared distance of each foreground pixel to the nearest background pixel.
+
+    Parameters
+    ----------
+    mask : array, (y, x) or (z, y, x)
+        Everything that is not 0 is foreground.
+    spacing : sequence of float
+        Distance of pixel centres along each axis, in any one unit; the result is in its square.
+
+    Returns
+    -------
+    array of float64
+        0 on background. What lies beyond the frame is not background; without any background the distance is inf.
+        With a spacing of 1 the result is a whole number without rounding.
+    """
+    volume: NDArray[np.uint8] = (mask != 0).view(np.uint8)
+    volume = np.ascontiguousarray(volume.reshape((1, *volume.shape)) if mask.ndim == 2 else volume)
+    sz, sy, sx = [1.0] * (3 - mask.ndim) + [float(s) for s in spacing]
+    out = np.empty(volume.shape, np.float64)
+    if out.size:
+        for z in range(volume.shape[0]):
+            _sweep(volume[z], sy, out[z])
+            _envelopes(volume[z], sx, out[z])
+        if volume.shape[0] > 1:
+            stack = np.ascontiguousarray(out.reshape(out.shape[0], -1).T)
+            _envelopes(np.ascontiguousarray(volume.reshape(out.shape[0], -1).T), sz, stack)
+            out = np.ascontiguousarray(stack.T).reshape(out.shape)
+    return out.reshape(mask.shape)
+
+
+@njit(cache=True, nogil=True)
+def _sweep(mask, spacing, out):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Write the squared distance along columns: down with the distance from above, then up with the nearer one."""
+    ny, nx = mask.shape
+    for x in range(nx):
+        out[0, x] = np.inf if mask[0, x] else 0.0
+    for y in range(1, ny):
+        for x in range(nx):
+            out[y, x] = out[y - 1, x] + 1.0 if mask[y, x] else 0.0
+    for y in range(ny - 2, -1, -1):
+        for x in range(nx):
+            out[y, x] = min(out[y, x], out[y + 1, x] + 1.0)
+    for y in range(ny):
+        for x in range(nx):
+            out[y, x] = (out[y, x] * spacing) ** 2
+
+
+@njit(cache=True, nogil=True)
+def _envelopes(mask, spacing, out):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Replace each run of foreground in each row by the lower envelope of the parabolas that stand on the row."""
+    ny, nx = mask.shape
+    at = np.empty(nx + 2, np.int64)
+    height = np.empty(nx + 2)
+    start = np.empty(nx + 2)
+    s2 = spacing * spacing
+    for y in range(ny):
+        x = 0
+        while x < nx:
+            if mask[y, x] == 0:
+                x += 1
+                continue
+            begin = x
+            while x < nx and mask[y, x] != 0:
+                x += 1
+            k = -1
+            for q in range(max(begin - 1, 0), min(x + 1, nx)):
+                f = out[y, q]
+                if f == np.inf:
+                    continue
+                cut = -np.inf
+                while k >= 0:
+                    v = at[k]
+                    cut = ((f - height[k]) / s2 + (q * q - v * v)) / (2.0 * (q - v))
+                    if cut > start[k]:
+                        break
+                    k -= 1
+                    cut = -np.inf
+                k += 1
+                at[k], height[k], start[k] = q, f, cut
+            if k < 0:
+                continue
+            j = 0
+            for q in range(begin, x):
+                while j < k and start[j + 1] < q:
+                    j += 1
+                out[y, q] = height[j] + ((q - at[j]) * spacing) ** 2

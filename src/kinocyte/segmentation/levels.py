@@ -1,0 +1,194 @@
+"""Threshold values: the grey level that separates objects from background.
+
+Automatic levels come from a histogram that is filled in one walk over the pixels: one bin per grey value for integers
+whose range is small enough, 256 equal bins between minimum and maximum otherwise, as scikit-image does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+#: bins for images of real numbers
+BINS = 256
+#: integers that span more grey values than this are binned like real numbers, so that memory stays bounded
+MAX_INTEGER_BINS = 1 << 24
+
+
+def histogram(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return counts and bin centres, as ``skimage.exposure.histogram`` does.
+
+    Parameters
+    ----------
+    values : array
+        Finite values, at least one, any shape and real dtype.
+    """
+    low, high = values.min(), values.max()
+    if values.dtype.kind in "iub" and int(high) - int(low) < MAX_INTEGER_BINS:
+        shifted = values.reshape(-1).astype(np.int64) - int(low)
+        return np.bincount(shifted), np.arange(int(low), int(high) + 1, dtype=np.float64)
+    values = values.astype(np.float64 if values.dtype.kind in "iub" else values.dtype, copy=False)
+    edges = np.histogram_bin_edges(np.array([low, high], dtype=values.dtype), bins=BINS)
+    centres = (edges[:-1] + edges[1:]) / 2.0
+    counts = _fill(np.ascontiguousarray(values, dtype=np.float64).reshape(-1), edges.astype(np.float64))
+    return counts, centres
+
+
+def otsu(values: NDArray[Any]) -> float:
+    """Return the level that maximises the variance between two classes.
+
+    Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979), equation 14. Values above the level are the bright class. The
+    number is that of ``skimage.filters.threshold_otsu``, whose rule is applied to our histogram.
+
+    Parameters
+    ----------
+    values : array
+        Finite values, at least one; when all are equal, that value is returned.
+    """
+    from skimage.filters import threshold_otsu
+
+    counts, centres = histogram(values)
+    if _is_constant(values):
+        return float(values.flat[0])
+    return float(threshold_otsu(hist=(counts, centres)))
+
+
+def triangle(values: NDArray[Any]) -> float:
+    """Return the level farthest from the line between the histogram's peak and its longer tail.
+
+    Zack, Rogers and Latt, J. Histochem. Cytochem. 25, 741 (1977); as ``skimage.filters.threshold_triangle``.
+
+    Parameters
+    ----------
+    values : array
+        Finite values, at least one; when all are equal, that value is returned.
+    """
+    if _is_constant(values):
+        return float(values.flat[0])
+    counts, centres = histogram(values)
+    peak = int(np.argmax(counts))
+    first, last = np.flatnonzero(counts)[[0, -1]]
+    tail_is_right = peak - first < last - peak
+    ramp = counts[::-1] if tail_is_right else counts
+    start = int(counts.size - 1 - last if tail_is_right else first)
+    stop = int(counts.size - 1 - peak if tail_is_right else peak)
+    height, width = float(ramp[stop]), float(stop - start)
+    norm = np.hypot(height, width)
+    above_line = (height / norm) * np.arange(stop - start) - (width / norm) * ramp[start:stop]
+    level = int(np.argmax(above_line)) + start
+    return float(centres[counts.size - 1 - level if tail_is_right else level])
+
+
+def li(values: NDArray[Any]) -> float:
+    """Return the level of least cross entropy between image and its two-level version.
+
+    Li and Tam, Pattern Recognit. Lett. 19, 771 (1998), the iteration of equation 10, started at the mean and stopped
+    as ``skimage.filters.threshold_li`` stops: at half the smallest difference of two values (0.5 for integers). The
+    sums run over sorted values, so that each step is one binary search.
+
+    Parameters
+    ----------
+    values : array
+        Finite values, at least one; when all are equal, that value is returned.
+    """
+    if _is_constant(values):
+        return float(values.flat[0])
+    if values.dtype.kind in "iub":
+        counts, grey = histogram(values)
+        distinct, weight = (grey - grey[0]).astype(np.float64), counts.astype(np.float64)
+        offset, tolerance = float(grey[0]), 0.5
+    else:
+        distinct, counts = np.unique(values.astype(np.float64), return_counts=True)
+        weight = counts.astype(np.float64)
+        offset = float(distinct[0])
+        distinct = distinct - offset
+        tolerance = float(np.diff(distinct).min()) / 2.0
+    mass, moment = np.cumsum(weight), np.cumsum(weight * distinct)
+    level, before = float(moment[-1] / mass[-1]), -np.inf
+    while abs(level - before) > tolerance:
+        before = level
+        k = int(np.searchsorted(distinct, level, side="right")) - 1
+        dark = moment[k] / mass[k]
+        if dark == 0.0:
+            break
+        bright = (moment[-1] - moment[k]) / (mass[-1] - mass[k])
+        level = float((dark - bright) / (np.log(dark) - np.log(bright)))
+    return level + offset
+
+
+def multiotsu(values: NDArray[Any], classes: int) -> NDArray[np.float64]:
+    """Return the ascending levels that part the values into several classes of greatest variance between them.
+
+    Liao, Chen and Chung, J. Inf. Sci. Eng. 17, 713 (2001), on 256 bins.
+
+    Parameters
+    ----------
+    values : array
+        Finite values; with fewer distinct values than classes the result is empty.
+    classes : int
+        2 to 5.
+    """
+    from skimage.filters import threshold_multiotsu
+
+    counts, centres = histogram(values.astype(np.float64))
+    if np.count_nonzero(counts) < classes:
+        return np.zeros(0)
+    return np.asarray(threshold_multiotsu(hist=(counts, centres), classes=classes), dtype=np.float64)
+
+
+def local_mean(image: NDArray[np.float64], window_px: Sequence[int]) -> NDArray[np.float64]:
+    """Return the Gaussian-weighted mean around each pixel, standard deviation a sixth of the window."""
+    from kinocyte.segmentation.smoothing import gaussian
+
+    return gaussian(image, [(w - 1) / 6.0 for w in window_px])
+
+
+def niblack(image: NDArray[np.float64], window_px: Sequence[int], k: float) -> NDArray[np.float64]:
+    """Return ``mean - k * standard deviation`` in a box around each pixel (Niblack 1986)."""
+    from skimage.filters import threshold_niblack
+
+    return np.asarray(threshold_niblack(image, window_size=tuple(window_px), k=k))
+
+
+def sauvola(
+    image: NDArray[np.float64], window_px: Sequence[int], k: float, half_range: float | None = None
+) -> NDArray[np.float64]:
+    """Return ``mean * (1 + k * (standard deviation / half_range - 1))`` in a box around each pixel.
+
+    Sauvola and Pietikäinen, Pattern Recognit. 33, 225 (2000).
+
+    Parameters
+    ----------
+    half_range : float, optional
+        Dynamic range of the standard deviation; by default half the difference of brightest and darkest pixel.
+    """
+    from skimage.filters import threshold_sauvola
+
+    r = half_range if half_range is not None else float(np.ptp(image)) / 2.0
+    return np.asarray(threshold_sauvola(image, window_size=tuple(window_px), k=k, r=r if r > 0 else 1.0))
+
+
+def _is_constant(values: NDArray[Any]) -> bool:
+    return bool(values.min() == values.max())
+
+
+@njit(cache=True, nogil=True)
+def _fill(values, edges):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Count values per bin; a bin holds its lower edge, the last one also its upper."""
+    n = edges.size - 1
+    counts = np.zeros(n, np.int64)
+    low = edges[0]
+    width = edges[n] - low
+    factor = n / width if width > 0 else 0.0
+    for v in values:
+        i = min(int((v - low) * factor), n - 1)
+        if v < edges[i]:
+            i -= 1
+        elif i < n - 1 and v >= edges[i + 1]:
+            i += 1
+        counts[i] += 1
+    return counts

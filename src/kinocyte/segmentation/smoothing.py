@@ -1,0 +1,84 @@
+"""Gaussian smoothing with the arithmetic of `scipy.ndimage.gaussian_filter`, several times quicker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+#: a kernel ends this many standard deviations from its centre
+TRUNCATE = 4.0
+
+
+def gaussian(image: NDArray[Any], sigma_px: Sequence[float]) -> NDArray[np.float64]:
+    """Return the image blurred by a Gaussian; values beyond the frame repeat its edge.
+
+    Parameters
+    ----------
+    image : array, (y, x) or (z, y, x)
+        Any real dtype; values keep their range.
+    sigma_px : sequence of float
+        Standard deviation along each axis in pixels; 0 leaves an axis as it is.
+
+    Returns
+    -------
+    array of float64
+        Same shape; the additions happen in the order of ``scipy.ndimage.gaussian_filter(mode="nearest")``, so that
+        the result is the same to the last bit where the compiler does not fuse multiplication and addition.
+    """
+    out = np.ascontiguousarray(image, dtype=np.float64)
+    if out.size == 0:
+        return out.copy()
+    weights = [half_kernel(s) for s in sigma_px]
+    if out.ndim == 3 and weights[0].size > 1:
+        rows = out.reshape(out.shape[0], -1)
+        out = _blur(rows, weights[0], np.ones(1)).reshape(out.shape)
+    if weights[-2].size == 1 and weights[-1].size == 1:
+        return out.copy() if out is image else out
+    if out.ndim == 2:
+        return np.asarray(_blur(out, weights[0], weights[1]))
+    return np.stack([_blur(plane, weights[1], weights[2]) for plane in out])
+
+
+def half_kernel(sigma_px: float) -> NDArray[np.float64]:
+    """Return the weights of a Gaussian from its centre outwards; they sum to 1 over the whole kernel."""
+    if sigma_px <= 1e-15:
+        return np.ones(1)
+    radius = int(TRUNCATE * sigma_px + 0.5)
+    x = np.arange(-radius, radius + 1)
+    phi = np.exp(-0.5 / (sigma_px * sigma_px) * x**2)
+    return np.asarray((phi / phi.sum())[radius:])
+
+
+@njit(cache=True, nogil=True)
+def _blur(image, wy, wx):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Blur rows and columns in one walk, so that the half-blurred image never leaves the cache.
+
+    The outermost taps are added first, as scipy does; this order decides the last bits.
+    """
+    ny, nx = image.shape
+    ry, rx = wy.size - 1, wx.size - 1
+    out = np.empty((ny, nx))
+    line = np.empty(nx + 2 * rx)
+    for y in range(ny):
+        middle = line[rx : rx + nx]
+        row = image[y]
+        for x in range(nx):
+            middle[x] = row[x] * wy[0]
+        for j in range(ry, 0, -1):
+            above, below, w = image[max(y - j, 0)], image[min(y + j, ny - 1)], wy[j]
+            for x in range(nx):
+                middle[x] += (above[x] + below[x]) * w
+        line[:rx] = middle[0]
+        line[rx + nx :] = middle[nx - 1]
+        target = out[y]
+        for x in range(nx):
+            target[x] = middle[x] * wx[0]
+        for j in range(rx, 0, -1):
+            left, right, w = line[rx - j : rx - j + nx], line[rx + j : rx + j + nx], wx[j]
+            for x in range(nx):
+                target[x] += (left[x] + right[x]) * w
+    return out
