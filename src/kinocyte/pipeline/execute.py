@@ -20,7 +20,14 @@ OnProgress = Callable[[str, float], None]
 _TOPIC = "kinocyte-progress"
 _PROGRESS_EVERY_S = 0.5
 #: One thread a worker: positions are what runs in parallel.
-_WORKER_ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
+_ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+)
+_WORKER_ENVIRONMENT = dict.fromkeys(_ONE_THREAD, "1")
 
 
 class Workers(BaseModel):

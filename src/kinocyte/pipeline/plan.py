@@ -1,7 +1,8 @@
 """The plan of a run: every task with its fingerprint, known before anything is computed.
 
-A fingerprint covers the step, its parameters, the seed and the fingerprints of everything the step reads, so the chain is
-computed from the declaration and the hashes of the pixels alone. A task whose record carries its fingerprint is done.
+A fingerprint covers the step, its parameters, the seed and the fingerprints of everything the step reads, so the chain
+is computed from the declaration and the hashes of the pixels alone. A task whose record carries its fingerprint is
+done.
 """
 
 from __future__ import annotations

@@ -1,0 +1,51 @@
+"""The `kinocyte` command: one file a verb group, each imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import cyclopts
+from cyclopts import App
+
+from kinocyte.core.errors import KinocyteError
+from kinocyte.core.version import __version__
+
+app = App(
+    name="kinocyte",
+    version=__version__,
+    help="Live-cell movies of a whole experiment in; what every cell did, when, and what differs, out.",
+    result_action="return_value",
+    help_format="plaintext",
+)
+app.command("kinocyte.cli.demo:demo", help="Run the whole analysis on a small real movie that comes with Kinocyte.")
+app.command("kinocyte.cli.importing:import_movies", name="import", help="Bring movies into an experiment.")
+app.command("kinocyte.cli.running:run_pipeline", name="run", help="Run a pipeline file on an experiment.")
+app.command("kinocyte.cli.running:show_status", name="status", help="Show what is done, what is left, what failed.")
+app.command("kinocyte.cli.reporting:report", help="Write the report page of an experiment.")
+app.command("kinocyte.cli.exporting:export", help="Write tables and labels for other programs.")
+app.command("kinocyte.cli.schema:schema", help="Print the JSON schema of a pipeline file.")
+app.command("kinocyte.cli.doctor:doctor", help="Say what is installed, what is missing, and how to mend it.")
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and end the process: 0 done, 1 something failed, 2 bad input, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command line and return the exit code."""
+    try:
+        result = app(list(argv), exit_on_error=False, print_error=True, result_action="return_value")
+    except cyclopts.CycloptsError:  # printed already, with the nearest right option
+        return 2
+    except KinocyteError as error:
+        print(f"kinocyte: {error}", file=sys.stderr)  # noqa: T201 - what a person must read
+        return 2
+    except KeyboardInterrupt:
+        print("kinocyte: stopped; the same command goes on from here.", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, as in `kinocyte status | head`
+        return 0
+    return result if isinstance(result, int) else 0
