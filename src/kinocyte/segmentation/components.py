@@ -34,7 +34,7 @@ def label(mask: NDArray[Any], connectivity: Connectivity = "full") -> tuple[Labe
     n : int
         Number of components.
     """
-    volume = _as_volume(mask)
+    volume = as_volume(mask)
     nz, ny, nx = volume.shape
     begin, end, first = _runs(volume)
     number, n = _unite(begin, end, first, (nz, ny), connectivity == "full")
@@ -130,21 +130,16 @@ def gap_to_border_um(labels: Labels, n: int, spacing_um: Sequence[float]) -> NDA
     """
     if n == 0:
         return np.zeros(0)
-    low, high = _lateral_extent(_as_labels(labels), n)
+    low, high = _lateral_extent(np.ascontiguousarray(labels).reshape((1, *labels.shape)[-3:]), n)
     size = np.array(labels.shape[-2:])
     gap_px = np.minimum(low, size - 1 - high)
     return np.asarray((gap_px * np.array(spacing_um[-2:])).min(axis=1))
 
 
-def _as_volume(mask: NDArray[Any]) -> NDArray[np.uint8]:
+def as_volume(mask: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a mask as contiguous bytes of shape (z, y, x), an image as a stack of one plane."""
     solid = mask if mask.dtype in {np.dtype(bool), np.dtype(np.uint8)} else mask != 0
-    solid = np.ascontiguousarray(solid).view(np.uint8)
-    return solid.reshape((1, *solid.shape)) if solid.ndim == 2 else solid
-
-
-def _as_labels(labels: Labels) -> Labels:
-    out = np.ascontiguousarray(labels)
-    return out.reshape((1, *out.shape)) if out.ndim == 2 else out
+    return np.ascontiguousarray(solid).view(np.uint8).reshape((1, *mask.shape)[-3:])
 
 
 @njit(cache=True, nogil=True)

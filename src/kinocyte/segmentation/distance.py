@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.segmentation.components import as_volume
+
 
 def squared_distance(mask: NDArray[Any], spacing: Sequence[float]) -> NDArray[np.float64]:
     """Return the squared distance of each foreground pixel to the nearest background pixel.
@@ -31,18 +33,18 @@ def squared_distance(mask: NDArray[Any], spacing: Sequence[float]) -> NDArray[np
         0 on background. What lies beyond the frame is not background; without any background the distance is inf.
         With a spacing of 1 the result is a whole number without rounding.
     """
-    volume: NDArray[np.uint8] = (mask != 0).view(np.uint8)
-    volume = np.ascontiguousarray(volume.reshape((1, *volume.shape)) if mask.ndim == 2 else volume)
-    sz, sy, sx = [1.0] * (3 - mask.ndim) + [float(s) for s in spacing]
-    out = np.empty(volume.shape, np.float64)
+    volume = as_volume(mask)
+    sz, sy, sx = (float(s) for s in (1.0, 1.0, *spacing)[-3:])
+    nz, ny, nx = volume.shape
+    out = np.empty((nz, ny, nx), np.float64)
     if out.size:
-        for z in range(volume.shape[0]):
+        for z in range(nz):
             _sweep(volume[z], sy, out[z])
             _envelopes(volume[z], sx, out[z])
-        if volume.shape[0] > 1:
-            stack = np.ascontiguousarray(out.reshape(out.shape[0], -1).T)
-            _envelopes(np.ascontiguousarray(volume.reshape(out.shape[0], -1).T), sz, stack)
-            out = np.ascontiguousarray(stack.T).reshape(out.shape)
+        if nz > 1:
+            columns = np.ascontiguousarray(out.reshape(nz, ny * nx).T)
+            _envelopes(np.ascontiguousarray(volume.reshape(nz, ny * nx).T), sz, columns)
+            out = np.ascontiguousarray(columns.T).reshape(nz, ny, nx)
     return out.reshape(mask.shape)
 
 
