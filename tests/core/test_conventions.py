@@ -82,7 +82,6 @@ def test_every_parameter_says_what_it_is(method: type[Method]) -> None:
     for owner, name, field in fields(method):
         text = field.description or ""
         assert len(text) > 5, f"{owner}.{name} has no help"
-        assert text[0].isupper() or not text[0].isalpha(), f"{owner}.{name}: help starts with a capital"
         assert text.endswith("."), f"{owner}.{name}: help is a sentence"
 
 
@@ -160,8 +159,9 @@ def test_everything_public_is_described(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree), "the module has no docstring"
     for node in public(tree):
-        overload = any("overload" in ast.unparse(d) or ".setter" in ast.unparse(d) for d in node.decorator_list)
-        assert overload or ast.get_docstring(node), f"line {node.lineno}: {node.name} has no docstring"
+        marks = {ast.unparse(d).rpartition(".")[2] for d in node.decorator_list}
+        described_elsewhere = marks & {"overload", "setter", "override"}
+        assert described_elsewhere or ast.get_docstring(node), f"line {node.lineno}: {node.name} has no docstring"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from kinocyte.core import registry
 from kinocyte.core.method import Method, param
@@ -16,6 +16,20 @@ class Smooth(BaseModel):
     """Blur by a Gaussian."""
 
     sigma_um: float = param(1.0, help="Width.", unit="um", gt=0)
+
+
+class Sharpen(BaseModel):
+    """Sharpen."""
+
+    filter: Literal["sharpen"] = "sharpen"
+    gain: float = param(2.0, help="Strength.")
+
+
+class Blur(BaseModel):
+    """Blur by a mean."""
+
+    filter: Literal["blur"] = "blur"
+    radius_um: float = param(1.0, help="Radius.", unit="um")
 
 
 class Full(Method):
@@ -41,6 +55,7 @@ class Full(Method):
     channels: tuple[str, ...] = param((), help="Further channels.")
     weights: dict[str, float] = param({"area": 1.0}, help="Weights.")
     filters: list[Smooth] = param([], help="Filters.")
+    either: Annotated[Sharpen | Blur, Field(discriminator="filter")] = param(Blur(), help="One of two.")
 
 
 def rows() -> dict[str, Parameter]:
@@ -59,6 +74,15 @@ def rows() -> dict[str, Parameter]:
         ("channels", ("list of text", "", "[]", "")),
         ("weights", ("table of number", "", "{ area = 1.0 }", "")),
         ("filters", ("list of [Smooth](#model-smooth)", "", "[]", "")),
+        (
+            "either",
+            (
+                "table with `filter` = [`blur`](#model-blur), [`sharpen`](#model-sharpen)",
+                "",
+                '{ filter = "blur", radius_um = 1.0 }',
+                "",
+            ),
+        ),
     ],
 )
 def test_each_parameter_is_told_in_words(name: str, expected: tuple[str, ...]) -> None:
@@ -72,7 +96,7 @@ def test_the_order_is_that_of_the_declaration_and_the_selector_is_left_out() -> 
 
 def test_a_section_holds_text_table_nested_models_and_sources() -> None:
     text = method_section(Full)
-    assert text.startswith("### segmentation: `full`\n")
+    assert text.startswith("### segmentation: `full` { #segmentation-full }\n")
     assert "Find cells by `everything`." in text
     assert "A second paragraph." in text
     assert "Not repeated" not in text
@@ -81,6 +105,8 @@ def test_a_section_holds_text_table_nested_models_and_sources() -> None:
     assert "#### Smooth { #segmentation-full-smooth }" in text
     assert "| `sigma_um` | number | µm | `1.0` | > 0 | Width. |" in text
     assert "list of [Smooth](#segmentation-full-smooth)" in text
+    assert "#### filter: `blur` { #segmentation-full-blur }" in text
+    assert "| `filter` |" not in text
     assert "- Otsu 1979, doi:10.1109/TSMC.1979.4310076" in text
 
 
@@ -104,7 +130,7 @@ def test_the_reference_names_every_installed_method_and_parameter() -> None:
     for kind in registry.kinds():
         assert kind_section(kind) in text
         for name, cls in registry.methods(kind).items():
-            assert f"### {kind}: `{name}`" in text
+            assert f"### {kind}: `{name}` {{" in text
             section: Any = method_section(cls)
             for parameter in registry.parameters(cls):
                 assert f"| `{parameter}` |" in section

@@ -39,10 +39,11 @@ def parameters(schema: Mapping[str, Any]) -> list[Parameter]:
     Parameters
     ----------
     schema : mapping
-        Schema of one model, as ``Model.model_json_schema()`` or one of its ``$defs`` gives it. The key ``method``,
-        which selects the model, is left out.
+        Schema of one model, as ``Model.model_json_schema()`` or one of its ``$defs`` gives it. The key that selects the
+        model, such as ``method``, is left out.
     """
     required = set(schema.get("required", ()))
+    chosen_by = _selector(schema)
     return [
         Parameter(
             name=name,
@@ -54,8 +55,14 @@ def parameters(schema: Mapping[str, Any]) -> list[Parameter]:
             advanced=bool(field.get("advanced", False)),
         )
         for name, field in schema.get("properties", {}).items()
-        if name != "method"
+        if name != chosen_by
     ]
+
+
+def _selector(schema: Mapping[str, Any]) -> str | None:
+    """Return the key whose only value selects the model, as ``method`` does."""
+    properties = schema.get("properties", {})
+    return next((n for n, f in properties.items() if "const" in f and f.get("default") == f["const"]), None)
 
 
 def reference() -> str:
@@ -74,21 +81,32 @@ def kind_section(kind: str) -> str:
 def method_section(cls: type[Method]) -> str:
     """Return the reference of one method: what it does, its parameters, what it is built from."""
     schema = cls.model_json_schema()
-    parts = [f"### {cls.kind}: `{cls.name()}`\n", _prose(inspect.getdoc(cls) or ""), _table(schema)]
+    place = f"{cls.kind}-{cls.name()}".replace("_", "-")
+    parts = [
+        f"### {cls.kind}: `{cls.name()}` {{ #{place} }}\n",
+        _prose(inspect.getdoc(cls) or ""),
+        parameter_table(schema),
+    ]
     for name, nested in schema.get("$defs", {}).items():
         if nested.get("type") == "object":
             parts += [
-                f"#### {name} {{ #{_anchor(name)} }}\n",
+                f"#### {_title(name, nested)} {{ #{_anchor(name)} }}\n",
                 _prose(str(nested.get("description", ""))),
-                _table(nested),
             ]
+            parts.append(parameter_table(nested))
     if cls.references:
         parts += ["Sources:\n", *(f"- {_prose(source).strip()}" for source in cls.references), ""]
     # Several methods may hold the same nested model; its heading needs an anchor of its own in each.
-    return "\n".join(parts).replace("#model-", f"#{cls.kind}-{cls.name()}-".replace("_", "-"))
+    return "\n".join(parts).replace("#model-", f"#{place}-")
 
 
-def _table(schema: Mapping[str, Any]) -> str:
+def _title(name: str, nested: Mapping[str, Any]) -> str:
+    key = _selector(nested)
+    return f"{key}: `{nested['properties'][key]['const']}`" if key else name
+
+
+def parameter_table(schema: Mapping[str, Any]) -> str:
+    """Return the parameters of a JSON schema as a Markdown table."""
     rows = parameters(schema)
     if not rows:
         return "It has no parameters.\n"
@@ -104,8 +122,12 @@ def _table(schema: Mapping[str, Any]) -> str:
 def _type(field: Mapping[str, Any]) -> str:
     """Return the type of a value in words."""
     if "$ref" in field:
-        name = str(field["$ref"]).rsplit("/", 1)[-1]
+        name = str(field["$ref"]).rpartition("/")[2]
         return f"[{name}](#{_anchor(name)})"
+    if "discriminator" in field:
+        chosen = field["discriminator"]
+        names = (f"[`{name}`](#{_anchor(ref)})" for name, ref in chosen.get("mapping", {}).items())
+        return f"table with `{chosen['propertyName']}` = " + ", ".join(names)
     if "const" in field:
         return f"`{_value(field['const'])}`"
     if "enum" in field:
@@ -162,7 +184,7 @@ def _prose(text: str) -> str:
 
 
 def _anchor(name: str) -> str:
-    return "model-" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return "model-" + re.sub(r"[^a-z0-9]+", "-", name.rpartition("/")[2].lower()).strip("-")
 
 
 def _cell(text: str) -> str:
