@@ -273,6 +273,13 @@ class Position:
         return self.scan_standing(f"{reference}_{neighbour}_pairs").collect()
 
     # ---------------------------------------------------------------- history
+    def sweep(self) -> None:
+        """Remove what a killed run left beside tables, labels and records."""
+        tables = f"{self._path}/tables" if self._path else "tables"
+        folders = [self._path, f"{self._path}/labels", f"{self._path}/records", tables]
+        for folder in [*folders, *(f"{tables}/{name}" for name in self.tables)]:
+            self._storage.sweep(folder)
+
     @property
     def records(self) -> Records:
         """Return the records of finished steps."""

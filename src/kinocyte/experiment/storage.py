@@ -170,13 +170,22 @@ class Storage:
         staged = f".{name}.{uuid.uuid4().hex[:8]}.partial"
         return f"{parent}/{staged}" if parent else staged
 
-    def sweep(self, path: str) -> None:
-        """Remove what an interrupted run left in a folder of ours."""
+    def sweep(self, path: str, *, deep: bool = False) -> None:
+        """Remove what a killed process left in a folder of ours: parts of files and replaced folders.
+
+        Parameters
+        ----------
+        path : str
+            The folder.
+        deep : bool
+            Look into every folder below it as well, as for the chunks of an array.
+        """
         if not self.is_local:
             return
-        for name in self.listdir(path):
-            if name.startswith(".") and name.endswith((".partial", ".old")):
-                self.remove(f"{path}/{name}" if path else name)
+        found = self.local(path).rglob("*.partial") if deep else self.local(path).glob(".*")
+        for place in list(found):
+            if place.name.endswith((".partial", ".old")):
+                self.remove(str(place.relative_to(self.local())))
 
     def zarr_store(self, path: str = "", *, read_only: bool = False) -> Store:
         """Return the zarr store of a relative path."""

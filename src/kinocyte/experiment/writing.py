@@ -13,6 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
+from zarr.errors import ContainsArrayError
 
 from kinocyte.core.errors import StoreError
 from kinocyte.core.scale import Scale
@@ -86,7 +87,7 @@ class ArrayWriter:
                     dimension_names=list(self.axes),
                     chunk_key_encoding={"name": "default", "separator": "/"},
                 )
-            except FileExistsError:
+            except (FileExistsError, ContainsArrayError):
                 array = zarr.open_array(store, mode="r+")
             except OSError as error:
                 raise write_error(self._storage.at(self._path), error) from error
@@ -161,6 +162,7 @@ class PositionWriter:
         plan_path = f"{self._path}/.importing/plan.json"
         plan = json.loads(json.dumps(plan))
         if read_json(self._storage, plan_path) == plan:
+            self._storage.sweep(self._path, deep=True)
             return
         self._storage.remove(self._path)
         write_group(self._storage, self._path, {"kinocyte": {"incomplete": True}})
@@ -273,10 +275,7 @@ class LabelsWriter:
 
     def __enter__(self) -> Self:
         """Prepare the arrays beside the place where they will stand."""
-        folder = self._target.rpartition("/")[0]
-        for name in self._storage.listdir(folder):
-            if name.startswith(f".{self._population}.") and name.endswith((".partial", ".old")):
-                self._storage.remove(f"{folder}/{name}")
+        self._storage.sweep(self._target.rpartition("/")[0])
         if self._staged == self._target:
             self._announce()
             self._storage.remove(self._target)

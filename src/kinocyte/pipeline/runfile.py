@@ -25,6 +25,7 @@ class RunFile:
 
     def __init__(self, storage: Storage, pipeline: Pipeline, plan: Plan) -> None:
         now = datetime.now(UTC)
+        storage.sweep(FOLDER)
         taken = storage.listdir(FOLDER)
         self.id = now.strftime("%Y%m%dT%H%M%S%f")
         while f"{self.id}.json" in taken:

@@ -75,6 +75,7 @@ def perform(url: str, options: dict[str, Any], task: Task, progress: Callable[[f
 
 def _run(position: Position, task: Task, progress: Callable[[float], None], start: float) -> Outcome:
     step = task.step
+    position.sweep()
     began = datetime.now(UTC).isoformat(timespec="seconds")
     summary = step.run(
         position,
