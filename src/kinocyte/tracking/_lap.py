@@ -1,0 +1,134 @@
+"""From the parameters of `kinocyte.tracking.LAP` to its links."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kinocyte.tracking._confidence import confidence, margins
+from kinocyte.tracking._lap_branches import Branches, find_splits
+from kinocyte.tracking._lap_likelihood import Matching, link_by_likelihood
+from kinocyte.tracking._lap_trackmate import Part, Parts, link_as_trackmate
+from kinocyte.tracking._motion import MEDIAN
+from kinocyte.tracking._penalties import SMALLEST, Penalty
+from kinocyte.tracking._points import Points, features, links_frame, points
+from kinocyte.tracking._solution import Links
+
+if TYPE_CHECKING:
+    from kinocyte.tracking.lap import LAP
+
+
+def link(method: LAP, objects: pl.DataFrame) -> pl.DataFrame:
+    """Return the links table of a set of parameters; see `kinocyte.tracking.LAP.link`."""
+    at = points(objects)
+    linking = _penalty(objects, at, method.feature_penalties)
+    gap, splitting, merging = (
+        linking if p is None else _penalty(objects, at, p)
+        for p in (
+            method.gap_feature_penalties,
+            method.splitting_feature_penalties,
+            method.merging_feature_penalties,
+        )
+    )
+    solve = _as_trackmate if method.compatible == "trackmate" else _by_likelihood
+    links, sure = solve(method, at, (linking, gap, splitting, merging))
+    return links_frame(at, links.source, links.target, cost=links.cost, confidence=sure)
+
+
+def _penalty(objects: pl.DataFrame, at: Points, weights: dict[str, float]) -> Penalty:
+    names = sorted(n for n, w in weights.items() if w > 0)
+    return Penalty(features(objects, at, names), np.array([weights[n] for n in names], dtype=np.float64))
+
+
+def _by_likelihood(
+    method: LAP, at: Points, penalties: tuple[Penalty, Penalty, Penalty, Penalty]
+) -> tuple[Links, NDArray[np.float64]]:
+    """Return the links, and the confidence of each, of the default mode."""
+    reach = np.full(method.frame_gap(), method.gap_max_distance_um or method.max_distance_um)
+    reach[0] = method.max_distance_um
+    if len(at.frames) < 2:
+        return Links.none(), np.empty(0)
+    matching = link_by_likelihood(at, reach, (penalties[0], penalties[1]))
+    known = matching.candidates
+    margin = margins(known.start, known.target, matching.worth, matching.edge)
+    branches, lost = _branches(method, at, matching, penalties)
+    source = np.flatnonzero((matching.edge >= 0) & ~lost)
+    chosen = matching.edge[source]
+    plain = Links(source, matching.following[source], known.square_um2[chosen])
+    links = Links.concatenate([plain, *(b.links for b in branches)])
+    margin = np.concatenate([margin[source], *(b.worth for b in branches)])
+    # the same pair may be a division in one direction of time and a merge in the other
+    _, once = np.unique(links.source * at.n + links.target, return_index=True)
+    return links.take(once), confidence(margin[once])
+
+
+def _branches(
+    method: LAP,
+    at: Points,
+    matching: Matching,
+    penalties: tuple[Penalty, Penalty, Penalty, Penalty],
+) -> tuple[list[Branches], NDArray[np.bool_]]:
+    """Return divisions and merges, and whose plain link gives way to one of them."""
+    following, worth = matching.following, np.full(at.n, -1.0)
+    source = np.flatnonzero(following >= 0)
+    worth[source] = matching.worth[matching.edge[source]]
+    before, incoming = np.full(at.n, -1, np.int64), np.full(at.n, -1.0)
+    before[following[source]], incoming[following[source]] = source, worth[source]
+    out, lost = [], np.zeros(at.n, np.bool_)
+    if method.splitting_max_distance_um is not None:
+        splits = find_splits(
+            at,
+            following,
+            incoming,
+            motion=matching.motion,
+            max_distance_um=method.splitting_max_distance_um,
+            penalty=penalties[2],
+        )
+        former = before[splits.links.target]
+        lost[former[former >= 0]] = True
+        out.append(splits)
+    if method.merging_max_distance_um is not None:
+        last = at.n - 1
+        merges = find_splits(
+            at.backwards(),
+            np.where(before < 0, -1, last - before)[::-1],
+            worth[::-1],
+            motion=matching.motion,
+            max_distance_um=method.merging_max_distance_um,
+            penalty=penalties[3].reversed(),
+        )
+        links = Links(last - merges.links.target, last - merges.links.source, merges.links.cost)
+        lost[links.source] = True
+        out.append(Branches(links, merges.worth))
+    return out, lost
+
+
+def _as_trackmate(
+    method: LAP, at: Points, penalties: tuple[Penalty, Penalty, Penalty, Penalty]
+) -> tuple[Links, NDArray[np.float64]]:
+    """Return the links, and the confidence of each, of the compatible mode."""
+    distances = (
+        method.max_distance_um,
+        method.gap_max_distance_um,
+        method.splitting_max_distance_um,
+        method.merging_max_distance_um,
+    )
+    linking, gap, splitting, merging = (Part(d, p) for d, p in zip(distances, penalties, strict=True))
+    solved = link_as_trackmate(
+        at,
+        Parts(
+            linking,
+            gap,
+            splitting,
+            merging,
+            max_frame_gap=method.frame_gap(),
+            alternative_cost_factor=method.alternative_cost_factor,
+            percentile=method.percentile,
+        ),
+    )
+    # costs are areas here; in units of twice the variance they are the logarithms that confidence is made of
+    variance = np.median(solved.links.cost) / MEDIAN[at.dimensions()] if len(solved.margin) else 1.0
+    return solved.links, confidence(solved.margin / (2.0 * max(float(variance), SMALLEST)))

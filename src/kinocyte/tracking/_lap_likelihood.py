@@ -1,0 +1,188 @@
+"""Linking in one assignment: gaps compete with links between consecutive frames.
+
+Each object may have one successor and one predecessor in any later or earlier frame within the allowed gap. Which
+links are made is decided at once, by the matching of largest total worth (`kinocyte.tracking._motion`). Doing so in
+two rounds, first frame to frame and then between the ends of what was found (Jaqaman et al., Nature Methods 5,
+695-702 (2008), doi:10.1038/nmeth.1237), gives an object that was missed the neighbour's place before its own later
+self can be considered.
+
+Only links that can matter are ever looked at: a matching of the nearest candidates yields dual values, and they tell
+up to which distance an object could still gain from another link. Those are searched for, and the matching is
+repeated until there are none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinocyte.tracking._assignment import assign
+from kinocyte.tracking._candidates import Candidates, Grid, build_grid, search
+from kinocyte.tracking._motion import Motion, guess, learn, worth
+from kinocyte.tracking._penalties import Penalty
+from kinocyte.tracking._points import Points
+
+Penalties = tuple[Penalty, Penalty]
+
+_NEAREST = 6
+_MOST = 96
+_ROUNDS = 8
+_SAMPLE = 20_000  # objects from which the motion is learnt
+_PASSES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """Which object follows which, and everything the decision was made from.
+
+    Parameters
+    ----------
+    following : numpy.ndarray of int64, shape (n,)
+        Next object of each object, -1 where there is none.
+    edge : numpy.ndarray of int64, shape (n,)
+        Candidate by which it follows, -1 where there is none.
+    candidates : Candidates
+        Candidates with their costs (squared distance times penalties).
+    worth : numpy.ndarray of float64, shape (m,)
+        What each candidate is worth.
+    motion : Motion
+        The motion model.
+    """
+
+    following: NDArray[np.int64]
+    edge: NDArray[np.int64]
+    candidates: Candidates
+    worth: NDArray[np.float64]
+    motion: Motion
+
+
+def link_by_likelihood(
+    at: Points,
+    reach_um: NDArray[np.float64],
+    penalties: Penalties,
+) -> Matching:
+    """Return the most likely successor of each object.
+
+    Parameters
+    ----------
+    at : Points
+        The objects.
+    reach_um : numpy.ndarray of float64, shape (g,)
+        Largest distance over 1 .. g frames.
+    penalties : tuple of Penalty
+        What widens the distance of links and of gaps.
+    """
+    motion = learn_motion(at, reach_um, penalties)
+    return match(at, build_grid(at.position_um, at.first), motion, penalties)
+
+
+def learn_motion(
+    at: Points,
+    reach_um: NDArray[np.float64],
+    penalties: Penalties,
+) -> Motion:
+    """Return the motion model of a stretch of frames in the middle of the movie that holds enough objects."""
+    first, last = _stretch(at, len(reach_um) + 2)
+    part = slice(int(at.first[first]), int(at.first[last]))
+    some = Points(
+        at.object_id[part],
+        at.position_um[part],
+        at.frames[first:last],
+        at.first[first : last + 1] - at.first[first],
+        at.row[part],
+    )
+    inside = (penalties[0].part(part), penalties[1].part(part))
+    motion = guess(some, reach_um)
+    grid = build_grid(some.position_um, some.first)
+    for _ in range(_PASSES):
+        found = match(some, grid, motion, inside)
+        motion = learn(some, found.following, motion)
+    return motion
+
+
+def match(
+    at: Points,
+    grid: Grid,
+    motion: Motion,
+    penalties: Penalties,
+) -> Matching:
+    """Return the matching of largest worth under a motion model."""
+    known, value, bound = _candidates(at, grid, motion, motion.reach_um2[None, :1], _NEAREST, penalties)
+    keep = _NEAREST
+    for _ in range(_ROUNDS):
+        edge, net, price = assign(known.start, known.target, value, at.n)
+        reach = motion.reach_for(net)
+        reach[bound <= net, 0] = -1.0
+        if (reach < 0.0).all():
+            break
+        keep = min(2 * keep, _MOST)
+        more, extra, _ = _candidates(at, grid, motion, reach, keep, penalties)
+        source = np.repeat(np.arange(at.n), np.diff(more.start))
+        better = extra > net[source] + price[more.target] + 1e-9
+        if not better.any():
+            break
+        known, value = _merge(known, value, more, extra, better)
+    following = np.where(edge >= 0, known.target[edge] if len(value) else -1, -1).astype(np.int64)
+    return Matching(following, edge, known, value, motion)
+
+
+def _stretch(at: Points, least: int) -> tuple[int, int]:
+    """Return the frames from which to learn: from the middle outwards until they hold the sample."""
+    middle = len(at.frames) // 2
+    first, last = middle, min(middle + 1, len(at.frames))
+    while (first > 0 or last < len(at.frames)) and (last - first < least or at.first[last] - at.first[first] < _SAMPLE):
+        first, last = max(first - 1, 0), min(last + 1, len(at.frames))
+    return first, last
+
+
+def _candidates(  # noqa: PLR0917 - one place calls it
+    at: Points,
+    grid: Grid,
+    motion: Motion,
+    reach_um2: NDArray[np.float64],
+    keep: int,
+    penalties: Penalties,
+) -> tuple[Candidates, NDArray[np.float64], NDArray[np.float64]]:
+    """Return candidates with their costs, their worth, and per object what one left out may be worth at most."""
+    found = search(at.position_um, at.first, grid, frames=at.frames, reach_um2=reach_um2, keep=keep)
+    frame = at.frame()
+    value = worth(found.square_um2, found.start, found.target, frame=frame, motion=motion)
+    full = np.diff(found.start) >= keep
+    bound = np.full(at.n, -1.0)
+    bound[full] = value[found.start[1:][full] - 1]
+    if penalties[0] or penalties[1]:
+        source = np.repeat(np.arange(at.n), np.diff(found.start))
+        gap = frame[found.target] - frame[source] > 1
+        cost = np.where(
+            gap,
+            penalties[1].cost(found.square_um2, source, found.target),
+            penalties[0].cost(found.square_um2, source, found.target),
+        )
+        found = found._replace(square_um2=cost)
+        value = worth(cost, found.start, found.target, frame=frame, motion=motion)
+    return found, value, bound
+
+
+def _merge(
+    known: Candidates,
+    value: NDArray[np.float64],
+    more: Candidates,
+    extra: NDArray[np.float64],
+    which: NDArray[np.bool_],
+) -> tuple[Candidates, NDArray[np.float64]]:
+    """Return the candidates of both sets, those of one object together."""
+    added = np.concatenate([[0], np.cumsum(which)])[more.start]
+    start = known.start + added
+    at_old = np.arange(len(value)) + np.repeat(added[:-1], np.diff(known.start))
+    at_new = np.arange(int(added[-1])) + np.repeat(known.start[1:], np.diff(added))
+    target = np.empty(int(start[-1]), np.int32)
+    square, worths = np.empty(len(target)), np.empty(len(target))
+    for old, new, out in (
+        (known.target, more.target, target),
+        (known.square_um2, more.square_um2, square),
+        (value, extra, worths),
+    ):
+        out[at_old], out[at_new] = old, new[which]
+    return Candidates(start, target, square), worths
