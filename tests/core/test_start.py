@@ -10,8 +10,8 @@ import pytest
 
 import kinocyte
 
-#: The promise is 0.5 s and 1 s. What counts here is processor time, which a busy machine hardly stretches; a slow one may
-#: take three times as long.
+#: The promise is 0.5 s and 1 s. What counts here is processor time, which a busy machine hardly stretches; a slow one
+#: may take three times as long.
 IMPORT_SECONDS, HELP_SECONDS, PATIENCE = 0.5, 1.0, 3.0
 HEAVY = (
     "qtpy",
@@ -43,9 +43,9 @@ with contextlib.redirect_stdout(io.StringIO()):
 
 
 def measure(statement: str) -> tuple[float, set[str]]:
-    """Return the best of five times in seconds, and the heavy libraries that were imported."""
+    """Return the best of three times in seconds, and the heavy libraries that were imported."""
     code = _TIMED.format(statement=statement, heavy=HEAVY)
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(5)]
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
     found = [json.loads(done.stdout) for done in runs]
     return min(seconds for seconds, _ in found), {name for _, names in found for name in names}
 
