@@ -79,7 +79,7 @@ def _sentence(
     item: Mapping[str, Any], document: Mapping[str, Any], lines: dict[tuple[str | int, ...], int], place: str
 ) -> str:
     path, cls = _walk(item["loc"], document)
-    number = line_of(lines, path)
+    number = line_of(lines, (*path, "method") if item["type"] == "union_tag_invalid" else path)
     where = f"{place}, line {number}" if number else place
     dotted = ".".join(str(p) for p in path)
     kind = item["type"]
