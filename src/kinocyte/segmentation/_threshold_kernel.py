@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -34,11 +34,11 @@ def segment(image: NDArray[Any], p: Threshold, scale: Scale) -> Labels:
         return empty
     if p.fill_holes:
         mask = components.fill_holes(mask)
-        if valid is not None:
-            mask &= valid
     labels, n = components.label(mask, p.connectivity)
     if p.split != "none":
         labels, n = _split(labels, filtered, p, spacing_um)
+    if valid is not None:  # only now, so that a few dead pixels inside a cell do not cut it into pieces
+        labels, n = components.renumber(np.where(valid, labels, 0).astype(np.uint32))
     labels, n = _by_size(labels, n, p, float(np.prod(spacing_um)))
     if p.exclude_border_um is not None:
         labels, n = components.keep(labels, components.gap_to_border_um(labels, n, spacing_um) > p.exclude_border_um)
@@ -86,12 +86,29 @@ def _foreground(filtered: NDArray[Any], valid: Mask | None, p: Threshold, scale:
         return None
     level = _level(filtered, values, p, scale)
     mask = _valid(_beyond(filtered, level, p), valid)
-    n_fore, mean_fore, mean_back, std_back = _classes(filtered, mask, valid)
-    if n_fore == 0 or abs(mean_fore - mean_back) < p.min_contrast * std_back:
+    if not mask.any() or not _stands_out(filtered, mask, valid, p):
         return None
-    if p.hysteresis is None or n_fore == values.size:
+    if p.hysteresis is None:
         return mask
-    return _spread(mask, _valid(_beyond(filtered, mean_back + p.hysteresis * (level - mean_back), p), valid), p)
+    background = _classes(filtered, mask, valid).mean_back
+    return _spread(mask, _valid(_beyond(filtered, background + p.hysteresis * (level - background), p), valid), p)
+
+
+def _stands_out(filtered: NDArray[Any], mask: Mask, valid: Mask | None, p: Threshold) -> bool:
+    """Tell whether the foreground lies far enough from the background, in standard deviations of the latter.
+
+    A mask that takes more than Otsu's leaves a background that is only the tail of a distribution and spreads too
+    little to be a yardstick; Otsu's classes are then compared instead.
+    """
+    if p.min_contrast == 0:
+        return True
+    if p.threshold != "otsu":
+        values = filtered if valid is None else filtered[valid]
+        halves = _valid(_beyond(filtered, levels.otsu(values), p), valid)
+        if np.count_nonzero(halves) < np.count_nonzero(mask):
+            mask = halves
+    found = _classes(filtered, mask, valid)
+    return abs(found.mean_fore - found.mean_back) >= p.min_contrast * found.std_back
 
 
 def _level(filtered: NDArray[Any], values: NDArray[Any], p: Threshold, scale: Scale) -> float | NDArray[np.float64]:
@@ -125,16 +142,20 @@ def _spread(mask: Mask, wide: Mask | None, p: Threshold) -> Mask:
     return np.asarray(held[parts])
 
 
-def _classes(filtered: NDArray[Any], mask: Mask, valid: Mask | None) -> tuple[int, float, float, float]:
-    """Return the number and mean of foreground pixels, and mean and standard deviation of the background."""
-    counted = np.ones((1, 1), bool) if valid is None else valid
+class _Classes(NamedTuple):
+    mean_fore: float
+    mean_back: float
+    std_back: float
+
+
+def _classes(filtered: NDArray[Any], mask: Mask, valid: Mask | None) -> _Classes:
+    """Return the mean of the foreground, and mean and standard deviation of the background."""
+    counted = np.ones(1, bool) if valid is None else valid.reshape(-1)
     flat = np.ascontiguousarray(filtered, dtype=np.float64).reshape(-1)
-    n, total, square = _moments(flat, mask.reshape(-1), counted.reshape(-1), float(flat[0]))
-    if n[1] == 0 or n[0] == 0:
-        return int(n[1]), 0.0, 0.0, 0.0
-    mean = total / n
-    spread = float(np.sqrt(max(square[0] / n[0] - mean[0] ** 2, 0.0)))
-    return int(n[1]), float(mean[1] + flat[0]), float(mean[0] + flat[0]), spread
+    n, total, square = _moments(flat, mask.reshape(-1), counted, float(flat[0]))
+    mean = total / np.maximum(n, 1)
+    spread = np.sqrt(max(square[0] / max(n[0], 1) - mean[0] ** 2, 0.0))
+    return _Classes(float(mean[1] + flat[0]), float(mean[0] + flat[0]), float(spread))
 
 
 @njit(cache=True, nogil=True)

@@ -119,7 +119,8 @@ class Threshold(Segmenter):
     min_contrast: float = param(
         4.0,
         help="A frame has no objects where its bright part is on average fewer standard deviations of the dark part "
-        "above it; noise reaches 2.7, fluorescent nuclei 4.5 to 40. 0 accepts every frame; fixed levels do not ask.",
+        "above it; noise reaches 2.7, a slope 3.5, fluorescent nuclei 4.5 to 40. 0 accepts every frame; fixed levels "
+        "do not ask.",
         ge=0,
     )
     fill_holes: bool = param(True, help="Fill background that is enclosed by an object.")
