@@ -85,8 +85,8 @@ def points(objects: pl.DataFrame) -> Points:
         If a column is missing or not numeric, an id or frame is null, or two objects share an id.
     """
     require(objects, ("object_id", "frame", "x_um", "y_um"), table=TABLE)
-    ids = _integers(objects, "object_id")
-    frame = _integers(objects, "frame")
+    ids = integers(objects, "object_id")
+    frame = integers(objects, "frame")
     axes = [_floats(objects, a) for a in ("x_um", "y_um")]
     axes.append(_floats(objects, "z_um") if "z_um" in objects.columns else np.zeros(len(ids)))
     position = np.stack(axes, axis=1)
@@ -148,23 +148,30 @@ def links_frame(
     return table.with_columns(pl.col("cost", "confidence").fill_nan(None)).sort("source_id", "target_id")
 
 
-def _integers(objects: pl.DataFrame, name: str) -> NDArray[np.int64]:
+def integers(objects: pl.DataFrame, name: str, table: str = TABLE) -> NDArray[np.int64]:
+    """Return a column of whole numbers.
+
+    Raises
+    ------
+    TableError
+        If it holds something else, or nulls.
+    """
     column = objects[name]
     if not column.dtype.is_numeric():
-        msg = f"Column '{name}' of table '{TABLE}' holds {column.dtype}; whole numbers are needed."
+        msg = f"Column '{name}' of table '{table}' holds {column.dtype}; whole numbers are needed."
         raise TableError(msg)
     if column.null_count():
         row = int(column.is_null().arg_max() or 0)
-        msg = f"Table '{TABLE}' has no {name} in row {row}; every object needs one."
+        msg = f"Table '{table}' has no {name} in row {row}; every object needs one."
         raise TableError(msg)
     try:
         whole = column.cast(pl.Int64)
     except pl.exceptions.PolarsError as error:
-        msg = f"Column '{name}' of table '{TABLE}' holds a value that is no 64-bit whole number."
+        msg = f"Column '{name}' of table '{table}' holds a value that is no 64-bit whole number."
         raise TableError(msg) from error
     if column.dtype.is_float() and bool((whole.cast(column.dtype) != column).any()):
         row = int((whole.cast(column.dtype) != column).arg_max() or 0)
-        msg = f"Table '{TABLE}' has {name} = {column[row]} in row {row}; give a whole number."
+        msg = f"Table '{table}' has {name} = {column[row]} in row {row}; give a whole number."
         raise TableError(msg)
     return whole.to_numpy().astype(np.int64, copy=False)
 

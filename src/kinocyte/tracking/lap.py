@@ -136,7 +136,8 @@ class LAP(Linker):
         polars.DataFrame
             `kinocyte.core.schema.LINKS`, sorted by source and target. ``cost`` is the squared distance in
             um^2 times the squared penalty. ``confidence`` is how much more probable the link
-            is than its best alternative (leaving both ends alone, or exchanging partners with one other link): 0 for a tie, 1 without a rival.
+            is than its best alternative (leaving both ends alone, or exchanging partners with one other
+            link): 0 for a tie, 1 without a rival.
 
         Raises
         ------

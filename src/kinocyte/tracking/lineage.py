@@ -1,0 +1,129 @@
+"""From links to tracks: branches between divisions, with parent, root and generation."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kinocyte.core.errors import TableError
+from kinocyte.core.schema import MEMBERS, TRACKS, conform, empty, require
+from kinocyte.tracking._points import integers
+
+
+def build_tracks(objects: pl.DataFrame, links: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the tracks that links make of objects, and which object belongs to which.
+
+    A track is a branch: it ends where an object has two or more successors (a division) and where several
+    objects share one successor (a merge), and new tracks begin there. Daughters have the mother's track as parent and
+    count one generation more. The track after a merge has one parent, that of the closest predecessor (smallest
+    difference of frames, then cost, then object id), and stays in its generation. An object without links is a track
+    of its own. Tracks are numbered from 1 by first frame and then object id of their first object.
+
+    Parameters
+    ----------
+    objects : polars.DataFrame
+        Columns ``object_id frame``.
+    links : polars.DataFrame
+        Columns ``source_id target_id`` and, for merges, ``cost``; a link given twice counts once.
+
+    Returns
+    -------
+    tracks : polars.DataFrame
+        `kinocyte.core.schema.TRACKS`, sorted by ``track_id``.
+    members : polars.DataFrame
+        `kinocyte.core.schema.MEMBERS`, sorted by ``object_id``.
+
+    Raises
+    ------
+    TableError
+        If a column is missing, an object occurs twice, or a link names an unknown object or does not run forward in
+        time.
+    """
+    require(objects, ("object_id", "frame"), table="objects")
+    require(links, ("source_id", "target_id"), table="links")
+    if objects.is_empty() and links.is_empty():
+        return empty(TRACKS), empty(MEMBERS)
+    ordered = objects.select(pl.col("object_id").cast(pl.Int64), pl.col("frame").cast(pl.Int32)).sort(
+        "frame", "object_id"
+    )
+    ids, frame = ordered["object_id"].to_numpy(), ordered["frame"].to_numpy()
+    source, target = _ends(ids, frame, links)
+    before, source, target = _closest(ids, frame, source, target, links)
+    from kinocyte.tracking._lineage_kernel import follow
+
+    track, first, last, parent, root, generation = follow(
+        before,
+        np.bincount(target, minlength=len(ids)),
+        np.bincount(source, minlength=len(ids)),
+    )
+    tracks = pl.DataFrame(
+        {
+            "track_id": np.arange(1, len(first) + 1),
+            "parent_id": parent + 1,
+            "root_id": root + 1,
+            "generation": generation,
+            "first_frame": frame[first],
+            "last_frame": frame[last],
+        }
+    ).with_columns(pl.col("parent_id").replace(0, None))
+    members = pl.DataFrame({"object_id": ids, "track_id": track + 1}).sort("object_id")
+    return conform(tracks, TRACKS, table="tracks"), conform(members, MEMBERS, table="members")
+
+
+def _ends(
+    ids: NDArray[np.int64], frame: NDArray[np.int32], links: pl.DataFrame
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return both ends of each link as positions of objects."""
+    ascending = bool((ids[1:] > ids[:-1]).all())
+    order = np.arange(len(ids)) if ascending else np.argsort(ids, kind="stable")
+    known = ids if ascending else ids[order]
+    twice = np.flatnonzero(known[1:] == known[:-1])
+    if len(twice):
+        msg = f"Table 'objects' has object_id {known[twice[0]]} more than once; give each object its own id."
+        raise TableError(msg)
+    ends = []
+    for name in ("source_id", "target_id"):
+        wanted = integers(links, name, "links")
+        place = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
+        strange = known[place] != wanted if len(known) else np.ones(len(wanted), np.bool_)
+        if strange.any():
+            msg = f"Table 'links' has {name} {wanted[strange][0]}, which is no object; link again or drop that row."
+            raise TableError(msg)
+        ends.append(order[place])
+    source, target = ends
+    backwards = frame[target] <= frame[source]
+    if backwards.any():
+        k = int(np.argmax(backwards))
+        msg = (
+            f"The link from object {ids[source[k]]} to object {ids[target[k]]} goes from frame "
+            f"{frame[source[k]]} to frame {frame[target[k]]}; a link runs forward in time."
+        )
+        raise TableError(msg)
+    return source, target
+
+
+def _closest(
+    ids: NDArray[np.int64],
+    frame: NDArray[np.int32],
+    source: NDArray[np.int64],
+    target: NDArray[np.int64],
+    links: pl.DataFrame,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the closest predecessor of each object, and both ends of the links, each link once."""
+    before = np.full(len(ids), -1, np.int64)
+    before[target] = source
+    several = np.flatnonzero(np.bincount(target, minlength=len(ids))[target] > 1)
+    if not len(several):
+        return before, source, target
+    cost = np.zeros(len(several))
+    if "cost" in links.columns:
+        cost = links["cost"].cast(pl.Float64).fill_null(np.inf).to_numpy()[several]
+    a, b = source[several], target[several]
+    order = np.lexsort((ids[a], cost, frame[b] - frame[a]))[::-1]
+    before[b[order]] = a[order]  # the closest is written last
+    _, once = np.unique(a * len(ids) + b, return_index=True)
+    keep = np.ones(len(source), np.bool_)
+    keep[several] = False
+    keep[several[once]] = True
+    return before, source[keep], target[keep]
