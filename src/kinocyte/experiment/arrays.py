@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from kinocyte.core.errors import ParameterError, StoreError, nearest
 from kinocyte.core.scale import Scale
-from kinocyte.experiment.groups import read_attributes
+from kinocyte.experiment.groups import read_attributes, read_json
 from kinocyte.experiment.ngff import Multiscale, parse_multiscale
 from kinocyte.experiment.storage import Storage
+
+if TYPE_CHECKING:
+    import zarr
 
 
 class _Frames:
@@ -44,6 +46,8 @@ class _Frames:
         return [self._open(level) for level in self._meta.levels]
 
     def _open(self, level: str) -> zarr.Array[Any]:
+        import zarr
+
         store = self._storage.zarr_store(f"{self._path}/{level}" if self._path else level, read_only=True)
         try:
             return zarr.open_array(store, mode="r")
@@ -56,10 +60,18 @@ class _Frames:
         """Return the names of the stored axes in order, a part of ``tczyx``."""
         return self._meta.axes
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
-        """Return the stored shape at full resolution."""
-        return tuple(self._levels[0].shape)
+        """Return the stored shape at full resolution, read from the metadata alone: planning opens no arrays."""
+        folder = f"{self._path}/{self._meta.levels[0]}" if self._path else self._meta.levels[0]
+        for name in ("zarr.json", ".zarray"):
+            document = read_json(self._storage, f"{folder}/{name}")
+            if document is not None and isinstance(document.get("shape"), list):
+                shape = tuple(int(n) for n in document["shape"])
+                if len(shape) == len(self.axes):
+                    return shape
+        msg = f"The pixels at {self.place}/{self._meta.levels[0]} are absent or damaged; import the position again."
+        raise StoreError(msg)
 
     @property
     def dtype(self) -> np.dtype[Any]:

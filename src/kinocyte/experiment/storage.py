@@ -11,12 +11,12 @@ import shutil
 import uuid
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import zarr
-from zarr.abc.store import Store
+from typing import TYPE_CHECKING, Any
 
 from kinocyte.core.errors import StoreError
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
 
 
 class Storage:
@@ -189,6 +189,8 @@ class Storage:
 
     def zarr_store(self, path: str = "", *, read_only: bool = False) -> Store:
         """Return the zarr store of a relative path."""
+        import zarr
+
         if self.is_local:
             return zarr.storage.LocalStore(self.local(path), read_only=read_only)
         return zarr.storage.FsspecStore.from_url(

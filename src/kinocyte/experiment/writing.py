@@ -7,19 +7,19 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
-from zarr.errors import ContainsArrayError
 
 from kinocyte.core.errors import StoreError
 from kinocyte.core.scale import Scale
 from kinocyte.experiment.groups import read_attributes, read_json, write_group
 from kinocyte.experiment.ngff import image_attributes
 from kinocyte.experiment.storage import Storage, write_error
+
+if TYPE_CHECKING:
+    import zarr
 
 _MAX_CHUNK_YX = 2048
 _MAX_CHUNK_BYTES = 16 * 2**20
@@ -72,6 +72,10 @@ class ArrayWriter:
 
     def open(self) -> None:
         """Create the arrays, or open those an interrupted run left behind."""
+        import zarr
+        from zarr.codecs import BloscCodec
+        from zarr.errors import ContainsArrayError
+
         shape = list(self.shape)
         codec = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=self.dtype.itemsize)
         for level in range(self.n_levels):
