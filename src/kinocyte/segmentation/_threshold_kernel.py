@@ -82,7 +82,7 @@ def _foreground(filtered: NDArray[Any], valid: Mask | None, p: Threshold, scale:
         wide = None if p.hysteresis_low is None else (filtered >= p.hysteresis_low) & (filtered <= top)
         return _spread(_valid(mask, valid), None if wide is None else _valid(wide, valid), p)
     values = filtered if valid is None else filtered[valid]
-    if values.min() == values.max():
+    if levels.is_constant(values):
         return None
     level = _level(filtered, values, p, scale)
     mask = _valid(_beyond(filtered, level, p), valid)
@@ -160,18 +160,20 @@ def _classes(filtered: NDArray[Any], mask: Mask, valid: Mask | None) -> _Classes
 
 @njit(cache=True, nogil=True)
 def _moments(values, mask, valid, shift):  # type: ignore[no-untyped-def]  # numba infers the types
-    n = np.zeros(2, np.int64)
-    total = np.zeros(2)
-    square = np.zeros(2)
+    """Return number, sum and sum of squares of background and foreground, values counted from ``shift``."""
+    all_valid = valid.size != values.size
+    n0, n1, total0, total1, square0, square1 = 0, 0, 0.0, 0.0, 0.0, 0.0
     for i in range(values.size):
-        if valid.size == values.size and not valid[i]:
-            continue
-        k = 1 if mask[i] else 0
         v = values[i] - shift
-        n[k] += 1
-        total[k] += v
-        square[k] += v * v
-    return n, total, square
+        if mask[i]:
+            n1 += 1
+            total1 += v
+            square1 += v * v
+        elif all_valid or valid[i]:
+            n0 += 1
+            total0 += v
+            square0 += v * v
+    return np.array([n0, n1]), np.array([total0, total1]), np.array([square0, square1])
 
 
 def _split(labels: Labels, filtered: NDArray[Any], p: Threshold, spacing_um: tuple[float, ...]) -> tuple[Labels, int]:

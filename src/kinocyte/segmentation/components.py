@@ -78,12 +78,14 @@ def keep(labels: Labels, wanted: NDArray[np.bool_]) -> tuple[Labels, int]:
         return labels, int(wanted.size)
     lut = np.zeros(wanted.size + 1, np.uint32)
     lut[1:][wanted] = np.arange(1, int(wanted.sum()) + 1)
-    return lut[labels], int(wanted.sum())
+    out = np.empty_like(labels)
+    _translate(labels.reshape(-1), lut, out.reshape(-1))
+    return out, int(wanted.sum())
 
 
 def pixel_counts(labels: Labels, n: int) -> NDArray[np.int64]:
     """Return how many pixels each of the objects 1..n has."""
-    return np.bincount(labels.reshape(-1), minlength=n + 1)[1:]
+    return np.asarray(_count(labels.reshape(-1), n)[1:])
 
 
 def fill_holes(mask: NDArray[Any], max_hole_px: float = np.inf) -> NDArray[np.bool_]:
@@ -99,19 +101,15 @@ def fill_holes(mask: NDArray[Any], max_hole_px: float = np.inf) -> NDArray[np.bo
     max_hole_px : float
         Holes with more pixels stay open.
     """
-    solid = mask != 0
-    background, n = label(~solid, "face")
-    if n == 0:
-        return np.asarray(solid)
-    hole = pixel_counts(background, n) <= max_hole_px
-    for axis in range(mask.ndim):
-        for edge in (0, -1):
-            touching = np.unique(np.take(background, edge, axis=axis))
-            hole[touching[touching > 0] - 1] = False
-    if not hole.any():
-        return np.asarray(solid)
-    lut = np.concatenate(([False], hole))
-    return np.asarray(solid | lut[background])
+    solid = np.ascontiguousarray(mask != 0)
+    holes = as_volume(~solid)
+    nz, ny, nx = holes.shape
+    begin, end, first = _runs(holes)
+    number, n = _unite(begin, end, first, (nz, ny), False)
+    if n:
+        is_flat = mask.ndim == 2
+        _fill_enclosed(solid.reshape(nz * ny, nx), (begin, end, first), number, (n, ny, is_flat, max_hole_px))
+    return solid
 
 
 def gap_to_border_um(labels: Labels, n: int, spacing_um: Sequence[float]) -> NDArray[np.float64]:
@@ -209,6 +207,41 @@ def _paint(labels, begin, end, first, number):  # type: ignore[no-untyped-def]  
         for run in range(first[row], first[row + 1]):
             for x in range(begin[run], end[run]):
                 labels[row, x] = number[run]
+
+
+@njit(cache=True, nogil=True)
+def _fill_enclosed(solid, runs, number, setting):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Turn the background runs into foreground whose component neither reaches the border nor is too large."""
+    begin, end, first = runs
+    n, ny, is_flat, max_px = setting
+    rows, nx = solid.shape
+    size = np.zeros(n + 1)
+    for row in range(rows):
+        y, z = row % ny, row // ny
+        on_border = y == 0 or y == ny - 1 or (not is_flat and (z == 0 or z == rows // ny - 1))
+        for run in range(first[row], first[row + 1]):
+            size[number[run]] += end[run] - begin[run]
+            if on_border or begin[run] == 0 or end[run] == nx:
+                size[number[run]] = np.inf
+    for row in range(rows):
+        for run in range(first[row], first[row + 1]):
+            if size[number[run]] <= max_px and size[number[run]] < np.inf:
+                for x in range(begin[run], end[run]):
+                    solid[row, x] = True
+
+
+@njit(cache=True, nogil=True)
+def _translate(flat, lut, out):  # type: ignore[no-untyped-def]  # numba infers the types
+    for i in range(flat.size):
+        out[i] = lut[flat[i]]
+
+
+@njit(cache=True, nogil=True)
+def _count(flat, n):  # type: ignore[no-untyped-def]  # numba infers the types
+    counts = np.zeros(n + 1, np.int64)
+    for value in flat:
+        counts[value] += 1
+    return counts
 
 
 @njit(cache=True, nogil=True)

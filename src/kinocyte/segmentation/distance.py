@@ -36,38 +36,45 @@ def squared_distance(mask: NDArray[Any], spacing: Sequence[float]) -> NDArray[np
     volume = as_volume(mask)
     sz, sy, sx = (float(s) for s in (1.0, 1.0, *spacing)[-3:])
     nz, ny, nx = volume.shape
-    out = np.empty((nz, ny, nx), np.float64)
+    out = np.zeros((nz, ny, nx), np.float64)
     if out.size:
+        steps = np.empty((ny, nx), np.float32)
         for z in range(nz):
-            _sweep(volume[z], sy, out[z])
-            _envelopes(volume[z], sx, out[z])
+            _sweep(volume[z], steps)
+            _envelopes(volume[z], steps, (sy, sx, False), out[z])
         if nz > 1:
             columns = np.ascontiguousarray(out.reshape(nz, ny * nx).T)
-            _envelopes(np.ascontiguousarray(volume.reshape(nz, ny * nx).T), sz, columns)
+            _envelopes(np.ascontiguousarray(volume.reshape(nz, ny * nx).T), columns, (1.0, sz, True), columns)
             out = np.ascontiguousarray(columns.T).reshape(nz, ny, nx)
     return out.reshape(mask.shape)
 
 
 @njit(cache=True, nogil=True)
-def _sweep(mask, spacing, out):  # type: ignore[no-untyped-def]  # numba infers the types
-    """Write the squared distance along columns: down with the distance from above, then up with the nearer one."""
+def _sweep(mask, out):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Write the steps to the background along columns: down with those from above, then up with the fewer.
+
+    Single precision counts up to 16 million rows exactly.
+    """
     ny, nx = mask.shape
+    one = np.float32(1.0)
     for x in range(nx):
         out[0, x] = np.inf if mask[0, x] else 0.0
     for y in range(1, ny):
         for x in range(nx):
-            out[y, x] = out[y - 1, x] + 1.0 if mask[y, x] else 0.0
+            out[y, x] = out[y - 1, x] + one if mask[y, x] else np.float32(0.0)
     for y in range(ny - 2, -1, -1):
         for x in range(nx):
-            out[y, x] = min(out[y, x], out[y + 1, x] + 1.0)
-    for y in range(ny):
-        for x in range(nx):
-            out[y, x] = (out[y, x] * spacing) ** 2
+            out[y, x] = min(out[y, x], out[y + 1, x] + one)
 
 
 @njit(cache=True, nogil=True)
-def _envelopes(mask, spacing, out):  # type: ignore[no-untyped-def]  # numba infers the types
-    """Replace each run of foreground in each row by the lower envelope of the parabolas that stand on the row."""
+def _envelopes(mask, feet, setting, out):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Write for each run of foreground in each row the lower envelope of the parabolas that stand on the row.
+
+    ``feet`` are distances in steps, or squared distances; ``setting`` is (length of a step, spacing along the row,
+    whether feet are squared). ``feet`` and ``out`` may be the same array.
+    """
+    step, spacing, is_squared = setting
     ny, nx = mask.shape
     at = np.empty(nx + 2, np.int64)
     height = np.empty(nx + 2)
@@ -84,9 +91,11 @@ def _envelopes(mask, spacing, out):  # type: ignore[no-untyped-def]  # numba inf
                 x += 1
             k = -1
             for q in range(max(begin - 1, 0), min(x + 1, nx)):
-                f = out[y, q]
+                f = np.float64(feet[y, q])
                 if f == np.inf:
                     continue
+                if not is_squared:
+                    f = (f * step) ** 2
                 cut = -np.inf
                 while k >= 0:
                     v = at[k]
@@ -97,10 +106,8 @@ def _envelopes(mask, spacing, out):  # type: ignore[no-untyped-def]  # numba inf
                     cut = -np.inf
                 k += 1
                 at[k], height[k], start[k] = q, f, cut
-            if k < 0:
-                continue
             j = 0
             for q in range(begin, x):
                 while j < k and start[j + 1] < q:
                     j += 1
-                out[y, q] = height[j] + ((q - at[j]) * spacing) ** 2
+                out[y, q] = height[j] + ((q - at[j]) * spacing) ** 2 if k >= 0 else np.inf

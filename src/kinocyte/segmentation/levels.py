@@ -51,9 +51,9 @@ def otsu(values: NDArray[Any]) -> float:
     """
     from skimage.filters import threshold_otsu
 
-    counts, centres = histogram(values)
-    if _is_constant(values):
+    if is_constant(values):
         return float(values.flat[0])
+    counts, centres = histogram(values)
     return float(threshold_otsu(hist=(counts, centres)))
 
 
@@ -67,7 +67,7 @@ def triangle(values: NDArray[Any]) -> float:
     values : array
         Finite values, at least one; when all are equal, that value is returned.
     """
-    if _is_constant(values):
+    if is_constant(values):
         return float(values.flat[0])
     counts, centres = histogram(values)
     peak = int(np.argmax(counts))
@@ -95,7 +95,7 @@ def li(values: NDArray[Any]) -> float:
     values : array
         Finite values, at least one; when all are equal, that value is returned.
     """
-    if _is_constant(values):
+    if is_constant(values):
         return float(values.flat[0])
     if values.dtype.kind in "iub":
         counts, grey = histogram(values)
@@ -172,8 +172,12 @@ def sauvola(
     return np.asarray(threshold_sauvola(image, window_size=tuple(window_px), k=k, r=r if r > 0 else 1.0))
 
 
-def _is_constant(values: NDArray[Any]) -> bool:
-    return bool(values.min() == values.max())
+def is_constant(values: NDArray[Any]) -> bool:
+    """Tell whether all values are equal; the first differing one ends the search."""
+    first = values.flat[0]
+    block = 1 << 14
+    flat = values.reshape(-1)
+    return all((flat[i : i + block] == first).all() for i in range(0, flat.size, block))
 
 
 @njit(cache=True, nogil=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -17,18 +17,13 @@ from numpy.typing import NDArray
 
 from kinocyte.segmentation.components import Connectivity, Labels, renumber
 
-T = TypeVar("T", bound=np.generic)
-
 
 def local_maxima(landscape: NDArray[np.float64], labels: Labels) -> NDArray[np.int64]:
     """Return the flat indices, ascending, of pixels that no neighbour in the same object overtops.
 
     All pixels of a plateau count. Neighbours share an edge, a face or a corner.
     """
-    padded = _Padded(labels, "full")
-    inside = np.flatnonzero(labels)
-    top = _is_maximum(padded.spread(landscape), padded.labels, padded.flat_of(inside), padded.offsets)
-    return np.asarray(inside[top])
+    return np.asarray(_find_maxima(*_flat(landscape, labels), _steps(labels.shape, "full"), _stack(labels.shape)))
 
 
 def seeds_by_distance(
@@ -66,15 +61,15 @@ def seeds_by_prominence(
     saddle (h-maxima, Soille 2003) and the saddle is at most ``max_saddle`` times its own height (a neck). The highest
     maximum of an object is always a seed.
     """
-    inside = np.flatnonzero(labels)
-    height = landscape.reshape(-1)[inside]
-    order = _descending(height)
-    padded = _Padded(labels, "full")
-    position = padded.flat_of(inside[order])
-    rank = np.full(padded.labels.size, -1, np.int32)
-    rank[position] = np.arange(inside.size)
-    top = _merge_hills(rank, position, height[order], padded.offsets, (min_height, max_saddle))
-    return np.asarray(inside[order][top])
+    landscape, flat = _flat(landscape, labels)
+    inside = np.flatnonzero(flat != 0)
+    inside = inside[_descending(landscape[inside])]
+    inside = inside[_stable_order(flat[inside])]
+    rank = np.empty(flat.size, np.int64)  # read on foreground only
+    rank[inside] = np.arange(inside.size)
+    steps, shape = _steps(labels.shape, "full"), _stack(labels.shape)
+    top = _merge_hills(inside, rank, (landscape, flat), (steps, shape), (min_height, max_saddle))
+    return np.asarray(inside[top])
 
 
 def flood(
@@ -100,45 +95,32 @@ def flood(
         return renumber(labels)
     seeds, owner = seeds[crowded[owner]], owner[crowded[owner]]
     seeds = seeds[np.argsort(owner, kind="stable")]
-    padded = _Padded(labels, connectivity)
-    pieces = np.zeros(padded.labels.size, np.uint32)
-    start = padded.flat_of(seeds)
-    pieces[start] = np.arange(1, seeds.size + 1) + crowded.size
-    _flood(padded.spread(landscape), padded.labels, pieces, start, padded.offsets)
-    whole = np.where(crowded, 0, np.arange(crowded.size)).astype(np.uint32)
-    return renumber(np.maximum(padded.crop(pieces), whole[labels]))
+    level, flat = _flat(landscape, labels)
+    pieces = np.where(crowded[labels], 0, labels).astype(np.uint32).reshape(-1)
+    pieces[seeds] = np.arange(1, seeds.size + 1) + crowded.size
+    _flood(level, flat, pieces, seeds, (_steps(labels.shape, connectivity), _stack(labels.shape)))
+    return renumber(pieces.reshape(labels.shape))
 
 
-class _Padded:
-    """A label image with one pixel of background around it, so that neighbours are flat offsets without bounds."""
+def _flat(landscape: NDArray[np.float64], labels: Labels) -> tuple[NDArray[np.float64], Labels]:
+    height = np.ascontiguousarray(landscape, dtype=np.float64).reshape(-1)
+    return height, np.ascontiguousarray(labels, dtype=np.uint32).reshape(-1)
 
-    def __init__(self, labels: Labels, connectivity: Connectivity) -> None:
-        self.shape = labels.shape
-        self.outer = tuple(n + 2 for n in labels.shape)
-        self.inner = tuple(slice(1, -1) for _ in labels.shape)
-        self.labels = self.spread(labels)
-        strides = np.array([int(np.prod(self.outer[i + 1 :])) for i in range(labels.ndim)])
-        steps = [s for s in itertools.product((-1, 0, 1), repeat=labels.ndim) if any(s)]
-        steps.sort(key=lambda s: sum(map(abs, s)))
-        if connectivity == "face":
-            steps = steps[: 2 * labels.ndim]
-        self.offsets = np.array(steps, dtype=np.int64) @ strides
 
-    def spread(self, image: NDArray[T]) -> NDArray[T]:
-        out = np.zeros(self.outer, image.dtype)
-        out[self.inner] = image
-        return out.reshape(-1)
+def _stack(shape: Sequence[int]) -> tuple[int, int, int]:
+    nz, ny, nx = (1, *shape)[-3:]
+    return nz, ny, nx
 
-    def crop(self, flat: NDArray[T]) -> NDArray[T]:
-        return flat.reshape(self.outer)[self.inner]
 
-    def flat_of(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
-        plane, width = self.shape[-2] * self.shape[-1], self.shape[-1]
-        row = index // width
-        flat = index + 2 * row + self.outer[-1] + 1
-        if len(self.shape) == 3:
-            flat += (index // plane) * 2 * self.outer[-1] + self.outer[-2] * self.outer[-1]
-        return np.asarray(flat)
+def _steps(shape: Sequence[int], connectivity: Connectivity) -> NDArray[np.int64]:
+    """Return the steps to the neighbours as rows (flat, z, y, x), the nearest first and then in the order of rows."""
+    _, ny, nx = _stack(shape)
+    planes = (-1, 0, 1) if len(shape) == 3 else (0,)
+    steps = [s for s in itertools.product(planes, (-1, 0, 1), (-1, 0, 1)) if any(s)]
+    steps.sort(key=lambda s: sum(map(abs, s)))
+    if connectivity == "face":
+        steps = [s for s in steps if sum(map(abs, s)) == 1]
+    return np.array([((z * ny + y) * nx + x, z, y, x) for z, y, x in steps], dtype=np.int64)
 
 
 def _descending(height: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -150,16 +132,47 @@ def _descending(height: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.argsort(-height, kind="stable")
 
 
+def _stable_order(owner: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the stable order of object numbers; numpy sorts 16-bit integers by digits."""
+    return np.argsort(owner.astype(np.uint16) if owner.max(initial=0) < 1 << 16 else owner, kind="stable")
+
+
 @njit(cache=True, nogil=True)
-def _is_maximum(height, labels, position, offsets):  # type: ignore[no-untyped-def]  # numba infers the types
-    top = np.ones(position.size, np.bool_)
-    for i in range(position.size):
-        p = position[i]
-        for step in offsets:
-            if labels[p + step] == labels[p] and height[p + step] > height[p]:
-                top[i] = False
+def _is_at_side(p, shape):  # type: ignore[no-untyped-def]  # numba infers the types
+    nz, ny, nx = shape
+    x = p % nx
+    y = p // nx if nz == 1 else (p // nx) % ny
+    z = p // (nx * ny)
+    return x == 0 or x == nx - 1 or y == 0 or y == ny - 1 or (nz > 1 and (z == 0 or z == nz - 1))
+
+
+@njit(cache=True, nogil=True)
+def _leaves(p, step, shape):  # type: ignore[no-untyped-def]  # numba infers the types
+    nz, ny, nx = shape
+    x, y, z = p % nx + step[3], (p // nx) % ny + step[2], p // (nx * ny) + step[1]
+    return x < 0 or x >= nx or y < 0 or y >= ny or z < 0 or z >= nz
+
+
+@njit(cache=True, nogil=True)
+def _find_maxima(height, labels, steps, shape):  # type: ignore[no-untyped-def]  # numba infers the types
+    found = np.empty(np.count_nonzero(labels), np.int64)
+    n = 0
+    for p in range(labels.size):
+        if labels[p] == 0:
+            continue
+        at_side = _is_at_side(p, shape)
+        top = True
+        for k in range(steps.shape[0]):
+            if at_side and _leaves(p, steps[k], shape):
+                continue
+            q = p + steps[k, 0]
+            if labels[q] == labels[p] and height[q] > height[p]:
+                top = False
                 break
-    return top
+        if top:
+            found[n] = p
+            n += 1
+    return found[:n]
 
 
 @njit(cache=True, nogil=True)
@@ -182,47 +195,53 @@ def _spaced(where, owner, min_squared):  # type: ignore[no-untyped-def]  # numba
 
 
 @njit(cache=True, nogil=True)
-def _merge_hills(rank, position, height, offsets, limits):  # type: ignore[no-untyped-def]  # numba infers the types
-    """Walk down the landscape and join hills at their saddles; ranks run from the highest pixel, 0, downwards.
+def _merge_hills(pixels, rank, images, geometry, limits):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Walk down the landscape of each object and join hills at their saddles.
 
-    A hill is named by its root in a union-find forest, which is always its highest pixel.
+    ``pixels`` are sorted by object and then from high to low, ``rank`` is the inverse. A hill is named by its root in a
+    union-find forest, which is always its highest pixel.
     """
+    height, labels = images
+    steps, shape = geometry
     min_height, max_saddle = limits
-    parent = np.arange(position.size)
-    seed = np.zeros(position.size, np.bool_)
-    for i in range(position.size):
-        lone = True
-        for step in offsets:
-            j = rank[position[i] + step]
-            if j < 0 or j >= i:
+    parent = np.arange(pixels.size)
+    seed = np.zeros(pixels.size, np.bool_)
+    for i in range(pixels.size):
+        p = pixels[i]
+        at_side = _is_at_side(p, shape)
+        top = i
+        for k in range(steps.shape[0]):
+            if at_side and _leaves(p, steps[k], shape):
                 continue
-            lone = False
+            q = p + steps[k, 0]
+            if labels[q] != labels[p] or rank[q] >= i:
+                continue
+            j = rank[q]
             while parent[j] != j:
                 parent[j] = parent[parent[j]]
                 j = parent[j]
-            k = i
-            while parent[k] != k:
-                parent[k] = parent[parent[k]]
-                k = parent[k]
-            if j == k:
+            if j == top:
                 continue
-            low, high = max(j, k), min(j, k)
+            low, high = max(j, top), min(j, top)
             if low != i:
-                rises = height[low] - height[i] >= min_height and height[i] <= max_saddle * height[low]
-                seed[low] = rises and height[low] > height[i]
+                peak, saddle = height[pixels[low]], height[p]
+                seed[low] = peak > saddle and peak - saddle >= min_height and saddle <= max_saddle * peak
             parent[low] = high
-        seed[i] = lone
+            top = high
+        seed[i] = top == i
     return seed
 
 
 @njit(cache=True, nogil=True)
-def _flood(level, labels, out, seeds, offsets):  # type: ignore[no-untyped-def]  # numba infers the types
+def _flood(height, labels, out, seeds, geometry):  # type: ignore[no-untyped-def]  # numba infers the types
     """Let labels grow from the seeds of one object after the other, the highest and then the oldest pixel first.
 
-    ``level`` is overwritten by the height at which water reaches a pixel: never above the pixel it came from.
+    ``level`` is the height at which water reaches a pixel: never above that of the pixel it came from.
     """
+    steps, shape = geometry
     heap = np.empty(64, np.int64)
-    age = np.zeros(labels.size, np.int32)
+    level = np.empty(labels.size)
+    age = np.empty(labels.size, np.int32)
     clock = 0
     begin = 0
     while begin < seeds.size:
@@ -230,22 +249,23 @@ def _flood(level, labels, out, seeds, offsets):  # type: ignore[no-untyped-def] 
         while begin < seeds.size and (n == 0 or labels[seeds[begin]] == labels[seeds[begin - 1]]):
             heap = _room(heap, n)
             clock += 1
-            age[seeds[begin]] = clock
+            age[seeds[begin]], level[seeds[begin]] = clock, height[seeds[begin]]
             n = _push(heap, n, seeds[begin], level, age)
             begin += 1
         while n > 0:
             p = heap[0]
             n -= 1
             _sift_down(heap, n, heap[n], level, age)
-            heap = _room(heap, n + offsets.size)
-            for step in offsets:
-                q = p + step
+            heap = _room(heap, n + steps.shape[0])
+            at_side = _is_at_side(p, shape)
+            for k in range(steps.shape[0]):
+                if at_side and _leaves(p, steps[k], shape):
+                    continue
+                q = p + steps[k, 0]
                 if labels[q] != labels[p] or out[q] != 0:
                     continue
                 clock += 1
-                age[q] = clock
-                out[q] = out[p]
-                level[q] = min(level[q], level[p])
+                age[q], out[q], level[q] = clock, out[p], min(height[q], level[p])
                 n = _push(heap, n, q, level, age)
 
 
