@@ -61,6 +61,11 @@ class TaskBar:
         self._done += 1
         self._update()
 
+    def reached(self, done: int) -> None:
+        """Note how many are done altogether."""
+        self._done = done
+        self._update()
+
     def _update(self) -> None:
         self._bar.update(self._id, completed=self._done + sum(self._partial.values()))
 

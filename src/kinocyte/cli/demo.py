@@ -39,9 +39,8 @@ def demo(
     _unpack(folder)
     movies, store, pipeline = folder / "movies", folder / "demo.zarr", folder / "pipeline.toml"
     _say(1, "import the movies", f"kinocyte import {movies} {store} --channels h2b --wells {folder / 'plate.csv'}")
-    code = import_movies(
-        movies, store=str(store), options=ImportOptions(channels=("h2b",), wells=folder / "plate.csv"), quiet=True
-    )
+    options = ImportOptions(channels=("h2b",), wells=str(folder / "plate.csv"))
+    code = import_movies(str(movies), str(store), options=options, name="Kinocyte demo")
     if code:
         return code
     _say(2, "segment, measure and track", f"kinocyte run {pipeline} {store}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ def report(
     /,
     *,
     output: Path | None = None,
-    by: tuple[str, ...] = (),
+    by: str | None = None,
     title: str | None = None,
     figures: Path | None = None,
 ) -> int:
@@ -29,8 +28,8 @@ def report(
         The experiment: a folder ending in .zarr, or a URL.
     output : Path
         The file to write; beside the experiment when left out.
-    by : tuple of str
-        Condition columns that make the groups; all of them when left out.
+    by : str
+        Condition column that makes the groups; all that differ between wells when left out.
     title : str
         Title of the page.
     figures : Path
@@ -46,7 +45,7 @@ def write_beside(
     experiment: Experiment,
     *,
     output: Path | None = None,
-    by: Sequence[str] = (),
+    by: str | None = None,
     title: str | None = None,
     figures: Path | None = None,
     changed: bool = True,
@@ -73,7 +72,7 @@ def write_beside(
             title=title,
             run=read_run(experiment.storage),
             figures_dir=figures,
-            by=tuple(by) or None,
+            by=by,
         )
     out.print(f"Report: {target}", markup=False, soft_wrap=True)
     return target

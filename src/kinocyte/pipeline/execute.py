@@ -142,7 +142,7 @@ def _on_dask(todo: list[Task], storage: Storage, where: Workers, n: int, on_prog
                 retries=1,
             )
         names: Mapping[str, str] = {f.key: name for name, f in futures.items()}
-        for future in as_completed(futures.values(), raise_errors=False):
+        for future in as_completed(futures.values(), loop=client.loop, raise_errors=False):
             if future.status == "finished":
                 yield future.result()
             else:

@@ -58,7 +58,9 @@ class Population(_Section):
 class Report(_Section):
     """The report page written at the end of a run."""
 
-    by: tuple[str, ...] = param((), help="Condition columns that make the groups; all of them when left out.")
+    by: str | None = param(
+        None, help="Condition column that makes the groups; all that differ between wells when left out."
+    )
 
 
 class Pipeline(_Section):
