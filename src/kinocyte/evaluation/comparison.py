@@ -232,10 +232,15 @@ def _by_points(reference: ObjectMovie, result: Movie, scale: Scale) -> Compariso
     frames = count_frames(result.images, result.frames, name="result")
     right = _Collected(result, "result", [], [], [])
     pairs: list[tuple[int, Ints, Ints, Floats]] = []
-    pixel = np.full(side.centre.shape, -1.0)
+    pixel = np.full((len(side.frame), 2), -1.0)
     for t in range(frames):
         image = frame_of(result.images, t)
         right.add(t, regions(image))
+        if pixel.shape[1] != image.ndim:  # the first frame tells whether the movie is 3D
+            pixel = np.full((len(side.frame), image.ndim), -1.0)
+        if side.centre.shape[1] < image.ndim:
+            msg = f"Frame {t}: the label image of the result is 3D, but the objects of the reference have no z_um."
+            raise ParameterError(msg)
         here = np.flatnonzero(side.frame == t)
         pixel[here] = side.centre[here, -image.ndim :] / scale.spacing_um(image.ndim)
         at = np.rint(pixel[here]).astype(np.int64)

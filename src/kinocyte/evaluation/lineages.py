@@ -119,7 +119,7 @@ def cell_cycle_accuracy(comparison: Comparison) -> float | None:
 def _cycle_lengths(tracks: Ints) -> Ints:
     mothers = dividing(tracks)
     whole = np.isin(tracks[:, 0], mothers) & np.isin(tracks[:, 3], mothers)
-    return tracks[whole, 2] - tracks[whole, 1]
+    return np.asarray(tracks[whole, 2] - tracks[whole, 1], np.int64)
 
 
 @dataclass(frozen=True, eq=False)
