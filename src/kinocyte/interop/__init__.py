@@ -1,1 +1,1 @@
-"""Files of microscopes and of other programs, in and out."""
+"""Readers of microscope files and the import of movies into an experiment."""
