@@ -1,7 +1,7 @@
 """Separate touching objects: seeds from a landscape, and flooding from the seeds.
 
 The landscape is high inside objects: the distance to the background, or the intensity. Flooding is that of Meyer
-(1994) with a queue ordered by height and age, so that equal input gives the partition of
+(1994) with one queue for each height, so that equal input gives the partition of
 ``skimage.segmentation.watershed(-landscape, seeds, mask=mask)``; only objects that hold several seeds are flooded.
 """
 
@@ -62,9 +62,7 @@ def seeds_by_prominence(
     maximum of an object is always a seed.
     """
     landscape, flat = _flat(landscape, labels)
-    inside = np.flatnonzero(flat != 0)
-    inside = inside[_descending(landscape[inside])]
-    inside = inside[_stable_order(flat[inside])]
+    inside = _downhill(np.flatnonzero(flat != 0), landscape, flat)
     rank = np.empty(flat.size, np.int64)  # read on foreground only
     rank[inside] = np.arange(inside.size)
     steps, shape = _steps(labels.shape, "full"), _stack(labels.shape)
@@ -95,10 +93,16 @@ def flood(
         return renumber(labels)
     seeds, owner = seeds[crowded[owner]], owner[crowded[owner]]
     seeds = seeds[np.argsort(owner, kind="stable")]
-    level, flat = _flat(landscape, labels)
-    pieces = np.where(crowded[labels], 0, labels).astype(np.uint32).reshape(-1)
+    height, flat = _flat(landscape, labels)
+    shared = crowded[flat]
+    inside = _downhill(np.flatnonzero(shared), height, flat)
+    rank = np.empty(flat.size, np.int64)  # read in crowded objects only
+    rank[inside] = np.arange(inside.size)
+    lower = (np.diff(height[inside]) != 0) | (np.diff(flat[inside].astype(np.int64)) != 0)
+    terrace = np.concatenate(([0], np.cumsum(lower)))
+    pieces = np.where(shared, 0, flat).astype(np.uint32)
     pieces[seeds] = np.arange(1, seeds.size + 1) + crowded.size
-    _flood(level, flat, pieces, seeds, (_steps(labels.shape, connectivity), _stack(labels.shape)))
+    _flood((inside, rank, terrace), flat, pieces, seeds, (_steps(labels.shape, connectivity), _stack(labels.shape)))
     return renumber(pieces.reshape(labels.shape))
 
 
@@ -132,9 +136,13 @@ def _descending(height: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.argsort(-height, kind="stable")
 
 
-def _stable_order(owner: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the stable order of object numbers; numpy sorts 16-bit integers by digits."""
-    return np.argsort(owner.astype(np.uint16) if owner.max(initial=0) < 1 << 16 else owner, kind="stable")
+def _downhill(pixels: NDArray[np.int64], height: NDArray[np.float64], labels: Labels) -> NDArray[np.int64]:
+    """Return the pixels sorted by object and within it from high to low, equal ones in the order given."""
+    pixels = pixels[_descending(height[pixels])]
+    owner: NDArray[Any] = labels[pixels]
+    if owner.max(initial=0) < 1 << 16:  # numpy sorts 16-bit integers by digits
+        owner = owner.astype(np.uint16)
+    return pixels[np.argsort(owner, kind="stable")]
 
 
 @njit(cache=True, nogil=True)
@@ -233,76 +241,49 @@ def _merge_hills(pixels, rank, images, geometry, limits):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True)
-def _flood(height, labels, out, seeds, geometry):  # type: ignore[no-untyped-def]  # numba infers the types
+def _flood(terrain, labels, out, seeds, geometry):  # type: ignore[no-untyped-def]  # numba infers the types
     """Let labels grow from the seeds of one object after the other, the highest and then the oldest pixel first.
 
-    ``level`` is the height at which water reaches a pixel: never above that of the pixel it came from.
+    ``terrain`` is (pixels downhill, its inverse, terrace of each): pixels of one object and height share a terrace,
+    which keeps a queue of its own. Water never climbs, so the terrace in use only ever moves down.
     """
+    pixels, rank, terrace = terrain
     steps, shape = geometry
-    heap = np.empty(64, np.int64)
-    level = np.empty(labels.size)
-    age = np.empty(labels.size, np.int32)
-    clock = 0
+    head = np.full(terrace[-1] + 1, -1)
+    tail = np.full(terrace[-1] + 1, -1)
+    after = np.full(pixels.size, -1)
     begin = 0
     while begin < seeds.size:
-        n = 0
-        while begin < seeds.size and (n == 0 or labels[seeds[begin]] == labels[seeds[begin - 1]]):
-            heap = _room(heap, n)
-            clock += 1
-            age[seeds[begin]], level[seeds[begin]] = clock, height[seeds[begin]]
-            n = _push(heap, n, seeds[begin], level, age)
+        waiting = 0
+        now = terrace[-1]
+        while begin < seeds.size and (waiting == 0 or labels[seeds[begin]] == labels[seeds[begin - 1]]):
+            i = rank[seeds[begin]]
+            _enqueue(i, terrace[i], head, tail, after)
+            now = min(now, terrace[i])
+            waiting += 1
             begin += 1
-        while n > 0:
-            p = heap[0]
-            n -= 1
-            _sift_down(heap, n, heap[n], level, age)
-            heap = _room(heap, n + steps.shape[0])
+        while waiting > 0:
+            while head[now] < 0:
+                now += 1
+            i = head[now]
+            head[now] = after[i]
+            waiting -= 1
+            p = pixels[i]
             at_side = _is_at_side(p, shape)
             for k in range(steps.shape[0]):
                 if at_side and _leaves(p, steps[k], shape):
                     continue
                 q = p + steps[k, 0]
-                if labels[q] != labels[p] or out[q] != 0:
-                    continue
-                clock += 1
-                age[q], out[q], level[q] = clock, out[p], min(height[q], level[p])
-                n = _push(heap, n, q, level, age)
+                if labels[q] == labels[p] and out[q] == 0:
+                    out[q] = out[p]
+                    _enqueue(rank[q], max(terrace[rank[q]], now), head, tail, after)
+                    waiting += 1
 
 
 @njit(cache=True, nogil=True)
-def _room(heap, n):  # type: ignore[no-untyped-def]  # numba infers the types
-    if n < heap.size:
-        return heap
-    larger = np.empty(2 * n + 1, np.int64)
-    for i in range(heap.size):
-        larger[i] = heap[i]
-    return larger
-
-
-@njit(cache=True, nogil=True)
-def _push(heap, n, item, level, age):  # type: ignore[no-untyped-def]  # numba infers the types
-    i = n
-    while i > 0:
-        above = heap[(i - 1) // 2]
-        if level[item] < level[above] or (level[item] == level[above] and age[item] > age[above]):
-            break
-        heap[i] = above
-        i = (i - 1) // 2
-    heap[i] = item
-    return n + 1
-
-
-@njit(cache=True, nogil=True)
-def _sift_down(heap, n, item, level, age):  # type: ignore[no-untyped-def]  # numba infers the types
-    i = 0
-    while 2 * i + 1 < n:
-        child = 2 * i + 1
-        a, b = heap[child], heap[min(child + 1, n - 1)]
-        if level[b] > level[a] or (level[b] == level[a] and age[b] < age[a]):
-            child += 1
-            a = b
-        if level[item] > level[a] or (level[item] == level[a] and age[item] < age[a]):
-            break
-        heap[i] = a
-        i = child
-    heap[i] = item
+def _enqueue(i, line, head, tail, after):  # type: ignore[no-untyped-def]  # numba infers the types
+    if head[line] < 0:
+        head[line] = i
+    else:
+        after[tail[line]] = i
+    tail[line] = i
