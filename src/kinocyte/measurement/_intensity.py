@@ -32,7 +32,7 @@ def measure_intensity(
     for channel, image in pixels.items():
         values = object_values(runs, image, channel)
         table = _statistics(values, (runs.offsets, runs.spans), runs.image, runs.first_moments, spacing)
-        ranked = _quantiles(values, runs.pixel_offsets, fractions)
+        ranked = quantiles(values, runs.pixel_offsets, fractions)
         features = dict(zip(_STATISTICS, table.T, strict=True))
         features |= dict(zip(("median_{}", *_percentile_names(percentiles)), ranked.T, strict=True))
         columns += [
@@ -67,15 +67,25 @@ def object_values(runs: Runs, image: NDArray[Any], channel: str) -> Floats:
     ParameterError
         If the channel has another shape than the labels or does not hold real numbers.
     """
+    return checked_image(image, channel, runs.shape).reshape(-1)[runs.pixels].astype(np.float64)
+
+
+def checked_image(image: NDArray[Any], channel: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return the contiguous pixels of a channel.
+
+    Raises
+    ------
+    ParameterError
+        If the channel has another shape than the frame or does not hold real numbers.
+    """
     image = np.asarray(image)
-    expected = runs.image.shape if runs.ndim == 3 else runs.image.shape[1:]
-    if image.shape != expected:
-        msg = f"Channel '{channel}' has the shape {image.shape}, the labels {expected}; both must be of one frame."
+    if image.shape != shape:
+        msg = f"Channel '{channel}' has the shape {image.shape}, the labels {shape}; both must be of one frame."
         raise ParameterError(msg)
     if image.dtype.kind not in "uibf":
         msg = f"Channel '{channel}' holds {image.dtype}, not real numbers; convert it before it is measured."
         raise ParameterError(msg)
-    return np.ascontiguousarray(image).reshape(-1)[runs.pixels].astype(np.float64)
+    return np.ascontiguousarray(image)
 
 
 @njit(cache=True, nogil=True)
@@ -160,7 +170,7 @@ def _spread(values, part, rows, place, means):  # type: ignore[no-untyped-def] #
 
 
 @njit(cache=True, nogil=True)
-def _quantiles(values, offsets, fractions):  # type: ignore[no-untyped-def] # numba
+def quantiles(values, offsets, fractions):  # type: ignore[no-untyped-def] # numba
     """Return the quantiles of each object's values that are not NaN, linearly interpolated, (n, fractions)."""
     n = offsets.size - 1
     out = np.full((n, fractions.size), np.nan)

@@ -82,6 +82,11 @@ class Runs:
         return indices
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the frame, (y, x) or (z, y, x)."""
+        return self.image.shape[3 - self.ndim :]
+
+    @property
     def count(self) -> int:
         """Return the number of objects."""
         return int(self.labels.size)

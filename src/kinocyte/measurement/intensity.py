@@ -12,6 +12,7 @@ from pydantic import field_validator
 
 from kinocyte.core.method import param
 from kinocyte.core.scale import Scale
+from kinocyte.measurement._choices import select_channels
 from kinocyte.measurement.base import FeatureSet
 
 
@@ -65,20 +66,3 @@ class Intensity(FeatureSet):
 
         chosen = select_channels(self.channels, pixels)
         return measure_intensity(np.asarray(labels), chosen, scale, self.percentiles)
-
-
-def select_channels(names: tuple[str, ...], pixels: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the named channels, or all where none is named.
-
-    Raises
-    ------
-    ParameterError
-        If a name is not among the channels.
-    """
-    from kinocyte.core.errors import ParameterError, nearest
-
-    for name in names:
-        if name not in pixels:
-            msg = f"There is no channel '{name}' to measure; {nearest(name, pixels)}."
-            raise ParameterError(msg)
-    return {name: np.asarray(pixels[name]) for name in (names or tuple(pixels))}
