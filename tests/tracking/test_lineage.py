@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -78,19 +76,8 @@ def test_tracks_are_the_unbranched_paths_of_the_graph(source: st.DataObject) -> 
             assert parent < track
 
 
-def hela(data: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return objects and true links of 92 frames of HeLa nuclei (Cell Tracking Challenge, 0.645 um a pixel)."""
-    folder = data / "ctc_fluo_n2dl_hela_01_gt_tracks_and_res"
-    nodes = pl.read_csv(folder / "gt_nodes.csv").with_row_index("object_id", offset=1)
-    number = dict(nodes.select("id", "object_id").iter_rows())
-    edges = pl.read_csv(folder / "gt_edges.csv")
-    return nodes.select(
-        pl.col("object_id").cast(pl.Int64), frame="t", x_um=pl.col("x") * 0.645, y_um=pl.col("y") * 0.645
-    ), links(*((number[a], number[b]) for a, b in edges.iter_rows()))
-
-
-def test_divisions_of_real_lineages_are_found(data: Path) -> None:
-    objects, edges = hela(data)
+def test_divisions_of_real_lineages_are_found(hela: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    objects, edges = hela
     tracks, members = build_tracks(objects, edges)
     assert len(members) == 8639
     # 94 divisions stand in the provenance; each has two daughters

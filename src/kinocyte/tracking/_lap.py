@@ -53,8 +53,9 @@ def _by_likelihood(
         return Links.none(), np.empty(0)
     matching = link_by_likelihood(at, reach, (penalties[0], penalties[1]))
     known = matching.candidates
-    margin = margins(known.start, known.target, matching.worth, matching.edge)
     branches, lost = _branches(method, at, matching, penalties)
+    rivals = _without(matching, branches)
+    margin = margins(known.start, known.target, rivals, matching.edge)
     source = np.flatnonzero((matching.edge >= 0) & ~lost)
     chosen = matching.edge[source]
     plain = Links(source, matching.following[source], known.square_um2[chosen])
@@ -63,6 +64,21 @@ def _by_likelihood(
     # the same pair may be a division in one direction of time and a merge in the other
     _, once = np.unique(links.source * at.n + links.target, return_index=True)
     return links.take(once), confidence(margin[once])
+
+
+def _without(matching: Matching, branches: list[Branches]) -> NDArray[np.float64]:
+    """Return what candidates are worth, those that were chosen as branches being nobody's rivals."""
+    worth, known = matching.worth, matching.candidates
+    taken = Links.concatenate([b.links for b in branches])
+    if not len(taken.source):
+        return worth
+    begin = known.start[taken.source]
+    count = known.start[taken.source + 1] - begin
+    branch = np.repeat(np.arange(len(count)), count)
+    edge = np.arange(count.sum()) - (np.cumsum(count) - count)[branch] + begin[branch]
+    worth = worth.copy()
+    worth[edge[known.target[edge] == taken.target[branch]]] = 0.0
+    return worth
 
 
 def _branches(

@@ -3,13 +3,14 @@
 An object ``j`` that begins a track may be the daughter of an object ``i`` that goes on as ``k``. Against the
 hypothesis that ``j`` comes from nowhere, a division is worth ::
 
-    w = ln[ r m^(g - 1) (S / 2 + A / 2) / (N(d_ik; s) b) ]
+    w = ln[ r m^g (S / 2 + A / 2) / (N(d_ik; s) b) ]
 
-S: both daughters lie at opposite sides of the mother, their middle where one object would have moved,
-``N((x_j + x_k)/2 - x_i; s^2/2) N(x_j - x_k; s_d)``. A: ``i`` moves on and ``j`` appears beside it,
-``N(d_ik; s) N(d_ij; s_d)``. ``r`` is the rate of divisions, ``b`` the density of starts out of nowhere, and ``m`` the
-probability that an object is missed, ``g`` frames lying between mother and daughter. ``s_d``, the distance of
-daughters, and the share of starts that are divisions are learnt from the movie.
+S: both daughters lie at opposite sides of the mother, their middle where one object would have moved or, as many
+cells shift when they divide, a little farther away, ``(N(c; s^2/2) + N(c; s_c^2)) / 2 * N(x_j - x_k; s_d^2)`` with
+``c = (x_j + x_k)/2 - x_i``. A: ``i`` moves on and ``j`` appears beside it, ``N(d_ik; s) N(d_ij; s_d^2)``. ``r`` is the
+rate of divisions, ``b`` the density of starts out of nowhere, and ``m`` the probability that an object is missed, the
+second daughter being seen ``g`` frames after the first. ``s_c``, ``s_d`` and the share of starts that are divisions are
+learnt from the movie.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from kinocyte.tracking._assignment import assign
 from kinocyte.tracking._candidates import build_grid, search
-from kinocyte.tracking._motion import LEAPS, Motion, ball
+from kinocyte.tracking._motion import Motion
 from kinocyte.tracking._penalties import Penalty
 from kinocyte.tracking._points import Points
 from kinocyte.tracking._solution import Links
@@ -30,7 +31,7 @@ _NEAREST = 8
 _PASSES = 4
 _FIRM = 3.0  # a link worth this (odds of 20) keeps its target from being a daughter
 _BELIEF = 4.0  # divisions' worth of belief in the first guess of their spread
-_SHARES = (0.2, 0.9)  # least and largest share of starts taken for divisions
+_SHARES = (0.8, 0.97)  # least and largest share of starts taken for divisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +85,19 @@ def find_splits(
     triples = _triples(at, following, incoming, len(motion.reach_um2), max_distance_um, penalty)
     start = np.searchsorted(triples.mother, np.arange(at.n + 1)).astype(np.int64)
     starts = int((incoming[at.first[1] :] < 0.0).sum()) if at.n else 0
-    share, spread = 0.5, max_distance_um**2 / 4.0
+    wide = max_distance_um**2 / 4.0
+    share, spread, drift = _SHARES[0], wide, wide / 4.0
     for _ in range(_PASSES):
-        value = _value(triples, motion, share, spread)
+        value = _value(triples, motion, share, spread, drift)
         # a daughter that was linked to the end of another track gives up what that link was worth
         value -= np.maximum(incoming[triples.second], 0.0)
         edge, _, _ = assign(start, triples.second.astype(np.int32), value, at.n)
         chosen = edge[edge >= 0]
         share = float(np.clip(len(chosen) / max(starts, 1), *_SHARES))
-        apart = triples.apart[chosen].sum() / motion.dimensions
-        spread = (apart + _BELIEF * max_distance_um**2 / 4.0) / (len(chosen) + _BELIEF)
-        spread = max(spread, float(motion.variance_um2[0]))
+        total, least = len(chosen) + _BELIEF, float(motion.variance_um2[0])
+        apart, middle = triples.apart[chosen].sum(), triples.to_middle[chosen].sum()
+        spread = max((apart / motion.dimensions + _BELIEF * wide) / total, least)
+        drift = max((middle / motion.dimensions + _BELIEF * wide / 4.0) / total, least)
     links = Links(triples.mother[chosen], triples.second[chosen], triples.cost[chosen])
     return Branches(links, value[chosen])
 
@@ -140,17 +143,18 @@ def _square(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((vectors * vectors).sum(axis=1), dtype=np.float64)
 
 
-def _value(t: _Triples, motion: Motion, share: float, spread_um2: float) -> NDArray[np.float64]:
+def _value(t: _Triples, motion: Motion, share: float, spread_um2: float, drift_um2: float) -> NDArray[np.float64]:
     """Return by how much each division is likelier than a start out of nowhere, as a logarithm."""
     n = motion.dimensions
-    variance = motion.variance_um2[t.gap_first - 1]
-    leap = LEAPS / ball(np.sqrt(motion.reach_um2[t.gap_first - 1]), n)
-    move = (1.0 - LEAPS) * _normal(t.to_first, variance, n) + leap
+    move = motion.step_density(t.to_first, t.gap_first)
     late = motion.variance_um2[np.maximum(t.gap_first, t.gap_second) - 1] / 2.0
-    both = _normal(t.to_middle, late, n) * _normal(t.apart, spread_um2, n)
+    middle = (_normal(t.to_middle, late, n) + _normal(t.to_middle, drift_um2, n)) / 2.0
+    both = middle * _normal(t.apart, spread_um2, n)
     beside = move * _normal(t.cost, spread_um2, n)
+    # what hid the first daughter hid the second as well
+    late_by = np.maximum(t.gap_second - t.gap_first, 0).astype(np.float64)
     # each start is a division of one of the objects or stands anywhere, so that rates become a density of objects
-    odds = share / (1.0 - share) / motion.density * motion.missed ** (t.gap_second - 1.0)
+    odds = share / (1.0 - share) / motion.density * motion.missed**late_by
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(odds * (both + beside) / 2.0) - np.log(move), dtype=np.float64)
 

@@ -3,12 +3,13 @@
 A link over ``g`` frames and the distance ``d`` is worth, in natural logarithms, what it explains better than the
 end of one track and the start of another::
 
-    w = ln[ (1 - l) N(d; s_g) + l / V_g ] + ln[ (1 - e) (1 - m) m^(g - 1) / (e b) ]
+    w = ln[ (1 - q - l) N(d; s_g) + q N(d; t_g) + l / V_g ] + ln[ (1 - e) (1 - m) m^(g - 1) / (e b) ]
 
-``N`` is the normal density of a displacement with the variance ``s_g^2`` per axis, ``l`` the share of objects that leap
-anywhere within reach (volume ``V_g``), ``m`` the probability that an object is missed in a frame, ``e`` that its track
-ends, and ``b`` the density of starts per um^2 (um^3 in 3D) and frame. Within reach a link is never worth less than
-nothing: where nothing else explains an object, it is linked.
+``N`` is the normal density of a displacement with the variance ``s_g^2`` per axis. A share ``q`` moves faster, with the
+variance ``t_g^2`` (real cells are no Brownian particles), and a share ``l`` leaps anywhere within reach (volume
+``V_g``). ``m`` is the probability that an object is missed in a frame, ``e`` that its track ends, and ``b`` the density
+of starts per um^2 (um^3 in 3D) and frame. Within reach a link is never worth less than nothing: where nothing else
+explains an object, it is linked.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from numpy.typing import NDArray
 
 from kinocyte.tracking._points import Points
 
-LEAPS = 0.02
+LEAPS = 0.01
 _FLOOR = 1e-6
+_STEPS = 64
 _PSEUDO = 10.0  # links' worth of belief in the prior guess
 #: median of a squared displacement in units of the variance per axis (chi-squared with 2 and 3 degrees of freedom)
 MEDIAN = {2: 1.3862943611198906, 3: 2.3659738843753377}
@@ -39,6 +41,8 @@ class Motion(NamedTuple):
         Largest squared distance.
     variance_um2 : numpy.ndarray of float64, shape (g,)
         Variance of the displacement per axis.
+    fast_share, fast_ratio : float
+        Share of fast steps, and their variance in units of the others'.
     bonus : numpy.ndarray of float64, shape (g,)
         Second term of the worth.
     missed, ended : float
@@ -52,20 +56,43 @@ class Motion(NamedTuple):
     dimensions: int
     reach_um2: NDArray[np.float64]
     variance_um2: NDArray[np.float64]
+    fast_share: float
+    fast_ratio: float
     bonus: NDArray[np.float64]
     missed: float
     ended: float
     births: float
     density: float
 
+    def step_density(self, square_um2: NDArray[np.float64], gap: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the density of displacements, per um^2 or um^3, of squared lengths over ``gap`` frames."""
+        table = self.table()[gap - 1]
+        slow = table[..., 1] * np.exp(-0.5 * square_um2 / table[..., 0])
+        fast = table[..., 3] * np.exp(-0.5 * square_um2 / table[..., 2])
+        return np.asarray(slow + fast + table[..., 4], dtype=np.float64)
+
     def table(self) -> NDArray[np.float64]:
-        """Return what `worth` reads per difference of frames: variance, peak, leaps, bonus, reach; shape (g, 5)."""
-        peak = (1.0 - LEAPS) / (2.0 * np.pi * self.variance_um2) ** (self.dimensions / 2.0)
-        leap = LEAPS / ball(np.sqrt(self.reach_um2), self.dimensions)
-        return np.stack([self.variance_um2, peak, leap, self.bonus, self.reach_um2], axis=1)
+        """Return what `worth` reads, shape (g, 7).
+
+        Per difference of frames: variance and peak of slow and of fast steps, density of leaps, bonus, reach.
+        """
+        half = self.dimensions / 2.0
+        fast = self.variance_um2 * self.fast_ratio
+        return np.stack(
+            [
+                self.variance_um2,
+                (1.0 - LEAPS - self.fast_share) / (2.0 * np.pi * self.variance_um2) ** half,
+                fast,
+                self.fast_share / (2.0 * np.pi * fast) ** half,
+                LEAPS / ball(np.sqrt(self.reach_um2), self.dimensions),
+                self.bonus,
+                self.reach_um2,
+            ],
+            axis=1,
+        )
 
     def reach_for(self, net: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return up to which squared distance a link is worth more than ``net``; -1 = nowhere.
+        """Return up to which squared distance a link may be worth more than ``net``; -1 = nowhere.
 
         Parameters
         ----------
@@ -75,13 +102,18 @@ class Motion(NamedTuple):
         Returns
         -------
         numpy.ndarray of float64, shape (n, g)
+            Rounded up by less than 2 % of the reach.
         """
-        variance, peak, leap, bonus, reach = self.table().T
-        gauss = np.exp(np.clip(net[:, None] - bonus, -700.0, 700.0)) - leap
-        # below the share of leaps (or the floor) the whole reach is worth a look
-        everywhere = (gauss <= 0.0) | (net[:, None] <= 2.0 * _FLOOR)
-        square = -2.0 * variance * np.log(np.where(everywhere, 1.0, gauss) / peak)
-        return np.where(everywhere, reach, np.where(square < 0.0, -1.0, np.minimum(square, reach)))
+        steps = np.linspace(0.0, 1.0, _STEPS + 1) ** 2
+        out = np.empty((len(net), len(self.reach_um2)))
+        for g, reach in enumerate(self.reach_um2):
+            gap = np.full(len(steps), g + 1)
+            value = np.log(self.step_density(steps * reach, gap)) + self.bonus[g]
+            # worth falls with distance: the first step that is worth no more than net bounds those that are
+            place = np.searchsorted(-value, -net, side="left")
+            out[:, g] = np.where(place == 0, -1.0, steps[np.minimum(place, _STEPS)] * reach)
+        out[net <= 2.0 * _FLOOR] = self.reach_um2
+        return out
 
 
 def ball(radius_um: NDArray[np.float64], dimensions: int) -> NDArray[np.float64]:
@@ -92,7 +124,8 @@ def ball(radius_um: NDArray[np.float64], dimensions: int) -> NDArray[np.float64]
 def guess(at: Points, reach_um: NDArray[np.float64]) -> Motion:
     """Return what is believed before anything is linked: a third of the reach per axis and few losses."""
     reach = reach_um**2
-    return _motion(at, reach, reach / 9.0, missed=0.02, ended=0.02, births=0.02 * _density(at))
+    births = 0.02 * _density(at, reach)
+    return _motion(at, reach, reach / 9.0, fast=(0.05, 4.0), missed=0.02, ended=0.02, births=births)
 
 
 def learn(at: Points, following: NDArray[np.int64], prior: Motion) -> Motion:
@@ -110,7 +143,9 @@ def learn(at: Points, following: NDArray[np.int64], prior: Motion) -> Motion:
     frame = at.frame()
     source = np.flatnonzero(following >= 0)
     gap = frame[following[source]] - frame[source]
-    variance = _variances(at, following, source[gap == 1], prior)
+    near = source[gap == 1]
+    variance = _variances(at, following, near, prior)
+    share, ratio = _fast(at, following, near, float(variance[0]))
     started = np.zeros(at.n, np.bool_)
     started[following[source]] = True
     early = frame > at.frames[0]
@@ -122,9 +157,10 @@ def learn(at: Points, following: NDArray[np.int64], prior: Motion) -> Motion:
         at,
         prior.reach_um2,
         variance,
+        fast=(share, ratio),
         missed=float(np.clip(missed, 1e-3, 0.5)),
         ended=float(np.clip(ended, 1e-4, 0.9)),
-        births=float(max(fresh, 1e-3)) * _density(at),
+        births=float(max(fresh, 1e-3)) * prior.density,
     )
 
 
@@ -158,10 +194,11 @@ def _worth(square: Any, start: Any, target: Any, frame: Any, table: Any) -> Any:
     for i in range(len(start) - 1):
         for e in range(start[i], start[i + 1]):
             g = frame[target[e]] - frame[i] - 1
-            density = table[g, 1] * np.exp(-0.5 * square[e] / table[g, 0]) + table[g, 2]
-            floor = _FLOOR * (2.0 - np.sqrt(square[e] / table[g, 4]))
-            out[e] = max(np.log(density) + table[g, 3], floor)
-            if square[e] > table[g, 4] * (1.0 + 1e-12):
+            density = table[g, 1] * np.exp(-0.5 * square[e] / table[g, 0])
+            density += table[g, 3] * np.exp(-0.5 * square[e] / table[g, 2]) + table[g, 4]
+            floor = _FLOOR * (2.0 - np.sqrt(square[e] / table[g, 6]))
+            out[e] = max(np.log(density) + table[g, 5], floor)
+            if square[e] > table[g, 6] * (1.0 + 1e-12):
                 out[e] = -1.0
     return out
 
@@ -171,19 +208,41 @@ def _motion(
     reach_um2: NDArray[np.float64],
     variance_um2: NDArray[np.float64],
     *,
+    fast: tuple[float, float],
     missed: float,
     ended: float,
     births: float,
 ) -> Motion:
     gap = np.arange(len(reach_um2))
     bonus = np.log((1.0 - ended) * (1.0 - missed) / (ended * births)) + gap * np.log(missed)
-    return Motion(at.dimensions(), reach_um2, variance_um2, bonus, missed, ended, births, _density(at))
+    return Motion(
+        at.dimensions(), reach_um2, variance_um2, *fast, bonus, missed, ended, births, _density(at, reach_um2)
+    )
 
 
-def _density(at: Points) -> float:
-    """Return objects per frame and um^2 (um^3 in 3D) of the box they lie in, at least 1 um wide."""
-    extent = np.maximum(np.ptp(at.position_um, axis=0), 1.0)[: at.dimensions()]
+def _density(at: Points, reach_um2: NDArray[np.float64]) -> float:
+    """Return objects per frame and um^2 (um^3 in 3D) of the box they lie in, widened by half their reach."""
+    n = at.dimensions()
+    extent = np.ptp(at.position_um, axis=0)[:n] + np.sqrt(reach_um2[0])
     return float(at.n / len(at.frames) / np.prod(extent))
+
+
+def _fast(
+    at: Points, following: NDArray[np.int64], source: NDArray[np.int64], variance_um2: float
+) -> tuple[float, float]:
+    """Return share and relative variance of fast steps: a mixture of two normals, by expectation maximisation."""
+    n = at.dimensions()
+    step = at.position_um[following[source]] - at.position_um[source]
+    square = (step * step).sum(axis=1) / variance_um2
+    share, ratio = 0.05, 9.0
+    for _ in range(10):
+        fast = share * np.exp(-0.5 * square / ratio) / ratio ** (n / 2.0)
+        weight = fast / (fast + (1.0 - share) * np.exp(-0.5 * square) + 1e-300)
+        total = float(weight.sum())
+        share = float(np.clip((total + 0.05 * _PSEUDO) / (len(square) + _PSEUDO), 0.005, 0.5))
+        spread = (float((weight * square).sum()) / n + 9.0 * _PSEUDO) / (total + _PSEUDO)
+        ratio = max(spread, 4.0)
+    return share, ratio
 
 
 def _variances(

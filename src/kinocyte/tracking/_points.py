@@ -90,7 +90,7 @@ def points(objects: pl.DataFrame) -> Points:
     axes = [_floats(objects, a) for a in ("x_um", "y_um")]
     axes.append(_floats(objects, "z_um") if "z_um" in objects.columns else np.zeros(len(ids)))
     position = np.stack(axes, axis=1)
-    order = np.lexsort((ids, frame))
+    order = by_frame(ids, frame)
     _refuse_duplicates(ids)
     somewhere = np.asarray(np.isfinite(position).all(axis=1), dtype=np.bool_)
     order = order[somewhere[order]]
@@ -157,6 +157,8 @@ def integers(objects: pl.DataFrame, name: str, table: str = TABLE) -> NDArray[np
         If it holds something else, or nulls.
     """
     column = objects[name]
+    if column.is_empty():
+        return np.empty(0, np.int64)
     if not column.dtype.is_numeric():
         msg = f"Column '{name}' of table '{table}' holds {column.dtype}; whole numbers are needed."
         raise TableError(msg)
@@ -176,6 +178,14 @@ def integers(objects: pl.DataFrame, name: str, table: str = TABLE) -> NDArray[np
     return whole.to_numpy().astype(np.int64, copy=False)
 
 
+def by_frame(ids: NDArray[np.int64], frame: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows by frame and then id; a table that is in that order already is not sorted again."""
+    later = frame[1:] > frame[:-1]
+    if (later | ((frame[1:] == frame[:-1]) & (ids[1:] >= ids[:-1]))).all():
+        return np.arange(len(ids))
+    return np.lexsort((ids, frame))
+
+
 def _floats(objects: pl.DataFrame, name: str) -> NDArray[np.float64]:
     column = objects[name]
     if not (column.dtype.is_numeric() or column.dtype in {pl.Boolean, pl.Null}):
@@ -185,7 +195,7 @@ def _floats(objects: pl.DataFrame, name: str) -> NDArray[np.float64]:
 
 
 def _refuse_duplicates(ids: NDArray[np.int64]) -> None:
-    ordered: NDArray[np.int64] = np.sort(ids)
+    ordered = ids if (ids[1:] > ids[:-1]).all() else np.sort(ids)
     twice = np.flatnonzero(ordered[1:] == ordered[:-1])
     if len(twice):
         msg = (

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kinocyte.core.errors import TableError
 from kinocyte.core.schema import MEMBERS, TRACKS, conform, empty, require
-from kinocyte.tracking._points import integers
+from kinocyte.tracking._points import by_frame, integers
 
 
 def build_tracks(objects: pl.DataFrame, links: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
