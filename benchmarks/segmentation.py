@@ -136,7 +136,7 @@ def strays(mine: np.ndarray, peer: np.ndarray) -> int:
 
 
 def worst_difference(table, props) -> float:
-    """Return the largest relative difference of columns that both sides measure; inf where numbers of objects differ."""
+    """Return the largest relative difference of columns that both measure; inf where numbers of objects differ."""
     if len(table) != len(props["label"]):
         return float("inf")
     gaps = [abs(table[a].to_numpy() - props[b]) / np.maximum(abs(props[b]), 1.0) for a, b in SAME.items()]

@@ -152,28 +152,30 @@ def _classes(filtered: NDArray[Any], mask: Mask, valid: Mask | None) -> _Classes
     """Return the mean of the foreground, and mean and standard deviation of the background."""
     counted = np.ones(1, bool) if valid is None else valid.reshape(-1)
     flat = np.ascontiguousarray(filtered, dtype=np.float64).reshape(-1)
-    n, total, square = _moments(flat, mask.reshape(-1), counted, float(flat[0]))
-    mean = total / np.maximum(n, 1)
-    spread = np.sqrt(max(square[0] / max(n[0], 1) - mean[0] ** 2, 0.0))
-    return _Classes(float(mean[1] + flat[0]), float(mean[0] + flat[0]), float(spread))
+    sums = np.zeros((2, 3))
+    _moments(flat, mask.reshape(-1), counted, sums)
+    mean_back, mean_fore = sums[:, 1] / np.maximum(sums[:, 0], 1)
+    spread = np.sqrt(max(sums[0, 2] / max(sums[0, 0], 1) - mean_back**2, 0.0))
+    return _Classes(float(mean_fore + flat[0]), float(mean_back + flat[0]), float(spread))
 
 
 @njit(cache=True, nogil=True)
-def _moments(values, mask, valid, shift):  # type: ignore[no-untyped-def]  # numba infers the types
-    """Return number, sum and sum of squares of background and foreground, values counted from ``shift``."""
+def _moments(values, mask, valid, sums):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Add up number, sum and squares of background (row 0) and foreground (row 1), counted from the first value."""
+    shift = values[0]
     all_valid = valid.size != values.size
-    n0, n1, total0, total1, square0, square1 = 0, 0, 0.0, 0.0, 0.0, 0.0
+    n0, n1, total0, total1, square0 = 0, 0, 0.0, 0.0, 0.0
     for i in range(values.size):
         v = values[i] - shift
         if mask[i]:
             n1 += 1
             total1 += v
-            square1 += v * v
         elif all_valid or valid[i]:
             n0 += 1
             total0 += v
             square0 += v * v
-    return np.array([n0, n1]), np.array([total0, total1]), np.array([square0, square1])
+    sums[0, 0], sums[0, 1], sums[0, 2] = n0, total0, square0
+    sums[1, 0], sums[1, 1] = n1, total1
 
 
 def _split(labels: Labels, filtered: NDArray[Any], p: Threshold, spacing_um: tuple[float, ...]) -> tuple[Labels, int]:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 Connectivity = Literal["face", "full"]
 Labels = NDArray[np.uint32]
+#: begin and end of runs of pixels along rows, and the first run of each row
+_Runs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 def label(mask: NDArray[Any], connectivity: Connectivity = "full") -> tuple[Labels, int]:
@@ -37,7 +39,7 @@ def label(mask: NDArray[Any], connectivity: Connectivity = "full") -> tuple[Labe
     volume = as_volume(mask)
     nz, ny, nx = volume.shape
     begin, end, first = _runs(volume)
-    number, n = _unite(begin, end, first, (nz, ny), connectivity == "full")
+    number, n = _united((begin, end, first), (nz, ny), connectivity == "full")
     labels = np.zeros((nz * ny, nx), np.uint32)
     _paint(labels, begin, end, first, number)
     return labels.reshape(mask.shape), int(n)
@@ -60,7 +62,7 @@ def renumber(labels: NDArray[Any]) -> tuple[Labels, int]:
             inverse = inverse + 1
         flat = inverse.astype(np.uint32)
     out = np.empty(labels.shape, np.uint32)
-    n = _number(flat, int(flat.max()), out.reshape(-1))
+    n = _number(flat, np.zeros(int(flat.max()) + 1, np.uint32), out.reshape(-1))
     return out, int(n)
 
 
@@ -85,7 +87,9 @@ def keep(labels: Labels, wanted: NDArray[np.bool_]) -> tuple[Labels, int]:
 
 def pixel_counts(labels: Labels, n: int) -> NDArray[np.int64]:
     """Return how many pixels each of the objects 1..n has."""
-    return np.asarray(_count(labels.reshape(-1), n)[1:])
+    counts = np.zeros(n + 1, np.int64)
+    _count(labels.reshape(-1), counts)
+    return counts[1:]
 
 
 def fill_holes(mask: NDArray[Any], max_hole_px: float = np.inf) -> NDArray[np.bool_]:
@@ -105,10 +109,11 @@ def fill_holes(mask: NDArray[Any], max_hole_px: float = np.inf) -> NDArray[np.bo
     holes = as_volume(~solid)
     nz, ny, nx = holes.shape
     begin, end, first = _runs(holes)
-    number, n = _unite(begin, end, first, (nz, ny), False)
-    if n:
-        is_flat = mask.ndim == 2
-        _fill_enclosed(solid.reshape(nz * ny, nx), (begin, end, first), number, (n, ny, is_flat, max_hole_px))
+    number, n = _united((begin, end, first), (nz, ny), full=False)
+    size = np.zeros(n + 1)
+    _size_enclosed((begin, end, first), number, (ny, nx, mask.ndim == 2), size)
+    filled = np.isfinite(size) & (size <= max_hole_px)
+    _fill_runs(solid.reshape(nz * ny, nx), (begin, end, first), filled[number])
     return solid
 
 
@@ -128,8 +133,9 @@ def gap_to_border_um(labels: Labels, n: int, spacing_um: Sequence[float]) -> NDA
     """
     if n == 0:
         return np.zeros(0)
-    low, high = _lateral_extent(np.ascontiguousarray(labels).reshape((1, *labels.shape)[-3:]), n)
     size = np.array(labels.shape[-2:])
+    low, high = np.tile(size, (n, 1)), np.full((n, 2), -1)
+    _lateral_extent(np.ascontiguousarray(labels).reshape((1, *labels.shape)[-3:]), low, high)
     gap_px = np.minimum(low, size - 1 - high)
     return np.asarray((gap_px * np.array(spacing_um[-2:])).min(axis=1))
 
@@ -148,7 +154,7 @@ def _root(parent, i):  # type: ignore[no-untyped-def]  # numba infers the types
     return i
 
 
-def _runs(volume: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _runs(volume: NDArray[np.uint8]) -> _Runs:
     """Return begin and end of each run of foreground along x, and where the runs of each row start."""
     nz, ny, nx = volume.shape
     framed = np.zeros((nz * ny, nx + 2), np.uint8)
@@ -174,11 +180,18 @@ def _join_rows(parent, begin, end, first, pair):  # type: ignore[no-untyped-def]
             b += 1
 
 
+def _united(runs: _Runs, shape: tuple[int, int], full: bool) -> tuple[NDArray[np.uint32], int]:
+    """Return the object number of each run, and how many objects there are."""
+    parent = np.arange(runs[0].size)
+    number = np.zeros(runs[0].size, np.uint32)
+    return number, int(_unite(parent, runs, shape, full, number))
+
+
 @njit(cache=True, nogil=True)
-def _unite(begin, end, first, shape, full):  # type: ignore[no-untyped-def]  # numba infers the types
-    """Return the object number of each run; the smallest run of an object is its root, which fixes the numbering."""
+def _unite(parent, runs, shape, full, number):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Join runs to objects; the first run of an object is its root, which fixes the order of their numbers."""
+    begin, end, first = runs
     nz, ny = shape
-    parent = np.arange(begin.size)
     reach = 1 if full else 0
     for z in range(nz):
         for y in range(ny):
@@ -189,16 +202,15 @@ def _unite(begin, end, first, shape, full):  # type: ignore[no-untyped-def]  # n
                 for dy in range(-1, 2):
                     if 0 <= y + dy < ny and (full or dy == 0):
                         _join_rows(parent, begin, end, first, (row, row - ny + dy, reach))
-    number = np.zeros(begin.size, np.uint32)
     n = 0
-    for run in range(begin.size):
+    for run in range(parent.size):
         root = _root(parent, run)
         if root == run:
             n += 1
             number[run] = n
         else:
             number[run] = number[root]
-    return number, n
+    return n
 
 
 @njit(cache=True, nogil=True)
@@ -210,12 +222,11 @@ def _paint(labels, begin, end, first, number):  # type: ignore[no-untyped-def]  
 
 
 @njit(cache=True, nogil=True)
-def _fill_enclosed(solid, runs, number, setting):  # type: ignore[no-untyped-def]  # numba infers the types
-    """Turn the background runs into foreground whose component neither reaches the border nor is too large."""
+def _size_enclosed(runs, number, shape, size):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Count the pixels of each component; one that reaches the border of the array becomes infinite."""
     begin, end, first = runs
-    n, ny, is_flat, max_px = setting
-    rows, nx = solid.shape
-    size = np.zeros(n + 1)
+    ny, nx, is_flat = shape
+    rows = first.size - 1
     for row in range(rows):
         y, z = row % ny, row // ny
         on_border = y == 0 or y == ny - 1 or (not is_flat and (z == 0 or z == rows // ny - 1))
@@ -223,9 +234,14 @@ def _fill_enclosed(solid, runs, number, setting):  # type: ignore[no-untyped-def
             size[number[run]] += end[run] - begin[run]
             if on_border or begin[run] == 0 or end[run] == nx:
                 size[number[run]] = np.inf
-    for row in range(rows):
+
+
+@njit(cache=True, nogil=True)
+def _fill_runs(solid, runs, chosen):  # type: ignore[no-untyped-def]  # numba infers the types
+    begin, end, first = runs
+    for row in range(solid.shape[0]):
         for run in range(first[row], first[row + 1]):
-            if size[number[run]] <= max_px and size[number[run]] < np.inf:
+            if chosen[run]:
                 for x in range(begin[run], end[run]):
                     solid[row, x] = True
 
@@ -237,16 +253,13 @@ def _translate(flat, lut, out):  # type: ignore[no-untyped-def]  # numba infers 
 
 
 @njit(cache=True, nogil=True)
-def _count(flat, n):  # type: ignore[no-untyped-def]  # numba infers the types
-    counts = np.zeros(n + 1, np.int64)
-    for value in flat:
-        counts[value] += 1
-    return counts
+def _count(flat, counts):  # type: ignore[no-untyped-def]  # numba infers the types
+    for i in range(flat.size):
+        counts[flat[i]] += 1
 
 
 @njit(cache=True, nogil=True)
-def _number(flat, largest, out):  # type: ignore[no-untyped-def]  # numba infers the types
-    lut = np.zeros(largest + 1, np.uint32)
+def _number(flat, lut, out):  # type: ignore[no-untyped-def]  # numba infers the types
     n = 0
     for i in range(flat.size):
         value = flat[i]
@@ -258,11 +271,8 @@ def _number(flat, largest, out):  # type: ignore[no-untyped-def]  # numba infers
 
 
 @njit(cache=True, nogil=True)
-def _lateral_extent(labels, n):  # type: ignore[no-untyped-def]  # numba infers the types
+def _lateral_extent(labels, low, high):  # type: ignore[no-untyped-def]  # numba infers the types
     nz, ny, nx = labels.shape
-    low = np.empty((n, 2), np.int64)
-    low[:, 0], low[:, 1] = ny, nx
-    high = np.full((n, 2), -1, np.int64)
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
@@ -272,4 +282,3 @@ def _lateral_extent(labels, n):  # type: ignore[no-untyped-def]  # numba infers 
                     low[i - 1, 1] = min(low[i - 1, 1], x)
                     high[i - 1, 0] = max(high[i - 1, 0], y)
                     high[i - 1, 1] = max(high[i - 1, 1], x)
-    return low, high

@@ -39,12 +39,13 @@ def squared_distance(mask: NDArray[Any], spacing: Sequence[float]) -> NDArray[np
     out = np.zeros((nz, ny, nx), np.float64)
     if out.size:
         steps = np.empty((ny, nx), np.float32)
+        work = np.empty((3, max(nx, nz) + 2))
         for z in range(nz):
             _sweep(volume[z], steps)
-            _envelopes(volume[z], steps, (sy, sx, False), out[z])
+            _envelopes(volume[z], steps, (sy, sx, False), work, out[z])
         if nz > 1:
             columns = np.ascontiguousarray(out.reshape(nz, ny * nx).T)
-            _envelopes(np.ascontiguousarray(volume.reshape(nz, ny * nx).T), columns, (1.0, sz, True), columns)
+            _envelopes(np.ascontiguousarray(volume.reshape(nz, ny * nx).T), columns, (1.0, sz, True), work, columns)
             out = np.ascontiguousarray(columns.T).reshape(nz, ny, nx)
     return out.reshape(mask.shape)
 
@@ -68,17 +69,15 @@ def _sweep(mask, out):  # type: ignore[no-untyped-def]  # numba infers the types
 
 
 @njit(cache=True, nogil=True)
-def _envelopes(mask, feet, setting, out):  # type: ignore[no-untyped-def]  # numba infers the types
+def _envelopes(mask, feet, setting, work, out):  # type: ignore[no-untyped-def]  # numba infers the types
     """Write for each run of foreground in each row the lower envelope of the parabolas that stand on the row.
 
     ``feet`` are distances in steps, or squared distances; ``setting`` is (length of a step, spacing along the row,
-    whether feet are squared). ``feet`` and ``out`` may be the same array.
+    whether feet are squared), ``work`` has three rows. ``feet`` and ``out`` may be the same array.
     """
     step, spacing, is_squared = setting
     ny, nx = mask.shape
-    at = np.empty(nx + 2, np.int64)
-    height = np.empty(nx + 2)
-    start = np.empty(nx + 2)
+    at, height, start = work[0], work[1], work[2]
     s2 = spacing * spacing
     for y in range(ny):
         x = 0

@@ -34,7 +34,8 @@ def histogram(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float
     values = values.astype(np.float64 if values.dtype.kind in "iub" else values.dtype, copy=False)
     edges = np.histogram_bin_edges(np.array([low, high], dtype=values.dtype), bins=BINS)
     centres = (edges[:-1] + edges[1:]) / 2.0
-    counts = _fill(np.ascontiguousarray(values, dtype=np.float64).reshape(-1), edges.astype(np.float64))
+    counts = np.zeros(BINS, np.int64)
+    _fill(np.ascontiguousarray(values, dtype=np.float64).reshape(-1), edges.astype(np.float64), counts)
     return counts, centres
 
 
@@ -181,18 +182,17 @@ def is_constant(values: NDArray[Any]) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _fill(values, edges):  # type: ignore[no-untyped-def]  # numba infers the types
+def _fill(values, edges, counts):  # type: ignore[no-untyped-def]  # numba infers the types
     """Count values per bin; a bin holds its lower edge, the last one also its upper."""
     n = edges.size - 1
-    counts = np.zeros(n, np.int64)
     low = edges[0]
     width = edges[n] - low
     factor = n / width if width > 0 else 0.0
-    for v in values:
+    for k in range(values.size):
+        v = values[k]
         i = min(int((v - low) * factor), n - 1)
         if v < edges[i]:
             i -= 1
         elif i < n - 1 and v >= edges[i + 1]:
             i += 1
         counts[i] += 1
-    return counts

@@ -35,12 +35,12 @@ def gaussian(image: NDArray[Any], sigma_px: Sequence[float]) -> NDArray[np.float
     weights = [half_kernel(s) for s in sigma_px]
     if out.ndim == 3 and weights[0].size > 1:
         rows = out.reshape(out.shape[0], -1)
-        out = _blur(rows, weights[0], np.ones(1)).reshape(out.shape)
+        out = _blurred(rows, weights[0], np.ones(1)).reshape(out.shape)
     if weights[-2].size == 1 and weights[-1].size == 1:
         return out.copy() if out is image else out
     if out.ndim == 2:
-        return np.asarray(_blur(out, weights[0], weights[1]))
-    return np.stack([_blur(plane, weights[1], weights[2]) for plane in out])
+        return _blurred(out, weights[0], weights[1])
+    return np.stack([_blurred(plane, weights[1], weights[2]) for plane in out])
 
 
 def half_kernel(sigma_px: float) -> NDArray[np.float64]:
@@ -53,32 +53,35 @@ def half_kernel(sigma_px: float) -> NDArray[np.float64]:
     return np.asarray((phi / phi.sum())[radius:])
 
 
+def _blurred(image: NDArray[np.float64], wy: NDArray[np.float64], wx: NDArray[np.float64]) -> NDArray[np.float64]:
+    out = np.empty_like(image)
+    _blur(image, wy, wx, np.empty(image.shape[1] + 2 * (wx.size - 1)), out)
+    return out
+
+
 @njit(cache=True, nogil=True)
-def _blur(image, wy, wx):  # type: ignore[no-untyped-def]  # numba infers the types
+def _blur(image, wy, wx, line, out):  # type: ignore[no-untyped-def]  # numba infers the types
     """Blur rows and columns in one walk, so that the half-blurred image never leaves the cache.
 
     The outermost taps are added first, as scipy does; this order decides the last bits.
     """
     ny, nx = image.shape
     ry, rx = wy.size - 1, wx.size - 1
-    out = np.empty((ny, nx))
-    line = np.empty(nx + 2 * rx)
+    middle = line[rx : rx + nx]
     for y in range(ny):
-        middle = line[rx : rx + nx]
-        row = image[y]
+        row, target = image[y], out[y]
         for x in range(nx):
             middle[x] = row[x] * wy[0]
         for j in range(ry, 0, -1):
             above, below, w = image[max(y - j, 0)], image[min(y + j, ny - 1)], wy[j]
             for x in range(nx):
                 middle[x] += (above[x] + below[x]) * w
-        line[:rx] = middle[0]
-        line[rx + nx :] = middle[nx - 1]
-        target = out[y]
+        for x in range(rx):
+            line[x] = middle[0]
+            line[rx + nx + x] = middle[nx - 1]
         for x in range(nx):
             target[x] = middle[x] * wx[0]
         for j in range(rx, 0, -1):
             left, right, w = line[rx - j : rx - j + nx], line[rx + j : rx + j + nx], wx[j]
             for x in range(nx):
                 target[x] += (left[x] + right[x]) * w
-    return out

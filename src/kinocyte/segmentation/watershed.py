@@ -23,7 +23,11 @@ def local_maxima(landscape: NDArray[np.float64], labels: Labels) -> NDArray[np.i
 
     All pixels of a plateau count. Neighbours share an edge, a face or a corner.
     """
-    return np.asarray(_find_maxima(*_flat(landscape, labels), _steps(labels.shape, "full"), _stack(labels.shape)))
+    height, flat = _flat(landscape, labels)
+    inside = np.flatnonzero(flat != 0)
+    top = np.zeros(inside.size, bool)
+    _mark_maxima(inside, (height, flat), (_steps(labels.shape, "full"), _stack(labels.shape)), top)
+    return np.asarray(inside[top])
 
 
 def seeds_by_distance(
@@ -49,7 +53,9 @@ def seeds_by_distance(
     order = np.lexsort((maxima, -height, owner))
     maxima, owner = maxima[order], owner[order].astype(np.int64)
     where = np.stack(np.unravel_index(maxima, labels.shape), axis=1) * np.asarray(spacing, dtype=np.float64)
-    return np.asarray(maxima[_spaced(where, owner, min_distance * min_distance)])
+    kept = np.zeros(owner.size, bool)
+    _spaced(where, owner, min_distance * min_distance, kept)
+    return np.asarray(maxima[kept])
 
 
 def seeds_by_prominence(
@@ -66,8 +72,9 @@ def seeds_by_prominence(
     rank = np.empty(flat.size, np.int64)  # read on foreground only
     rank[inside] = np.arange(inside.size)
     steps, shape = _steps(labels.shape, "full"), _stack(labels.shape)
-    top = _merge_hills(inside, rank, (landscape, flat), (steps, shape), (min_height, max_saddle))
-    return np.asarray(inside[top])
+    seed, parent = np.zeros(inside.size, bool), np.arange(inside.size)
+    _merge_hills((inside, rank, parent), (landscape, flat), (steps, shape), (min_height, max_saddle), seed)
+    return np.asarray(inside[seed])
 
 
 def flood(
@@ -102,7 +109,9 @@ def flood(
     terrace = np.concatenate(([0], np.cumsum(lower)))
     pieces = np.where(shared, 0, flat).astype(np.uint32)
     pieces[seeds] = np.arange(1, seeds.size + 1) + crowded.size
-    _flood((inside, rank, terrace), flat, pieces, seeds, (_steps(labels.shape, connectivity), _stack(labels.shape)))
+    queues = np.full((3, inside.size), -1)
+    geometry = _steps(labels.shape, connectivity), _stack(labels.shape)
+    _flood((inside, rank, terrace), (flat, pieces), seeds, geometry, queues)
     return renumber(pieces.reshape(labels.shape))
 
 
@@ -155,37 +164,31 @@ def _is_at_side(p, shape):  # type: ignore[no-untyped-def]  # numba infers the t
 
 
 @njit(cache=True, nogil=True)
-def _leaves(p, step, shape):  # type: ignore[no-untyped-def]  # numba infers the types
+def _leaves(p, steps, k, shape):  # type: ignore[no-untyped-def]  # numba infers the types
     nz, ny, nx = shape
-    x, y, z = p % nx + step[3], (p // nx) % ny + step[2], p // (nx * ny) + step[1]
+    x, y, z = p % nx + steps[k, 3], (p // nx) % ny + steps[k, 2], p // (nx * ny) + steps[k, 1]
     return x < 0 or x >= nx or y < 0 or y >= ny or z < 0 or z >= nz
 
 
 @njit(cache=True, nogil=True)
-def _find_maxima(height, labels, steps, shape):  # type: ignore[no-untyped-def]  # numba infers the types
-    found = np.empty(np.count_nonzero(labels), np.int64)
-    n = 0
-    for p in range(labels.size):
-        if labels[p] == 0:
-            continue
+def _mark_maxima(pixels, images, geometry, top):  # type: ignore[no-untyped-def]  # numba infers the types
+    height, labels = images
+    steps, shape = geometry
+    for i in range(pixels.size):
+        p = pixels[i]
         at_side = _is_at_side(p, shape)
-        top = True
+        top[i] = True
         for k in range(steps.shape[0]):
-            if at_side and _leaves(p, steps[k], shape):
+            if at_side and _leaves(p, steps, k, shape):
                 continue
             q = p + steps[k, 0]
             if labels[q] == labels[p] and height[q] > height[p]:
-                top = False
+                top[i] = False
                 break
-        if top:
-            found[n] = p
-            n += 1
-    return found[:n]
 
 
 @njit(cache=True, nogil=True)
-def _spaced(where, owner, min_squared):  # type: ignore[no-untyped-def]  # numba infers the types
-    kept = np.zeros(owner.size, np.bool_)
+def _spaced(where, owner, min_squared, kept):  # type: ignore[no-untyped-def]  # numba infers the types
     begin = 0
     for i in range(owner.size):
         if owner[i] != owner[begin]:
@@ -199,27 +202,25 @@ def _spaced(where, owner, min_squared):  # type: ignore[no-untyped-def]  # numba
                 if d < min_squared:
                     kept[i] = False
                     break
-    return kept
 
 
 @njit(cache=True, nogil=True)
-def _merge_hills(pixels, rank, images, geometry, limits):  # type: ignore[no-untyped-def]  # numba infers the types
+def _merge_hills(forest, images, geometry, limits, seed):  # type: ignore[no-untyped-def]  # numba infers the types
     """Walk down the landscape of each object and join hills at their saddles.
 
-    ``pixels`` are sorted by object and then from high to low, ``rank`` is the inverse. A hill is named by its root in a
+    ``forest`` is (pixels by object and then downhill, the inverse, parent of each). A hill is named by its root in the
     union-find forest, which is always its highest pixel.
     """
+    pixels, rank, parent = forest
     height, labels = images
     steps, shape = geometry
     min_height, max_saddle = limits
-    parent = np.arange(pixels.size)
-    seed = np.zeros(pixels.size, np.bool_)
     for i in range(pixels.size):
         p = pixels[i]
         at_side = _is_at_side(p, shape)
         top = i
         for k in range(steps.shape[0]):
-            if at_side and _leaves(p, steps[k], shape):
+            if at_side and _leaves(p, steps, k, shape):
                 continue
             q = p + steps[k, 0]
             if labels[q] != labels[p] or rank[q] >= i:
@@ -237,53 +238,51 @@ def _merge_hills(pixels, rank, images, geometry, limits):  # type: ignore[no-unt
             parent[low] = high
             top = high
         seed[i] = top == i
-    return seed
 
 
 @njit(cache=True, nogil=True)
-def _flood(terrain, labels, out, seeds, geometry):  # type: ignore[no-untyped-def]  # numba infers the types
+def _flood(terrain, images, seeds, geometry, queues):  # type: ignore[no-untyped-def]  # numba infers the types
     """Let labels grow from the seeds of one object after the other, the highest and then the oldest pixel first.
 
     ``terrain`` is (pixels downhill, its inverse, terrace of each): pixels of one object and height share a terrace,
     which keeps a queue of its own. Water never climbs, so the terrace in use only ever moves down.
     """
     pixels, rank, terrace = terrain
+    labels, out = images
     steps, shape = geometry
-    head = np.full(terrace[-1] + 1, -1)
-    tail = np.full(terrace[-1] + 1, -1)
-    after = np.full(pixels.size, -1)
     begin = 0
     while begin < seeds.size:
         waiting = 0
         now = terrace[-1]
         while begin < seeds.size and (waiting == 0 or labels[seeds[begin]] == labels[seeds[begin - 1]]):
             i = rank[seeds[begin]]
-            _enqueue(i, terrace[i], head, tail, after)
+            _enqueue(i, terrace[i], queues)
             now = min(now, terrace[i])
             waiting += 1
             begin += 1
         while waiting > 0:
-            while head[now] < 0:
+            while queues[0, now] < 0:
                 now += 1
-            i = head[now]
-            head[now] = after[i]
+            i = queues[0, now]
+            queues[0, now] = queues[2, i]
             waiting -= 1
             p = pixels[i]
             at_side = _is_at_side(p, shape)
             for k in range(steps.shape[0]):
-                if at_side and _leaves(p, steps[k], shape):
+                if at_side and _leaves(p, steps, k, shape):
                     continue
                 q = p + steps[k, 0]
                 if labels[q] == labels[p] and out[q] == 0:
                     out[q] = out[p]
-                    _enqueue(rank[q], max(terrace[rank[q]], now), head, tail, after)
+                    _enqueue(rank[q], max(terrace[rank[q]], now), queues)
                     waiting += 1
 
 
 @njit(cache=True, nogil=True)
-def _enqueue(i, line, head, tail, after):  # type: ignore[no-untyped-def]  # numba infers the types
-    if head[line] < 0:
-        head[line] = i
+def _enqueue(i, line, queues):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Append to a queue; ``queues`` holds the first and last pixel of each, and the successor of each pixel."""
+    if queues[0, line] < 0:
+        queues[0, line] = i
     else:
-        after[tail[line]] = i
-    tail[line] = i
+        queues[2, queues[1, line]] = i
+    queues[1, line] = i
