@@ -178,7 +178,7 @@ def integers(objects: pl.DataFrame, name: str, table: str = TABLE) -> NDArray[np
     return whole.to_numpy().astype(np.int64, copy=False)
 
 
-def by_frame(ids: NDArray[np.int64], frame: NDArray[np.int64]) -> NDArray[np.int64]:
+def by_frame(ids: NDArray[np.int64], frame: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return the rows by frame and then id; a table that is in that order already is not sorted again."""
     later = frame[1:] > frame[:-1]
     if (later | ((frame[1:] == frame[:-1]) & (ids[1:] >= ids[:-1]))).all():

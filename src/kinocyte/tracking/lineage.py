@@ -44,10 +44,9 @@ def build_tracks(objects: pl.DataFrame, links: pl.DataFrame) -> tuple[pl.DataFra
     require(links, ("source_id", "target_id"), table="links")
     if objects.is_empty() and links.is_empty():
         return empty(TRACKS), empty(MEMBERS)
-    ordered = objects.select(pl.col("object_id").cast(pl.Int64), pl.col("frame").cast(pl.Int32)).sort(
-        "frame", "object_id"
-    )
-    ids, frame = ordered["object_id"].to_numpy(), ordered["frame"].to_numpy()
+    ids, frame = integers(objects, "object_id"), integers(objects, "frame").astype(np.int32)
+    order = by_frame(ids, frame)
+    ids, frame = ids[order], frame[order]
     source, target = _ends(ids, frame, links)
     before, source, target = _closest(ids, frame, source, target, links)
     from kinocyte.tracking._lineage_kernel import follow
@@ -75,9 +74,7 @@ def _ends(
     ids: NDArray[np.int64], frame: NDArray[np.int32], links: pl.DataFrame
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return both ends of each link as positions of objects."""
-    ascending = bool((ids[1:] > ids[:-1]).all())
-    order = np.arange(len(ids)) if ascending else np.argsort(ids, kind="stable")
-    known = ids if ascending else ids[order]
+    known = ids if (ids[1:] > ids[:-1]).all() else np.sort(ids)
     twice = np.flatnonzero(known[1:] == known[:-1])
     if len(twice):
         msg = f"Table 'objects' has object_id {known[twice[0]]} more than once; give each object its own id."
@@ -85,12 +82,12 @@ def _ends(
     ends = []
     for name in ("source_id", "target_id"):
         wanted = integers(links, name, "links")
-        place = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
-        strange = known[place] != wanted if len(known) else np.ones(len(wanted), np.bool_)
+        place = _places(ids, wanted)
+        strange = place < 0
         if strange.any():
             msg = f"Table 'links' has {name} {wanted[strange][0]}, which is no object; link again or drop that row."
             raise TableError(msg)
-        ends.append(order[place])
+        ends.append(place)
     source, target = ends
     backwards = frame[target] <= frame[source]
     if backwards.any():
@@ -101,6 +98,21 @@ def _ends(
         )
         raise TableError(msg)
     return source, target
+
+
+def _places(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where in ``ids`` each wanted id stands, -1 for one that is not there."""
+    if not len(ids):
+        return np.full(len(wanted), -1)
+    low, high = int(ids.min()), int(ids.max())
+    if high - low > 8 * len(ids):  # too sparse for a table of all ids
+        order = np.argsort(ids)
+        place = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
+        return np.where(ids[place] == wanted, place, -1)
+    table = np.full(high - low + 2, -1)
+    table[ids - low] = np.arange(len(ids))
+    inside = (wanted >= low) & (wanted <= high)
+    return table[np.where(inside, wanted - low, -1)]
 
 
 def _closest(
