@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -275,14 +276,21 @@ def _by_distance(reference: Movie, result: Movie, max_distance_um: float) -> Com
     return Comparison(left, right, i, j, np.full(len(i), np.nan), max(lengths))
 
 
+def _frame_slices(frame: Ints, frames: int) -> list[slice]:
+    """Return the objects of each frame as slices of arrays sorted by frame."""
+    bounds = np.searchsorted(frame, np.arange(frames + 1)).tolist()
+    return [slice(a, b) for a, b in pairwise(bounds)]
+
+
 def near_pairs(left: Side, right: Side, reach: float) -> tuple[Ints, Ints, Floats]:
     """Return all pairs of objects of one frame within a distance (inclusive), and their distances."""
     from scipy.spatial import cKDTree
 
     axes = min(left.centre.shape[1], right.centre.shape[1])
     first, second, far = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
-    for t in np.intersect1d(left.frame, right.frame):
-        a, b = (slice(*np.searchsorted(s.frame, [t, t + 1])) for s in (left, right))
+    for a, b in zip(*(_frame_slices(s.frame, min(left.frames, right.frames)) for s in (left, right)), strict=True):
+        if a.start == a.stop or b.start == b.stop:
+            continue
         here, there = left.centre[a, -axes:], right.centre[b, -axes:]
         found = cKDTree(here).sparse_distance_matrix(cKDTree(there), reach, output_type="ndarray")
         first.append(found["i"] + a.start)

@@ -10,7 +10,7 @@ import numpy as np
 from kinocyte.evaluation.assignment import best_pairs
 from kinocyte.evaluation.comparison import Comparison
 from kinocyte.evaluation.movies import Side
-from kinocyte.evaluation.overlaps import Ints
+from kinocyte.evaluation.overlaps import Ints, unique_pairs
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,17 @@ class IdentityScores:
 def identity_scores(comparison: Comparison) -> IdentityScores:
     """Return HOTA and IDF1 of two matched movies."""
     reference, result = comparison.reference, comparison.result
-    i, j = continued(reference)[comparison.pair_reference], continued(result)[comparison.pair_result]
-    spurious = int((comparison.multiplicity() == 0).sum())
-    tp = len(i)
+    mine, theirs = continued(reference), continued(result)
+    of_pair = theirs[comparison.pair_result]
+    alone = comparison.multiplicity() == 0
+    tp, spurious = len(of_pair), int(alone.sum())
     fn = len(reference.frame) - tp
     if tp + fn + spurious == 0:
         return IdentityScores(None, None, None, None, None, None)
-    pairs, shared = np.unique(np.column_stack([i, j]), axis=0, return_counts=True)
-    rows = _count(continued(reference), pairs[:, 0])
-    alone = continued(result)[comparison.multiplicity() == 0]
-    columns = _count(np.concatenate([j, alone]), pairs[:, 1])
+    i, j, _, shared = unique_pairs(mine[comparison.pair_reference], of_pair)
+    rows, columns = _count(mine, i), _count(np.concatenate([of_pair, theirs[alone]]), j)
     agreement = float((shared * (shared / (rows + columns - shared))).sum())
-    id_tp = int(shared[best_pairs(pairs[:, 0], pairs[:, 1], shared.astype(np.float64))].sum())
+    id_tp = int(shared[best_pairs(i, j, shared.astype(np.float64))].sum())
     all_reference, all_result = tp + fn, tp + spurious
     return IdentityScores(
         hota=math.sqrt(agreement / (tp + fn + spurious)),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kinocyte.evaluation.comparison import Comparison
 from kinocyte.evaluation.movies import Side
-from kinocyte.evaluation.overlaps import Ints
+from kinocyte.evaluation.overlaps import Ints, unique_pairs
 
 
 def complete_tracks(comparison: Comparison) -> float | None:
@@ -87,11 +87,10 @@ def _longest_stretches(comparison: Comparison) -> tuple[Ints, Ints, NDArray[np.f
     start, length = start[keep], length[keep]
     rows = _rows(reference.tracks, track[start])
     share = length / (rows[:, 2] - rows[:, 1] + 1)
-    ends = np.column_stack([track[start], follower[start]])
-    pairs, inverse = np.unique(ends, axis=0, return_inverse=True)
-    longest = np.zeros(len(pairs))
-    np.maximum.at(longest, inverse.ravel(), share)
-    return pairs[:, 0], pairs[:, 1], longest
+    tracks, followers, pair, _ = unique_pairs(track[start], follower[start])
+    longest = np.zeros(len(tracks))
+    np.maximum.at(longest, pair, share)
+    return tracks, followers, longest
 
 
 def dividing(tracks: Ints) -> Ints:
@@ -187,14 +186,20 @@ class _Partners:
     """Which result track alone stands for a reference track in a frame."""
 
     def __init__(self, comparison: Comparison) -> None:
-        reference = comparison.reference
-        single = comparison.track_of_partner()
-        keys = zip(reference.track.tolist(), reference.frame.tolist(), strict=True)
-        self._of = {k: v for k, v in zip(keys, single.tolist(), strict=True) if v}
+        order, starts = _by_track(comparison.reference)
+        self._frames = comparison.reference.frame[order]
+        self._partners = comparison.track_of_partner()[order]
+        names = comparison.reference.track[order[starts]].tolist()
+        stops = [*starts[1:].tolist(), len(order)][: len(starts)]
+        self._range = dict(zip(names, zip(starts.tolist(), stops, strict=True), strict=True))
 
     def partner(self, track: int, frame: int) -> int | None:
         """Return the partner of a track in a frame, None where it has none of its own."""
-        return self._of.get((track, frame))
+        start, stop = self._range[track]
+        at = start + int(np.searchsorted(self._frames[start:stop], frame))
+        if at == stop or self._frames[at] != frame:
+            return None
+        return int(self._partners[at]) or None
 
 
 def _children(tracks: Ints) -> dict[int, list[int]]:

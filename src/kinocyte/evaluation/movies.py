@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kinocyte.core.errors import TableError
 from kinocyte.core.schema import require
-from kinocyte.evaluation.overlaps import Floats, Ints, LabelImages
+from kinocyte.evaluation.overlaps import Floats, Ints, LabelImages, unique_pairs
 
 #: Columns of a track table of the Cell Tracking Challenge.
 CTC_COLUMNS = ("label", "begin", "end", "parent")
@@ -170,7 +170,7 @@ def side_of_objects(movie: ObjectMovie, *, name: str) -> tuple[Side, Ints]:
     successors = np.bincount(links[:, 0], minlength=len(ids))
     predecessors = np.bincount(links[:, 1], minlength=len(ids))
     division = (successors[links[:, 0]] != 1) | (predecessors[links[:, 1]] != 1)
-    track = _follow(len(ids), links[~division])
+    track = _follow(frame, links[~division])
     axes = [a for a in ("z_um", "y_um", "x_um") if a in objects.columns]
     centre = objects.select(pl.col(axes).cast(pl.Float64)).to_numpy() if axes else np.full((len(ids), 2), np.nan)
     tracks = _track_table(frame, track, links[division])
@@ -194,24 +194,27 @@ def _link_indices(ids: Ints, frame: Ints, links: pl.DataFrame, *, name: str) -> 
     if not known.all():
         msg = f"A link of the {name} names the object {ends[~known][0]}, which is not among its objects."
         raise TableError(msg)
-    index = np.unique(order[place], axis=0) if len(ends) else np.empty((0, 2), np.int64)
+    source, target, *_ = unique_pairs(*order[place].T) if len(ends) else (ends[:, 0], ends[:, 1])
+    index = np.column_stack([source, target])
     backwards = frame[index[:, 0]] >= frame[index[:, 1]]
     if backwards.any():
-        source, target = ids[index[backwards][0]]
-        msg = f"The link {source} -> {target} of the {name} does not lead to a later frame."
+        a, b = ids[index[backwards][0]]
+        msg = f"The link {a} -> {b} of the {name} does not lead to a later frame."
         raise TableError(msg)
     return np.asarray(index, np.int64)
 
 
-def _follow(n: int, links: Ints) -> Ints:
+def _follow(frame: Ints, links: Ints) -> Ints:
     """Return tracks numbered from 1 by their first objects; links lead from one object to its only successor."""
-    before = np.full(n, -1)
+    before = np.full(len(frame), -1)
     before[links[:, 1]] = links[:, 0]
-    track = np.zeros(n, np.int64)
+    track = np.zeros(len(frame), np.int64)
     starts = before < 0
     track[starts] = np.arange(1, int(starts.sum()) + 1)
-    for i in np.flatnonzero(~starts):  # objects are in order of frame, so that what comes before has its track
-        track[i] = track[before[i]]
+    # objects are in order of frame, so that what comes before has its track
+    later = np.flatnonzero(~starts)
+    for here in np.split(later, np.flatnonzero(np.diff(frame[later])) + 1):
+        track[here] = track[before[here]]
     return track
 
 

@@ -56,6 +56,23 @@ def frame_of(images: LabelImages, t: int) -> NDArray[Any]:
     return np.asarray(images(t) if callable(images) else images[t])
 
 
+def unique_pairs(left: Ints, right: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """Return the pairs that occur, sorted, where each given pair is among them, and how often each occurs.
+
+    As ``numpy.unique`` along rows, and much quicker; values are 0 or positive.
+    """
+    width = int(right.max()) + 1 if len(right) else 1
+    if len(left) and int(left.max()) >= np.iinfo(np.int64).max // width:
+        # labels near 2**63 do not fit beside each other
+        first, left = np.unique(left, return_inverse=True)
+        second, right = np.unique(right, return_inverse=True)
+        i, j, where, count = unique_pairs(left, right)
+        return first[i], second[j], where, count
+    pairs, where, count = np.unique(left * width + right, return_inverse=True, return_counts=True)
+    i, j = np.divmod(pairs, width)
+    return i, j, where, np.asarray(count, np.int64)
+
+
 def count_frames(images: LabelImages, frames: int | None, *, name: str) -> int:
     """Return the number of frames of a movie.
 

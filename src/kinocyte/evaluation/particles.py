@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kinocyte.core.errors import ParameterError, TableError
 from kinocyte.core.schema import require
 from kinocyte.evaluation.assignment import best_pairs
-from kinocyte.evaluation.overlaps import Floats, Ints
+from kinocyte.evaluation.overlaps import Floats, Ints, unique_pairs
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def score_particles(reference: pl.DataFrame, result: pl.DataFrame, *, gate_um: f
     truth, found = (_tracks(t, axes, name=n) for t, n in ((reference, "reference"), (result, "result")))
     i, j, distance = _near(truth, found, gate_um)
     left, right = truth.track[i], found.track[j]
-    pairs, of = np.unique(np.column_stack([left, right]), axis=0, return_inverse=True)
-    of = of.ravel()
+    first, second, of, _ = unique_pairs(left, right)
+    pairs = np.column_stack([first, second])
     saved = np.bincount(of, gate_um - distance, len(pairs))
     common = _common_frames(truth, found, pairs)
     # what pairing saves against leaving the truth alone and the partner spurious
