@@ -149,7 +149,7 @@ def test_labels_replace_older_ones_only_when_whole(tmp_path: Path, fill) -> None
         for t in range(3):
             writer.write(t, np.full((20, 30), t + 1, np.int64))
     before = position.labels_hash("nuclei")
-    with pytest.raises(RuntimeError, match="boom"), position.write_labels("nuclei") as writer:
+    with pytest.raises(RuntimeError, match="boom"), position.write_labels("nuclei") as writer:  # noqa: PT012
         writer.write(0, np.zeros((20, 30), np.uint32))
         raise RuntimeError("boom")
     with pytest.raises(StoreError, match="lack the frames 1-2"), position.write_labels("nuclei") as writer:

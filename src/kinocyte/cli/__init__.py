@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import cyclopts
-from cyclopts import App
+from cyclopts import App, Parameter
+from pydantic import ValidationError
 
 from kinocyte.core.errors import KinocyteError
 from kinocyte.core.version import __version__
@@ -18,6 +19,8 @@ app = App(
     help="Live-cell movies of a whole experiment in; what every cell did, when, and what differs, out.",
     result_action="return_value",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative_iterable=()),
 )
 app.command("kinocyte.cli.demo:demo", help="Run the whole analysis on a small real movie that comes with Kinocyte.")
 app.command("kinocyte.cli.importing:import_movies", name="import", help="Bring movies into an experiment.")
@@ -37,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def run(argv: Sequence[str]) -> int:
     """Run the command line and return the exit code."""
     try:
-        result = app(list(argv), exit_on_error=False, print_error=True, result_action="return_value")
-    except cyclopts.CycloptsError:  # printed already, with the nearest right option
+        result = app(list(argv), exit_on_error=False, print_error=False, result_action="return_value")
+    except cyclopts.CycloptsError as error:
+        print(f"kinocyte: {_refusal(error)}", file=sys.stderr)  # noqa: T201 - what a person must read
         return 2
     except KinocyteError as error:
         print(f"kinocyte: {error}", file=sys.stderr)  # noqa: T201 - what a person must read
@@ -49,3 +53,15 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of our output has left, as in `kinocyte status | head`
         return 0
     return result if isinstance(result, int) else 0
+
+
+def _refusal(error: cyclopts.CycloptsError) -> str:
+    """Return one sentence for words of the command line that are not understood."""
+    cause = error.__cause__
+    if not isinstance(cause, ValidationError):
+        return f"{' '.join(str(error).split())} See: kinocyte --help"
+    found = []
+    for item in cause.errors(include_url=False):
+        option = "--" + "-".join(str(p) for p in item["loc"]).replace("_", "-")
+        found.append(f"{option} = {item.get('input')} is refused: {item['msg'].removeprefix('Value error, ')}")
+    return "; ".join(found) + "."

@@ -91,10 +91,14 @@ def _names_store(path: str) -> bool:
 
 def _show(plan: ImportPlan) -> int:
     shown = plan.table()
-    full = ("position", "name", "reader", "frames", "channels", "pixel_size_um", "frame_interval_min", "megabytes")
-    sizes = [f"{z} x {y} x {x}" if z and z > 1 else f"{y} x {x}" for z, y, x in shown.select("z", "y", "x").rows()]
-    rows = [(*row, size) for row, size in zip(shown.select(full).rows(), sizes, strict=True)]
-    table("What would be imported", (*full, "pixels"), rows)
+    columns = ("position", "name", "reader", "frames", "channels")
+    numbers = ("pixel_size_um", "frame_interval_min", "megabytes")
+    sizes = [f"{z}x{y}x{x}" if z and z > 1 else f"{y}x{x}" for z, y, x in shown.select("z", "y", "x").rows()]
+    rows = [
+        (*row, size, *rest)
+        for row, size, rest in zip(shown.select(columns).rows(), sizes, shown.select(numbers).rows(), strict=True)
+    ]
+    table("What would be imported", (*columns, "pixels", "um/px", "min", "MB"), rows)
     for sentence in plan.notes:
         out.print(f"note: {sentence}", markup=False)
     for sentence in (*plan.questions, *plan.problems):

@@ -13,9 +13,11 @@ from kinocyte.interop.stack import parse_axes
 
 
 def _split(value: object) -> object:
-    """Return the words of ``a,b,c`` where one text was given."""
+    """Return the words of ``a,b,c``, given as one text or as texts that hold several."""
     if isinstance(value, str):
         return tuple(v.strip() for v in value.split(",")) if value.strip() else ()
+    if isinstance(value, (tuple, list)) and any(isinstance(v, str) and "," in v for v in value):
+        return tuple(w.strip() for v in value for w in (v.split(",") if isinstance(v, str) else [v]))
     return value
 
 
