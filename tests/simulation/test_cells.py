@@ -189,6 +189,28 @@ def test_noise_is_that_of_photons_and_camera() -> None:
     assert stats.chi2(enough.sum() - 1).sf(chi2) > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("background", "read_noise", "gain", "offset"),
+    [(0, 0, 1, 0), (0, 2, 1, 3), (300, 0, 0.3, 50), (9000, 5, 2, 100), (4, 1.6, 200, 100), (20, 3, 0.01, 10)],
+)
+def test_camera_of_any_kind(background: float, read_noise: float, gain: float, offset: float) -> None:
+    knobs = {
+        "background_photons": background,
+        "read_noise_photons": read_noise,
+        "gain_per_photon": gain,
+        "offset": offset,
+    }
+    grey = simulate_cells(CellMovie(frames=1, cells=0, **knobs), seed=2).frame(0).ravel()
+    rng = np.random.default_rng(0)
+    there = offset + gain * (rng.poisson(background, grey.size) + rng.normal(0, read_noise, grey.size))
+    expected = np.clip(np.floor(there + 0.5), 0, 65535)
+    spread = expected.std() / np.sqrt(grey.size)
+    assert abs(grey.mean() - expected.mean()) <= 6 * spread + 1e-4
+    assert grey.std() == pytest.approx(expected.std(), rel=0.02, abs=0.01)
+    for q in (0.001, 0.1, 0.5, 0.9, 0.999):
+        assert abs(np.quantile(grey, q) - np.quantile(expected, q)) <= max(1, 0.15 * expected.std())
+
+
 def test_snr_is_signal_over_noise() -> None:
     movie = simulate_cells(CellMovie(frames=1, cells=60, snr=6, texture=0, brightness_cv=0, elongation=1), seed=2)
     inside = ndimage.distance_transform_edt(movie.labels(0) > 0) > 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kinocyte.simulation.cells import CellMovie
 
 _TILE = 64
-_GUIDE = 256
+_GUIDE = 4096
 
 
 @cache
@@ -144,44 +144,55 @@ def _nearest_free(centre: NDArray[np.int64], shape: tuple[int, ...], taken: set[
 
 
 @cache
-def _poisson_table(mean: float) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Return the cumulative distribution and, for 256 steps of probability, where to start looking."""
-    top = int(mean + 12 * math.sqrt(mean) + 20)
-    k = np.arange(top + 1)
-    log_p = k * math.log(mean) - mean - np.array([math.lgamma(i + 1) for i in k]) if mean else np.where(k, -np.inf, 0)
-    cdf = np.cumsum(np.exp(log_p)).astype(np.float32)
-    cdf[-1] = 2.0
-    guide = np.searchsorted(cdf, np.arange(_GUIDE) / _GUIDE, side="right").astype(np.int32)
-    return cdf, guide
+def _background_table(mean: float, read_noise: float, gain: float, offset: float) -> tuple[int, Any, Any]:
+    """Return the distribution of the grey value of a pixel without signal: lowest value, cumulative, guide.
+
+    ``guide[i]`` is the first place whose cumulative probability exceeds ``i / 4096``, where the search may start.
+    """
+    from scipy.special import gammaln, ndtr, xlogy
+
+    reach = 12 * math.sqrt(mean) + 20
+    photons = np.arange(max(0, int(mean - reach)), int(mean + reach) + 1)
+    chance = np.exp(xlogy(photons, mean) - mean - gammaln(photons + 1))
+    width = max(8 * read_noise * gain, 1e-9)
+    low = math.floor(offset + gain * photons[0] - width)
+    of_grey = np.zeros(math.ceil(offset + gain * photons[-1] + width) - low + 3)
+    for k, p in zip(photons, chance, strict=True):
+        centre = offset + gain * k
+        # grey value g is what lies from g - 1/2 to g + 1/2
+        edges = np.arange(math.floor(centre - width) - 1, math.ceil(centre + width) + 2) + 0.5
+        below = ndtr((edges - centre) / (gain * read_noise)) if read_noise else (edges > centre).astype(np.float64)
+        first = math.floor(centre - width) - low
+        of_grey[first : first + len(edges) - 1] += p * np.diff(below)
+    cumulative = np.cumsum(of_grey).astype(np.float32)
+    cumulative[-1] = 2.0
+    guide = np.searchsorted(cumulative, np.arange(_GUIDE) / _GUIDE, side="right").astype(np.int32)
+    return low, cumulative, guide
 
 
 @njit(cache=True, nogil=True)
-def _read_out(chance, signal, table, camera, out):  # type: ignore[no-untyped-def] # pragma: no cover - numba
-    """Add Poisson background (inverse distribution), read noise, gain and offset; round and clip to 16 bits."""
-    uniform, normal = chance
-    cdf, guide = table
-    read_noise, gain, offset = camera
+def _look_up(uniform, low, cumulative, guide, out):  # type: ignore[no-untyped-def] # pragma: no cover - numba
+    """Draw a grey value for every uniform number by inverting the distribution; clip to 16 bits."""
     for n in range(len(out)):
-        k = guide[int(uniform[n] * 256)]
-        while cdf[k] <= uniform[n]:
+        k = guide[int(uniform[n] * 4096)]
+        while cumulative[k] <= uniform[n]:
             k += 1
-        grey = offset + gain * (k + signal[n] + read_noise * normal[n]) + 0.5
-        out[n] = np.uint16(min(max(grey, 0.0), 65535.0))
+        out[n] = np.uint16(min(max(low + k, 0), 65535))
 
 
 def expose(shown: NDArray[np.float32], settings: CellMovie, rng: np.random.Generator) -> NDArray[np.uint16]:
     """Return the grey values of one channel: photons are Poisson, the camera adds normal noise.
 
-    The sum of two Poisson counts is one, so that the even background is drawn from a table and only the pixels with
-    signal need the general generator.
+    Pixels without signal all follow one distribution, which is drawn from a table; the rest by the general generators.
     """
-    light = shown.ravel()
-    photons = np.zeros(light.size, np.float32)
-    lit = np.flatnonzero(light)
-    photons[lit] = rng.poisson(light[lit] * settings.signal_photons)
-    out = np.empty(light.size, np.uint16)
-    uniform = rng.random(light.size, dtype=np.float32)
-    normal = rng.standard_normal(light.size, dtype=np.float32)
     camera = (settings.read_noise_photons, settings.gain_per_photon, settings.offset)
-    _read_out((uniform, normal), photons, _poisson_table(settings.background_photons), camera, out)
+    light = shown.ravel()
+    out = np.empty(light.size, np.uint16)
+    table = _background_table(settings.background_photons, *camera)
+    _look_up(rng.random(light.size, dtype=np.float32), *table, out)
+    read_noise, gain, offset = camera
+    lit = np.flatnonzero(light > 0)
+    photons = rng.poisson(settings.background_photons + light[lit] * settings.signal_photons)
+    grey = offset + gain * (photons + read_noise * rng.standard_normal(len(lit)))
+    out[lit] = np.clip(np.floor(grey + 0.5), 0, 65535).astype(np.uint16)
     return out.reshape(shown.shape)
