@@ -265,6 +265,7 @@ def test_what_cannot_be_compared_is_refused(truth: Any, result: Any, options: di
         (np.zeros((2, 3), int), "needs the columns"),
         (np.array([[1, 0, 2, 0], [1, 0, 1, 0]]), "two rows for label 1"),
         (pl.DataFrame({"label": [1], "begin": [0], "ends": [2], "parent": [0]}), "lacks the column 'end'.*ends"),
+        (pl.DataFrame({"label": [1.5], "begin": [0], "end": [2], "parent": [None]}), "label 1.5 in row 0"),
     ],
 )
 def test_bad_track_tables_are_refused(rows: Any, says: str) -> None:
@@ -285,6 +286,10 @@ def _objects(ids: list[int], frames: list[int], links: list[tuple[int, int]], **
         (_objects([1, 2], [0, 1], [(1, 3)]), TableError, "names the object 3"),
         (_objects([1, 2], [0, 1], [(2, 1)]), TableError, "does not lead to a later frame"),
         (_objects([1, 2], [0, 1], [(1, 2)], x_um=[1.0, None]), ParameterError, "lack a position"),
+        (_objects([1, None], [0, 1], []), TableError, "object_id None in row"),
+        (_objects([1, 2], [0.0, 0.5], []), TableError, "frame 0.5 in row"),
+        (_objects([1, 2], [0, 1], [(1, None)]), TableError, "target_id None in row 0"),
+        (_objects([1, 2], [0, 1], [("1", "a")]), TableError, "no whole number"),
     ],
 )
 def test_bad_objects_and_links_are_refused(result: ObjectMovie, error: type, says: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from kinocyte.core.schema import require
+from kinocyte.evaluation.movies import whole_numbers
 from kinocyte.evaluation.overlaps import Ints
 
 
@@ -59,7 +60,8 @@ def score_links(reference: pl.DataFrame, result: pl.DataFrame) -> LinkScores:
 
 def _pairs(links: pl.DataFrame, *, name: str) -> Ints:
     require(links, ["source_id", "target_id"], table=f"links of the {name}")
-    return links.select(pl.col("source_id", "target_id").cast(pl.Int64)).unique().to_numpy()
+    table = links.select("source_id", "target_id").unique()
+    return np.column_stack([whole_numbers(table, c, table=f"links of the {name}") for c in table.columns])
 
 
 def _common(a: Ints, b: Ints) -> Ints:

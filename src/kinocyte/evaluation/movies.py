@@ -81,6 +81,28 @@ class Side:
         return int(self.frame.max()) + 1 if len(self.frame) else 0
 
 
+def whole_numbers(frame: pl.DataFrame, column: str, *, table: str) -> Ints:
+    """Return a column as whole numbers.
+
+    Raises
+    ------
+    TableError
+        If a value is missing or no whole number.
+    """
+    values = frame[column]
+    try:
+        whole = values.cast(pl.Int64)
+    except pl.exceptions.PolarsError as error:
+        msg = f"Table '{table}' has a {column} that is no whole number: {error}"
+        raise TableError(msg) from error
+    wrong = whole.is_null() | (whole != values) if values.dtype.is_float() else whole.is_null()
+    if wrong.any():
+        row = int(wrong.arg_max() or 0)
+        msg = f"Table '{table}' has the {column} {values[row]} in row {row}; every row needs a whole number."
+        raise TableError(msg)
+    return whole.to_numpy()
+
+
 def track_rows(tracks: pl.DataFrame | Ints, *, name: str) -> Ints:
     """Return a track table as an array (n, 4).
 
@@ -91,7 +113,8 @@ def track_rows(tracks: pl.DataFrame | Ints, *, name: str) -> Ints:
     """
     if isinstance(tracks, pl.DataFrame):
         require(tracks, CTC_COLUMNS, table=f"tracks of the {name}")
-        rows = tracks.select(pl.col(c).cast(pl.Int64).fill_null(0) for c in CTC_COLUMNS).to_numpy()
+        table = tracks.with_columns(pl.col("parent").fill_null(0))
+        rows = np.column_stack([whole_numbers(table, c, table=f"tracks of the {name}") for c in CTC_COLUMNS])
     else:
         rows = np.asarray(tracks, np.int64)
         if rows.size == 0:
@@ -164,8 +187,7 @@ def side_of_objects(movie: ObjectMovie, *, name: str) -> tuple[Side, Ints]:
     require(movie.links, ["source_id", "target_id"], table=f"links of the {name}")
     by = "label" if "label" in movie.objects.columns else "object_id"
     objects = movie.objects.sort("frame", by)
-    ids = objects["object_id"].cast(pl.Int64).to_numpy()
-    frame = objects["frame"].cast(pl.Int64).to_numpy()
+    ids, frame, label = (whole_numbers(objects, c, table=f"objects of the {name}") for c in ("object_id", "frame", by))
     links = _link_indices(ids, frame, movie.links, name=name)
     successors = np.bincount(links[:, 0], minlength=len(ids))
     predecessors = np.bincount(links[:, 1], minlength=len(ids))
@@ -174,7 +196,6 @@ def side_of_objects(movie: ObjectMovie, *, name: str) -> tuple[Side, Ints]:
     axes = [a for a in ("z_um", "y_um", "x_um") if a in objects.columns]
     centre = objects.select(pl.col(axes).cast(pl.Float64)).to_numpy() if axes else np.full((len(ids), 2), np.nan)
     tracks = _track_table(frame, track, links[division])
-    label = objects[by].cast(pl.Int64).to_numpy()
     return Side(frame, label, track, centre, links, division, tracks), ids
 
 
@@ -184,7 +205,8 @@ def _link_indices(ids: Ints, frame: Ints, links: pl.DataFrame, *, name: str) -> 
     if (np.diff(ordered) == 0).any():
         msg = f"The objects of the {name} have the object_id {ordered[1:][np.diff(ordered) == 0][0]} twice; keep one."
         raise TableError(msg)
-    ends = links.select(pl.col("source_id", "target_id").cast(pl.Int64)).to_numpy()
+    table = f"links of the {name}"
+    ends = np.column_stack([whole_numbers(links, c, table=table) for c in ("source_id", "target_id")])
     place = np.searchsorted(ordered, ends)
     known = (
         (place < len(ids)) & (ordered[np.minimum(place, max(len(ids) - 1, 0))] == ends)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kinocyte.core.errors import ParameterError, TableError
 from kinocyte.core.schema import require
 from kinocyte.evaluation.assignment import best_pairs
+from kinocyte.evaluation.movies import whole_numbers
 from kinocyte.evaluation.overlaps import Floats, Ints, unique_pairs
 
 
@@ -131,8 +132,9 @@ def _tracks(table: pl.DataFrame, axes: list[str], *, name: str) -> _Tracks:
         row = table.row(int(np.flatnonzero(~np.isfinite(position).all(axis=1))[0]), named=True)
         msg = f"Track {row['track_id']} of the {name} has no position in frame {row['frame']}; drop the row or fill it."
         raise TableError(msg)
-    _, track, length = np.unique(table["track_id"].to_numpy(), return_inverse=True, return_counts=True)
-    return _Tracks(table["frame"].cast(pl.Int64).to_numpy(), track, position, length.astype(np.int64))
+    ids, frame = (whole_numbers(table, c, table=f"positions of the {name}") for c in ("track_id", "frame"))
+    _, track, length = np.unique(ids, return_inverse=True, return_counts=True)
+    return _Tracks(frame, track, position, length.astype(np.int64))
 
 
 def _near(truth: _Tracks, found: _Tracks, gate: float) -> tuple[Ints, Ints, Floats]:
