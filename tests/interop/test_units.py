@@ -8,14 +8,23 @@ from hypothesis import strategies as st
 from kinocyte.interop.units import micrometres, minutes, natural_key, tagged_pixel_um, timing
 
 
-@pytest.mark.parametrize("unit", ["um", "µm", "μm", "micron", "microns", "micrometer", "\\u00B5m", "\\u00b5m", " um\x00"])
+@pytest.mark.parametrize(
+    "unit", ["um", "µm", "μm", "micron", "microns", "micrometer", "\\u00B5m", "\\u00b5m", " um\x00"]
+)
 def test_every_spelling_of_the_micrometre(unit: str) -> None:
     assert micrometres(0.65, unit) == 0.65
 
 
 @pytest.mark.parametrize(
     ("value", "unit", "um"),
-    [(325.0, "nm", 0.325), (0.001, "mm", 1.0), (1e-4, "cm", 1.0), (1e-6, "m", 1.0), (1 / 25400, "inch", 1.0), (5.0, "angstrom", 5e-4)],
+    [
+        (325.0, "nm", 0.325),
+        (0.001, "mm", 1.0),
+        (1e-4, "cm", 1.0),
+        (1e-6, "m", 1.0),
+        (1 / 25400, "inch", 1.0),
+        (5.0, "angstrom", 5e-4),
+    ],
 )
 def test_lengths(value: float, unit: str, um: float) -> None:
     assert micrometres(value, unit) == pytest.approx(um, rel=1e-12)
@@ -31,7 +40,10 @@ def test_what_is_no_size(value: float) -> None:
     assert micrometres(value, "um") is None
 
 
-@pytest.mark.parametrize(("value", "unit", "expected"), [(90.0, "s", 1.5), (1800.0, "sec", 30.0), (2.0, "h", 120.0), (500.0, "ms", 0.5 / 60), (3.0, "min", 3.0)])
+@pytest.mark.parametrize(
+    ("value", "unit", "expected"),
+    [(90.0, "s", 1.5), (1800.0, "sec", 30.0), (2.0, "h", 120.0), (500.0, "ms", 0.5 / 60), (3.0, "min", 3.0)],
+)
 def test_times(value: float, unit: str, expected: float) -> None:
     assert minutes(value, unit) == pytest.approx(expected, rel=1e-12)
 

@@ -69,7 +69,7 @@ def lineage_tables(
 ) -> Mapping[str, pl.DataFrame]:
     """Return objects, links, tracks and members of labels whose value is the branch they belong to.
 
-    A branch whose parent has no other daughter goes on after a gap: its generation is the parent's.
+    An only daughter that begins after a gap is the same cell again: its generation is the parent's.
     """
     objects = objects_table((frame_objects(read(t), t, scale) for t in range(n_frames)), f"{population}_objects")
     known = {b.label: b for b in branches}
@@ -107,7 +107,11 @@ def _links(objects: pl.DataFrame, known: Mapping[int, Branch], table: str) -> pl
 
 
 def tracks_table(known: Mapping[int, Branch], table: str) -> pl.DataFrame:
-    """Return one row a branch with its parent, root and generation."""
+    """Return one row a branch with its parent, root and generation.
+
+    An only daughter that follows at once is a division whose other daughter left the image; one that follows
+    after a gap is the same cell again.
+    """
     if not known:
         return empty(TRACKS)
     daughters: dict[int, int] = {}
@@ -117,7 +121,8 @@ def tracks_table(known: Mapping[int, Branch], table: str) -> pl.DataFrame:
     for b in sorted(known.values(), key=lambda b: b.label):
         root, generation, at, steps = b.label, 0, b, 0
         while at.parent in known and steps <= len(known):
-            generation += daughters[at.parent] > 1
+            went_on = daughters[at.parent] == 1 and at.first > known[at.parent].last + 1
+            generation += not went_on
             at, steps = known[at.parent], steps + 1
             root = at.label
         rows.append((b.label, b.parent if b.parent in known else None, root, generation, b.first, b.last))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -98,7 +99,24 @@ def recognise(paths: Sequence[str | Path], options: ImportOptions) -> tuple[list
             "and CTC folders are read."
         )
         raise ParameterError(msg)
-    return found, notes
+    return _distinct(found), notes
+
+
+def _distinct(found: Sequence[Found]) -> list[Found]:
+    """Return what was found under names that differ: equal ones get their folder's name, or a number."""
+    names = [f.name for f in found]
+    for rename in (_with_folder, _with_number):
+        twice = {n for n in names if names.count(n) > 1} if len(set(names)) < len(names) else set()
+        names = [rename(f, n, i) if n in twice else n for i, (f, n) in enumerate(zip(found, names, strict=True))]
+    return [f if f.name == n else dataclasses.replace(f, name=n) for f, n in zip(found, names, strict=True)]
+
+
+def _with_folder(found: Found, name: str, _: int) -> str:
+    return f"{found.files[0].parent.name} {name}" if found.files else name
+
+
+def _with_number(_: Found, name: str, number: int) -> str:
+    return f"{name} ({number + 1})"
 
 
 def _file(path: Path, files: _Files) -> Iterator[Found]:

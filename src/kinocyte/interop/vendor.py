@@ -40,6 +40,7 @@ class _Scene:
     opener: Callable[[Any], Any]
     read: Callable[[Any, int, int], Image]
     closer: Callable[[Any], None]
+    problem: str | None = None
 
 
 def read_vendor(path: Path) -> list[Found]:
@@ -100,10 +101,10 @@ def _movie(path: Path, kind: str, scene: _Scene, number: int, *, alone: bool) ->
             raise InputFileError(msg) from error
         return native(image if is_3d else image.reshape(image.shape[-2:]))
 
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] = (scene.problem,) if scene.problem else ()
     if extra:
         axes = ", ".join(f"{a} ({n})" for a, n in extra.items())
-        problems = (
+        problems += (
             f"'{name}' has the axes {axes} beside t, c, z, y, x; export it with these merged or as separate files.",
         )
     well = _well(scene.name)
@@ -271,6 +272,19 @@ def _lif_scene(path: Path, image: Any, number: int) -> _Scene:
         opener=lambda _scene: liffile.LifFile(path),
         read=read,
         closer=lambda handle: handle.close(),
+        problem=_lif_cut_off(path, image),
+    )
+
+
+def _lif_cut_off(path: Path, image: Any) -> str | None:
+    """Return a sentence where the pixels of an image reach beyond the end of the file."""
+    block = image.memory_block
+    end, size = int(block.offset) + int(block.size), path.stat().st_size
+    if end <= size and int(block.size) >= int(image.nbytes):
+        return None
+    return (
+        f"'{path}' was cut off ({size} bytes, image '{image.name}' needs {end}); copy it again from the microscope "
+        "or leave it out."
     )
 
 
