@@ -30,10 +30,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def outside(installed: Path, code: str) -> Any:
+def outside(installed: Path, code: str, folder: Path | None = None) -> Any:
     """Run code in a fresh interpreter that sees the package; return what its last line prints as JSON."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(installed)},
         capture_output=True,
         text=True,
@@ -75,6 +76,69 @@ print(json.dumps([repr(registry.parse("segmentation", table)), *said]))
     assert model == "ConstantThreshold(channel='dapi', value=10.0)"
     assert "no parameter 'min_area'; did you mean 'min_area_um2'?" in key
     assert "no segmentation method 'constant_treshold'; did you mean 'constant_threshold'?" in name
+
+
+PIPELINE = """
+[population.nuclei.segmentation]
+method = "constant_threshold"
+channel = "dapi"
+value = 10
+
+[population.nuclei.tracking]
+method = "nearest_centre"
+max_distance_um = 4.0
+"""
+
+
+def test_a_pipeline_file_takes_its_methods(installed: Path) -> None:
+    code = f"""
+import json
+from kinocyte.core.errors import ParameterError
+from kinocyte.pipeline.parse import parse_pipeline
+text = {PIPELINE!r}
+nuclei = parse_pipeline(text).population["nuclei"]
+try:
+    parse_pipeline(text.replace("max_distance_um", "max_distance"), place="p.toml")
+except ParameterError as error:
+    said = str(error)
+print(json.dumps([repr(nuclei.segmentation), repr(nuclei.tracking), said]))
+"""
+    segmenter, linker, said = outside(installed, code)
+    assert segmenter == "ConstantThreshold(channel='dapi', value=10.0)"
+    assert linker == "NearestCentre(max_distance_um=4.0)"
+    assert said.startswith("p.toml, line 9: there is no key")
+    assert "did you mean 'max_distance_um'?" in said
+
+
+def test_the_schema_of_a_pipeline_holds_its_methods(installed: Path) -> None:
+    code = "import json; from kinocyte.pipeline.model import json_schema; print(json.dumps(json_schema()))"
+    definitions = outside(installed, code)["$defs"]
+    assert definitions["ConstantThreshold"]["properties"]["min_area_um2"]["unit"] == "um2"
+    assert definitions["NearestCentre"]["properties"]["method"]["const"] == "nearest_centre"
+
+
+def test_the_whole_analysis_runs_with_its_methods(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.toml").write_text(PIPELINE, encoding="utf-8")
+    code = """
+import json
+import numpy as np
+import kinocyte
+from kinocyte.cli import run
+experiment = kinocyte.create("e.zarr")
+scale = kinocyte.Scale.isotropic(0.5, 1.0)
+writer = experiment.new_position(
+    well="A1", field="1", shape=(2, 1, 1, 32, 32), dtype="u1", channels=["dapi"], scale=scale
+)
+for frame in range(2):
+    image = np.zeros((1, 32, 32), np.uint8)
+    image[0, 8 + frame : 12 + frame, 8:12] = 50
+    writer.write(frame, image)
+writer.finish()
+code = run(["run", "pipeline.toml", "e.zarr", "--no-report", "--workers", "0"])
+tracks = kinocyte.open("e.zarr").tracks("nuclei").collect()
+print(json.dumps([code, tracks.height, tracks["last_frame"].to_list()]))
+"""
+    assert outside(installed, code, tmp_path) == [0, 1, [1]]
 
 
 def test_its_reference_and_schema_are_made_like_ours(installed: Path) -> None:
