@@ -192,7 +192,7 @@ def _cluster(where: Workers, n: int) -> Any:
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         env=_WORKER_ENVIRONMENT,
         silence_logs=50,
     )
