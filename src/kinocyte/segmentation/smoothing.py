@@ -29,17 +29,31 @@ def gaussian(image: NDArray[Any], sigma_px: Sequence[float]) -> NDArray[np.float
         Same shape; the additions happen in the order of ``scipy.ndimage.gaussian_filter(mode="nearest")``, so that
         the result is the same to the last bit where the compiler does not fuse multiplication and addition.
     """
+    return separable(image, [half_kernel(s) for s in sigma_px])
+
+
+def separable(image: NDArray[Any], weights: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the image convolved along each axis with a symmetric kernel; its edge is repeated beyond the frame.
+
+    Parameters
+    ----------
+    image : array, (y, x) or (z, y, x)
+        Any real dtype.
+    weights : sequence of array
+        For each axis the weights from the centre of the kernel outwards.
+
+    Returns
+    -------
+    array of float64
+        A new array of the same shape.
+    """
     out = np.ascontiguousarray(image, dtype=np.float64)
     if out.size == 0:
         return out.copy()
-    weights = [half_kernel(s) for s in sigma_px]
-    if out.ndim == 3 and weights[0].size > 1:
-        rows = out.reshape(out.shape[0], -1)
-        out = _blurred(rows, weights[0], np.ones(1)).reshape(out.shape)
-    if weights[-2].size == 1 and weights[-1].size == 1:
-        return out.copy() if out is image else out
     if out.ndim == 2:
         return _blurred(out, weights[0], weights[1])
+    if weights[0].size > 1 or weights[0][0] != 1.0:
+        out = _blurred(out.reshape(out.shape[0], -1), weights[0], np.ones(1)).reshape(out.shape)
     return np.stack([_blurred(plane, weights[1], weights[2]) for plane in out])
 
 

@@ -1,0 +1,257 @@
+"""Filters that answer to spots, the search for their maxima, and the drawing of spots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numba import njit
+from numpy.typing import NDArray
+
+from kinocyte.core.scale import Scale
+from kinocyte.segmentation.smoothing import half_kernel, separable
+
+if TYPE_CHECKING:
+    from kinocyte.segmentation.spots import SpotDetector
+
+Image = NDArray[np.float64]
+
+#: kernels end this many standard deviations from their centre
+REACH = 5.0
+#: steps to a neighbouring pixel that the refinement of one spot may take
+MAX_MOVES = 10
+#: median absolute deviation of a normal distribution, in standard deviations
+MAD = 0.6744897501960817
+
+
+def laplacian_answer(image: Image, radii_um: Sequence[float], spacing_um: Sequence[float]) -> Image:
+    """Return the image filtered by the sampled Laplacian of Gaussian, normalised as TrackMate does.
+
+    The kernel is ``-C sum_d s_d^-2 (x_d^2/s_d^2 - 1) exp(-sum_d x_d^2 / 2 s_d^2)`` with ``s_d`` the standard deviation
+    in pixels and ``C = 1 / (pi s_x^2)``; it is a sum of products of one-dimensional kernels. Borders are mirrored.
+    """
+    sigma = [r / np.sqrt(image.ndim) / s for r, s in zip(radii_um, spacing_um, strict=True)]
+    reach = [int(REACH * s + 0.5) + 1 for s in sigma]
+    bell = [np.exp(-0.5 * (np.arange(r + 1) / s) ** 2) for s, r in zip(sigma, reach, strict=True)]
+    hat = [((np.arange(r + 1) / s) ** 2 - 1.0) * b / s**2 for s, r, b in zip(sigma, reach, bell, strict=True)]
+    terms = [[hat[d] if a == d else bell[a] for a in range(image.ndim)] for d in range(image.ndim)]
+    wide = _mirrored(image, reach)
+    return _cropped(-sum(separable(wide, t) for t in terms) / (np.pi * sigma[-1] ** 2), reach)
+
+
+def difference_answer(image: Image, radius_um: float, spacing_um: Sequence[float]) -> Image:
+    """Return the narrow minus the wide Gaussian blur; borders are mirrored."""
+    blurs = []
+    sigma = [radius_um / np.sqrt(image.ndim) / s for s in spacing_um]
+    reach = [int(4 * 1.1 * s + 0.5) + 1 for s in sigma]
+    wide = _mirrored(image, reach)
+    for factor in (0.9, 1.1):
+        own = [np.sqrt(max((factor * s) ** 2 - 0.25, 0.0)) for s in sigma]
+        blurs.append(separable(wide, [half_kernel(s) for s in own]))
+    return _cropped(blurs[0] - blurs[1], reach)
+
+
+def hessian_answer(image: Image, radii_um: Sequence[float], spacing_um: Sequence[float]) -> Image:
+    """Return the scale-normalised determinant of the Hessian where all its eigenvalues are negative, else 0."""
+    from scipy import ndimage as ndi
+
+    n = image.ndim
+    sigma = [r / np.sqrt(n) / s for r, s in zip(radii_um, spacing_um, strict=True)]
+    down = {}
+    for i in range(n):
+        for j in range(i, n):
+            order = [int(a == i) + int(a == j) for a in range(n)]
+            curve = ndi.gaussian_filter(image, sigma, order=order, mode="mirror")
+            down[i, j] = -curve * (sigma[i] * sigma[j])
+    # Sylvester: -H is positive definite where all its leading minors are positive
+    minor = down[0, 0] * down[1, 1] - down[0, 1] ** 2
+    falls = (down[0, 0] > 0) & (minor > 0)
+    if n == 3:
+        side = down[0, 0] * down[1, 2] ** 2 + down[1, 1] * down[0, 2] ** 2
+        minor = minor * down[2, 2] - side + 2.0 * down[0, 1] * down[0, 2] * down[1, 2]
+        falls &= minor > 0
+    return np.asarray(np.where(falls, minor, 0.0))
+
+
+def find_spots(image: NDArray[Any], p: SpotDetector, scale: Scale) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the positions in pixels, one row a spot in the order of the axes, and the qualities."""
+    from scipy import ndimage as ndi
+
+    values = image.astype(np.float64)
+    valid = np.isfinite(values)
+    if not valid.any() or values[valid].min() == values[valid].max():
+        return np.zeros((0, image.ndim)), np.zeros(0)
+    if not valid.all():
+        values = np.where(valid, values, np.median(values[valid]))
+    if p.foreground == "dark":
+        values = -values
+    if p.median:
+        values = ndi.median_filter(values, size=3 if image.ndim == 2 else (1, 3, 3), mode="mirror")
+    values -= np.median(values)
+    answer = p.answer(values, scale)
+    pixels = _peaks(answer, max(p.min_quality, 1e-9 * float(answer.max()), np.finfo(np.float64).tiny))
+    pixels = pixels[valid[tuple(pixels.T)]]
+    if p.min_snr > 0:
+        pixels = pixels[_stands_out(p.contrast(values, scale, answer), pixels, p.min_snr)]
+    quality = answer[tuple(pixels.T)]
+    where = pixels.astype(np.float64)
+    if p.subpixel:
+        volume = answer.reshape((1, *answer.shape)[-3:])
+        start = np.zeros((len(pixels), 3), np.int64)
+        start[:, 3 - image.ndim :] = pixels
+        where = _refined(volume, start, image.ndim == 3)[:, 3 - image.ndim :]
+    return _one_per_pixel(where, quality, image.shape)
+
+
+def _stands_out(contrast: Image, pixels: NDArray[np.int64], min_snr: float) -> NDArray[np.bool_]:
+    """Tell which pixels exceed the usual fluctuation, the median absolute deviation that spots hardly move."""
+    middle = np.median(contrast)
+    usual = float(np.median(np.abs(contrast - middle))) / MAD
+    return np.asarray(contrast[tuple(pixels.T)] >= min_snr * usual)
+
+
+def _peaks(answer: Image, least: float) -> NDArray[np.int64]:
+    """Return the pixels, row by row, that reach a value and that no neighbour overtops; of equals the first counts."""
+    volume = np.ascontiguousarray(answer.reshape((1, *answer.shape)[-3:]))
+    candidates = np.argwhere(volume >= least)
+    top = np.zeros(len(candidates), bool)
+    _mark_peaks(volume, candidates, top)
+    return candidates[top][:, 3 - answer.ndim :]
+
+
+def _refined(volume: Image, start: NDArray[np.int64], is_deep: bool) -> NDArray[np.float64]:
+    where = start.astype(np.float64)
+    if min(volume.shape[1:]) >= 3 and (not is_deep or volume.shape[0] >= 3):
+        _climb(volume, start, is_deep, where)
+    return where
+
+
+def _one_per_pixel(
+    where: NDArray[np.float64], quality: NDArray[np.float64], shape: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Keep of the spots that fell on one pixel the best, and sort by pixel."""
+    pixel = np.clip(np.rint(where).astype(np.int64), 0, np.array(shape) - 1)
+    flat = np.ravel_multi_index(tuple(pixel.T), tuple(shape)) if len(where) else np.zeros(0, np.int64)
+    order = np.lexsort((-quality, flat))
+    first = np.concatenate(([True], np.diff(flat[order]) != 0))[: len(order)]
+    return where[order[first]], quality[order[first]]
+
+
+def draw_spots(spots: pl.DataFrame, shape: Sequence[int], scale: Scale) -> NDArray[np.uint32]:
+    """Return the label image of a table of spots.
+
+    Parameters
+    ----------
+    spots : polars.DataFrame
+        Columns ``label x_um y_um z_um radius_um``; centres lie within the frame.
+    shape : sequence of int
+        Shape of the frame, (y, x) or (z, y, x).
+    scale : Scale
+        Calibration.
+
+    Returns
+    -------
+    array of uint32
+        Each pixel holds the label of the nearest centre within its radius; the pixel of a centre always holds its own.
+    """
+    spacing = np.array([1.0, *scale.spacing_um(len(shape))])[-3:]
+    names = ["z_um", "y_um", "x_um"]
+    centre = spots.select(names).to_numpy().astype(np.float64) / spacing
+    out = np.zeros((1, *shape)[-3:], np.uint32)
+    nearest = np.full(out.shape, np.inf)
+    label = spots["label"].to_numpy().astype(np.uint32)
+    _draw(
+        out, nearest, np.ascontiguousarray(centre), spots["radius_um"].to_numpy().astype(np.float64), (spacing, label)
+    )
+    pixel = np.clip(np.rint(centre).astype(np.int64), 0, np.array(out.shape) - 1)
+    out[tuple(pixel.T)] = label
+    return out.reshape(tuple(shape))
+
+
+def _mirrored(image: Image, reach: Sequence[int]) -> Image:
+    return np.pad(image, [(r, r) for r in reach], mode="reflect") if image.size else image
+
+
+def _cropped(image: Image, reach: Sequence[int]) -> Image:
+    return np.ascontiguousarray(image[tuple(slice(r, n - r) for r, n in zip(reach, image.shape, strict=True))])
+
+
+@njit(cache=True, nogil=True)
+def _mark_peaks(volume, candidates, top):  # type: ignore[no-untyped-def]  # numba infers the types
+    nz, ny, nx = volume.shape
+    for i in range(candidates.shape[0]):
+        z, y, x = candidates[i, 0], candidates[i, 1], candidates[i, 2]
+        value = volume[z, y, x]
+        top[i] = True
+        for c in range(max(z - 1, 0), min(z + 2, nz)):
+            for b in range(max(y - 1, 0), min(y + 2, ny)):
+                for a in range(max(x - 1, 0), min(x + 2, nx)):
+                    other = volume[c, b, a]
+                    earlier = (c * ny + b) * nx + a < (z * ny + y) * nx + x
+                    if other > value or (earlier and other == value):
+                        top[i] = False
+
+
+@njit(cache=True, nogil=True)
+def _climb(volume, start, is_deep, where):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Move each spot to the top of the parabola through its neighbours (Lowe 2004, equation 3).
+
+    Where the top lies beyond half a pixel, the search goes on from that neighbour; the limit widens a little with each
+    move, so that a spot between two pixels is not passed to and fro. A spot that does not settle keeps its pixel.
+    """
+    nz, ny, nx = volume.shape
+    for i in range(start.shape[0]):
+        z, y, x = start[i, 0], start[i, 1], start[i, 2]
+        for move in range(MAX_MOVES):
+            limit = 0.5 + 0.05 * move
+            if y < 1 or y > ny - 2 or x < 1 or x > nx - 2 or (is_deep and (z < 1 or z > nz - 2)):
+                break
+            v = volume[z, y, x]
+            gx = (volume[z, y, x + 1] - volume[z, y, x - 1]) / 2
+            gy = (volume[z, y + 1, x] - volume[z, y - 1, x]) / 2
+            hxx = volume[z, y, x + 1] + volume[z, y, x - 1] - 2 * v
+            hyy = volume[z, y + 1, x] + volume[z, y - 1, x] - 2 * v
+            hxy = (
+                volume[z, y + 1, x + 1] - volume[z, y + 1, x - 1] - volume[z, y - 1, x + 1] + volume[z, y - 1, x - 1]
+            ) / 4
+            gz, hzz, hxz, hyz = 0.0, -1.0, 0.0, 0.0
+            if is_deep:
+                below, above = volume[z - 1], volume[z + 1]
+                gz = (above[y, x] - below[y, x]) / 2
+                hzz = above[y, x] + below[y, x] - 2 * v
+                hxz = (above[y, x + 1] - above[y, x - 1] - below[y, x + 1] + below[y, x - 1]) / 4
+                hyz = (above[y + 1, x] - above[y - 1, x] - below[y + 1, x] + below[y - 1, x]) / 4
+            cx, cy, cz = hyy * hzz - hyz * hyz, hxz * hyz - hxy * hzz, hxy * hyz - hxz * hyy
+            det = hxx * cx + hxy * cy + hxz * cz
+            if det == 0.0:
+                break
+            dy, dz = hxx * hzz - hxz * hxz, hxx * hyy - hxy * hxy
+            ez = hxy * hxz - hxx * hyz
+            sx = -(cx * gx + cy * gy + cz * gz) / det
+            sy = -(cy * gx + dy * gy + ez * gz) / det
+            sz = -(cz * gx + ez * gy + dz * gz) / det
+            if abs(sx) <= limit and abs(sy) <= limit and abs(sz) <= limit:
+                where[i, 0], where[i, 1], where[i, 2] = z + sz, y + sy, x + sx
+                break
+            x += (sx > limit) - (sx < -limit)
+            y += (sy > limit) - (sy < -limit)
+            z += (sz > limit) - (sz < -limit)
+
+
+@njit(cache=True, nogil=True)
+def _draw(out, nearest, centre, radius, setting):  # type: ignore[no-untyped-def]  # numba infers the types
+    spacing, label = setting
+    nz, ny, nx = out.shape
+    for i in range(radius.size):
+        squared = radius[i] * radius[i] * (1 + 1e-12)
+        reach_z, reach_y, reach_x = radius[i] / spacing[0], radius[i] / spacing[1], radius[i] / spacing[2]
+        for z in range(max(int(centre[i, 0] - reach_z), 0), min(int(centre[i, 0] + reach_z) + 2, nz)):
+            for y in range(max(int(centre[i, 1] - reach_y), 0), min(int(centre[i, 1] + reach_y) + 2, ny)):
+                for x in range(max(int(centre[i, 2] - reach_x), 0), min(int(centre[i, 2] + reach_x) + 2, nx)):
+                    d = ((z - centre[i, 0]) * spacing[0]) ** 2
+                    d += ((y - centre[i, 1]) * spacing[1]) ** 2 + ((x - centre[i, 2]) * spacing[2]) ** 2
+                    if d <= squared and d < nearest[z, y, x]:
+                        nearest[z, y, x] = d
+                        out[z, y, x] = label[i]
