@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from kinocyte.evaluation.movies import LabelMovie
+from kinocyte.core.scale import Scale
+from kinocyte.evaluation.movies import LabelMovie, ObjectMovie
 from kinocyte.evaluation.tracking import TrackingScores, score_tracking
 
 THEIR_NAMES = {n: f"AOGM_{n}" for n in ("NS", "FN", "FP", "ED", "EA", "EC")}
@@ -102,3 +103,20 @@ def test_errors_per_frame_add_up(data: Path, ctc_cases: ModuleType) -> None:
     assert table["frame"].to_list() == list(range(7))
     assert {k: table[k].sum() for k in scores.graph.counts} == scores.graph.counts
     assert table["penalty"].sum() == scores.graph.aogm
+
+
+def test_positions_over_masks_score_nearly_as_discs(
+    data: Path, ctc_cases: ModuleType, ctcmetrics: dict[str, dict[str, Any]]
+) -> None:
+    base = data / "ctc_fluo_n2dl_hela_01_gt_tracks_and_res"
+    nodes = pl.read_csv(base / "gt_nodes.csv").with_row_index("object_id", 1)
+    objects = nodes.select("object_id", pl.col("t").alias("frame"), x_um="x", y_um="y")
+    number = nodes.select("id", "object_id")
+    links = pl.read_csv(base / "gt_edges.csv").select(
+        pl.col(end).replace_strict(number["id"], number["object_id"]).alias(f"{end}_id") for end in ("source", "target")
+    )
+    case = ctc_cases.hela_01(data)
+    result = LabelMovie(case.result, case.result_tracks)
+    scores = score_tracking(ObjectMovie(objects, links), result, scale=Scale.isotropic(1.0)).as_dict()
+    for name in ("TRA", "DET", "LNK", "HOTA", "IDF1", "TF"):
+        assert scores[name] == pytest.approx(ctcmetrics["hela_01"][name], abs=0.01), name
