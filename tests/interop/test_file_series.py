@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from kinocyte.core.errors import ParameterError
+import kinocyte
+from kinocyte.core.errors import InputFileError, ParameterError
 from kinocyte.interop.options import import_options
 from kinocyte.interop.plan import plan_import
 from kinocyte.interop.recognise import recognise
@@ -272,6 +274,31 @@ def test_hidden_files_are_left_alone(tmp_path: Path) -> None:
     series(tmp_path)
     (tmp_path / "._exp_c1_t0.tif").write_bytes(b"resource fork")
     assert not only(tmp_path).problems
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    series(tmp_path)
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    assert only(tmp_path).shape[0] == 4
+
+
+def test_the_experiment_in_the_imported_folder_is_left_out(tmp_path: Path) -> None:
+    series(tmp_path)
+    kinocyte.create(tmp_path / "made.zarr")
+    movies, notes = recognise([tmp_path], import_options())
+    assert len(movies) == 1
+    assert any("made.zarr' is an experiment" in n for n in notes)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser reads everything")
+def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
+    folder = series(tmp_path / "closed")
+    folder.chmod(0)
+    try:
+        with pytest.raises(InputFileError, match="closed' cannot be read"):
+            found(tmp_path)
+    finally:
+        folder.chmod(0o755)
 
 
 def test_nothing_to_import(tmp_path: Path) -> None:

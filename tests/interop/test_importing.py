@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 import kinocyte
 from kinocyte.core.errors import BusyError, ParameterError, StoreError
+from kinocyte.experiment.position import Position
 from kinocyte.experiment.writing import PositionWriter
 from kinocyte.interop.importing import Progress, failures, run_import
 from kinocyte.interop.options import import_options
@@ -128,6 +129,31 @@ def test_a_bad_mask_keeps_its_position_out(data: Path, tmp_path: Path) -> None:
     without = run_import(plan_import([folder], import_options(labels=False)), tmp_path / "y.zarr")
     assert without.imported == ("A1/100",)
     assert kinocyte.open(tmp_path / "y.zarr").positions["A1/100"].label_names == []
+
+
+def test_masks_and_tables_that_were_not_come_to_are_written_later(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_import([data / "celldetective_adcc_and_ricm/ricm_demo"])
+
+    def stop(*_: object, **__: object) -> None:
+        msg = "stopped here"
+        raise StoreError(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Position, "write_labels", stop)
+        with pytest.raises(StoreError, match="stopped here"):
+            run_import(plan, tmp_path / "x.zarr")
+    with monkeypatch.context() as patched:
+        patched.setattr(Position, "write_table", stop)
+        with pytest.raises(StoreError, match="stopped here"):
+            run_import(plan, tmp_path / "x.zarr")
+    run_import(plan, tmp_path / "x.zarr")
+    run_import(plan, tmp_path / "whole.zarr")
+    resumed, whole = (kinocyte.open(tmp_path / n).positions["A1/100"] for n in ("x.zarr", "whole.zarr"))
+    assert resumed.tables == whole.tables
+    assert resumed.labels_hash("effectors") == whole.labels_hash("effectors")
+    assert all(resumed.table(t).equals(whole.table(t)) for t in whole.tables)
 
 
 def test_progress_counts_every_frame(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def read_ndtiff(folder: Path) -> list[Found]:
         for position, members in groups.items():
             name = f"{folder.name} {position}" if len(groups) > 1 else folder.name
             out.append(_stack(name, position, members, summary, path).movie("NDTiff"))
-    except InputFileError as error:
+    except OSError as error:
         return [Unreadable(folder.name, "NDTiff", (path,), str(error))]
     return out
 

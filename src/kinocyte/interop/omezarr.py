@@ -24,6 +24,15 @@ def is_zarr(path: Path) -> bool:
     return path.is_dir() and any((path / n).is_file() for n in _GROUP_FILES)
 
 
+def is_experiment(path: Path) -> bool:
+    """Tell whether a zarr folder is an experiment of ours."""
+    try:
+        inner = (read_attributes(Storage(path), "") or {}).get("kinocyte")
+    except KinocyteError:
+        return False
+    return isinstance(inner, dict) and "format" in inner
+
+
 def read_omezarr(place: str) -> list[Found]:
     """Return the movies of an OME-Zarr image or plate, one for each position.
 

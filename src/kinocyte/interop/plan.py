@@ -344,6 +344,11 @@ def _planned(found: Found, well: str, field: str, options: ImportOptions, questi
     if not broken:
         questions += asked
     problems = [*movie.problems, *frames.problems]
+    if frames.skipped and options.labels and movie.tables is not None:
+        problems.append(
+            f"The tables of '{movie.name}' count its frames, so none can be left out; use --missing-frames fill "
+            "or --no-labels."
+        )
     if options.labels:
         problems += [p for m in movie.labels for p in m.problems]
     if options.link and movie.link is None:

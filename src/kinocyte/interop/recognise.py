@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,8 @@ class _Files:
     root: Path
     images: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
+    stores: list[Path] = field(default_factory=list)
+    seen: set[Path] = field(default_factory=set)
 
 
 def recognise(paths: Sequence[str | Path], options: ImportOptions) -> tuple[list[Found], list[str]]:
@@ -92,6 +94,7 @@ def recognise(paths: Sequence[str | Path], options: ImportOptions) -> tuple[list
         if files.others:
             kinds = ", ".join(sorted({p.suffix or p.name for p in files.others}))
             notes.append(f"{len(files.others)} other file(s) below '{files.root}' were left out ({kinds})")
+        notes += [f"'{s}' is an experiment and was left out; name it to import from it" for s in files.stores]
     if not found:
         places = ", ".join(f"'{p}'" for p in paths)
         msg = (
@@ -106,7 +109,7 @@ def _distinct(found: Sequence[Found]) -> list[Found]:
     """Return what was found under names that differ: equal ones get their folder's name, or a number."""
     names = [f.name for f in found]
     for rename in (_with_folder, _with_number):
-        twice = {n for n in names if names.count(n) > 1} if len(set(names)) < len(names) else set()
+        twice = {n for n, times in Counter(names).items() if times > 1}
         names = [rename(f, n, i) if n in twice else n for i, (f, n) in enumerate(zip(found, names, strict=True))]
     return [f if f.name == n else dataclasses.replace(f, name=n) for f, n in zip(found, names, strict=True)]
 
@@ -137,35 +140,56 @@ def _file(path: Path, files: _Files) -> Iterator[Found]:
 
 def _walk(folder: Path, root: Path, files: _Files) -> Iterator[Found]:
     """Sort what a folder holds; folders of a known kind are read as a whole."""
-    if omezarr.is_zarr(folder):
-        yield from omezarr.read_omezarr(str(folder))
-        return
-    experiment = celldetective.experiment_folder(folder) if folder == root else None
-    if experiment is None and (folder / "config.ini").is_file():
-        experiment = celldetective.experiment_folder(folder)
-    if experiment is not None:
-        yield from celldetective.read_celldetective(experiment, None if experiment == folder else folder)
-        return
-    if (folder / ndtiff.INDEX).is_file():
-        yield from ndtiff.read_ndtiff(folder)
+    real = folder.resolve()
+    if real in files.seen:
+        return  # a link that leads in a circle
+    files.seen.add(real)
+    inside = _listed(folder)
+    whole = _whole(folder, root, files)
+    if whole is not None:
+        yield from whole
         return
     taken: set[str] = set()
     for sequence in ctc.sequences(folder):
         yield ctc.read_ctc(sequence)
         taken |= {sequence.name, *(f"{sequence.name}{p}" for p in ("_GT", "_ST", "_RES", "_ERR_SEG"))}
-    if taken and folder.name in taken:
+    if folder.name in taken:
         return
-    for path in sorted(folder.iterdir(), key=lambda p: natural_key(p.name)):
-        if path.name.startswith(".") or (path.is_dir() and path.name in taken):
-            continue
-        if path.is_dir():
+    for path in inside:
+        if path.is_dir() and path.name not in taken:
             yield from _walk(path, root, files)
         elif path.suffix.lower() in vendor.PLUGINS:
             yield from vendor.read_vendor(path)
         elif path.suffix.lower() in IMAGE_SUFFIXES or path.name.lower().endswith(".companion.ome"):
             files.images.append(path)
-        elif path.suffix.lower() not in _BESIDE:
+        elif path.is_file() and path.suffix.lower() not in _BESIDE:
             files.others.append(path)
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return what a folder holds, hidden things left out, in natural order."""
+    try:
+        inside = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    except OSError as error:
+        msg = f"The folder '{folder}' cannot be read ({error.strerror}); change its permissions or leave it out."
+        raise InputFileError(msg) from error
+    return sorted(inside, key=lambda p: natural_key(p.name))
+
+
+def _whole(folder: Path, root: Path, files: _Files) -> list[Found] | None:
+    """Return the movies of a folder that one program wrote as a whole, None for other folders."""
+    if omezarr.is_zarr(folder):
+        if folder != root and omezarr.is_experiment(folder):
+            files.stores.append(folder)  # often the very experiment that is being written
+            return []
+        return omezarr.read_omezarr(str(folder))
+    if folder == root or (folder / "config.ini").is_file():
+        experiment = celldetective.experiment_folder(folder)
+        if experiment is not None:
+            return celldetective.read_celldetective(experiment, None if experiment == folder else folder)
+    if (folder / ndtiff.INDEX).is_file():
+        return ndtiff.read_ndtiff(folder)
+    return None
 
 
 def _images(files: _Files, options: ImportOptions) -> list[Found]:
