@@ -140,6 +140,8 @@ class _Session:
             await self._picture(call)
         await self._call(socket, "Target.closeTarget", {"targetId": target["targetId"]})
         socket.close()
+        while await socket.read_message() is not None:
+            pass
         return self.visit
 
     async def _picture(self, call: Callable[..., Any]) -> None:

@@ -47,6 +47,6 @@ def ink_on(colour: str) -> str:
 
 def shade(colour: str, index: int, n: int) -> str:
     """Return one of ``n`` lightnesses of a colour, from darker to lighter, the colour itself where n is 1."""
-    part = 0.0 if n < 2 else 0.9 * index / (n - 1) - 0.45
+    part = 0.0 if n < 2 else 0.5 * index / (n - 1) - 0.25
     target = 255 if part > 0 else 0
     return "#{:02x}{:02x}{:02x}".format(*(round(v + abs(part) * (target - v)) for v in rgb(colour)))

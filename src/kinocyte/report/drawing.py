@@ -17,6 +17,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from kinocyte.core.errors import ParameterError, StoreError, nearest
+from kinocyte.report.colours import CATEGORIES
 
 #: Colours of text and of lines in the background; the page swaps them for those of its light or dark scheme.
 INK, GRID, PAPER = "#1b1f24", "#c9ced6", "#fefefd"
@@ -106,7 +107,9 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", text)
     text = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{key}-\1"', text)
     text = text.replace("xlink:href=", "href=")
-    for colour, variable in ((INK, "currentColor"), (GRID, "var(--grid)"), (PAPER, "var(--card)")):
+    names = {INK: "currentColor", GRID: "var(--grid)", PAPER: "var(--card)"}
+    names |= {colour.lower(): f"var(--c{i})" for i, colour in enumerate(CATEGORIES)}
+    for colour, variable in names.items():
         text = text.replace(colour, variable)
     text = re.sub(r"\n\s*", "\n", text)
     size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', text)

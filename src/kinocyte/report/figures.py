@@ -123,7 +123,7 @@ def _cloud(
     density = gaussian_filter1d(counts.astype(np.float64), 1.5, mode="constant")
     if density.max() > 0 and inside.size >= 3:
         top = y + 0.42 * density / density.max()
-        axes.fill_between((edges[1:] + edges[:-1]) / 2, y, top, color=colour, alpha=0.3, linewidth=0)
+        axes.fill_between((edges[1:] + edges[:-1]) / 2, y, top, color=colour, alpha=0.35, linewidth=0)
     chosen = inside if inside.size <= most else random.choice(inside, most, replace=False)
     depth = y - 0.06 - 0.3 * random.random(chosen.size)
     axes.plot(chosen, depth, ".", color=colour, alpha=0.45, markersize=2.6, markeredgewidth=0)

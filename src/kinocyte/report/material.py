@@ -43,17 +43,24 @@ class Sketchbook:
 
     def add(self, name: str, figure: Figure, title: str, caption: str) -> Drawn:
         """Return a figure for the page."""
-        unique = self.save(name, figure)
-        return Drawn(unique, title, inline_svg(figure, unique, f"{title}. {caption}"), caption)
+        unique = self._unique(name)
+        # drawn for the page first: every drawing moves the layout a little, and the page is to be the same either way
+        drawn = Drawn(unique, title, inline_svg(figure, unique, f"{title}. {caption}"), caption)
+        self._write(unique, figure)
+        return drawn
 
-    def save(self, name: str, figure: Figure) -> str:
-        """Write a figure if files were asked for, and return the name it got."""
-        stem = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_").lower() or "figure"
-        n = self._names[stem] = self._names.get(stem, 0) + 1
-        unique = stem if n == 1 else f"{stem}_{n}"
+    def save(self, name: str, figure: Figure) -> None:
+        """Write a figure that is not on the page, if files were asked for."""
+        self._write(self._unique(name), figure)
+
+    def _write(self, unique: str, figure: Figure) -> None:
         if self.folder is not None:
             self.written += save_figure(figure, self.folder, unique, self.formats)
-        return unique
+
+    def _unique(self, name: str) -> str:
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_").lower() or "figure"
+        n = self._names[stem] = self._names.get(stem, 0) + 1
+        return stem if n == 1 else f"{stem}_{n}"
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,8 @@ def quality(material: Material, book: Sketchbook) -> dict[str, Any]:
         flags = seen.flags.filter(pl.col("check") == check)
         figure = quality_raster(traces, flags, shown, title=title, limit=limits.get(check), worst=worst)
         found = flags.filter(pl.col("frame").is_not_null()).height
-        caption = (
-            "No frame is conspicuous." if not found else f"{found} finding{plural_s(found)}, marked by orange dots."
-        )
+        caption = f"{found} finding{plural_s(found)}, marked by orange dots." if found else "No frame is conspicuous."
+        caption += " Empty: no measurement." if traces["value"].null_count() else ""
         figures.append(book.add(f"quality_{check}", figure, f"{check}, every position and frame", caption))
     return {
         "figures": figures,
