@@ -18,8 +18,9 @@ import polars as pl
 from kinocyte.core.errors import InputFileError
 from kinocyte.core.scale import Scale
 from kinocyte.interop.celldetective_tables import population_tables, read_csv
+from kinocyte.interop.file_kinds import IMAGE_SUFFIXES
 from kinocyte.interop.label_files import frame_files, label_movie
-from kinocyte.interop.planes import IMAGE_SUFFIXES, PlaneRef, RawRef
+from kinocyte.interop.planes import PlaneRef, RawRef
 from kinocyte.interop.source import Calibration, Found, TableMaker, Unreadable
 from kinocyte.interop.stack import Stack
 from kinocyte.interop.tiff import read_stacks

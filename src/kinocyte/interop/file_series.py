@@ -13,6 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from kinocyte.core.errors import InputFileError, ParameterError
+from kinocyte.interop.file_kinds import is_tiff
 from kinocyte.interop.filename_pattern import (
     NameParts,
     NamePattern,
@@ -23,7 +24,7 @@ from kinocyte.interop.filename_pattern import (
     time_minutes,
     time_number,
 )
-from kinocyte.interop.planes import ImageFacts, PlaneRef, RawRef, image_facts, is_tiff
+from kinocyte.interop.planes import ImageFacts, PlaneRef, RawRef, image_facts
 from kinocyte.interop.source import Calibration, Found, Movie, Unreadable
 from kinocyte.interop.stack import Stack
 from kinocyte.interop.tiff import read_stacks

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TypedDict, cast
 
 from kinocyte.core.errors import ParameterError, nearest
-from kinocyte.interop.planes import IMAGE_SUFFIXES
+from kinocyte.interop.file_kinds import IMAGE_SUFFIXES
 
 _DURATION = r"\d+d\d{2}h\d{2}m(?:\d{2}s)?"
 _STAMP = r"\d{4}y\d{2}m\d{2}d_\d{2}h\d{2}m"

@@ -8,8 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, fi
 
 from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.method import param
+from kinocyte.interop.axes import parse_axes
 from kinocyte.interop.filename_pattern import NamePattern
-from kinocyte.interop.stack import parse_axes
 
 
 def _split(value: object) -> object:

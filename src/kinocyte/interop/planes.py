@@ -17,15 +17,7 @@ from kinocyte.interop.pool import Pool
 from kinocyte.interop.source import Image
 from kinocyte.interop.tiff_layout import Page, read_pages
 
-#: file name endings that are read as single images or stacks
-TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
-IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-
-def is_tiff(path: Path) -> bool:
-    """Tell whether a file name is one of a TIFF."""
-    return path.suffix.lower() in TIFF_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ import tifffile
 
 from kinocyte.core.errors import InputFileError, ParameterError
 from kinocyte.interop import celldetective, ctc, micromanager, ndtiff, omezarr, vendor
+from kinocyte.interop.file_kinds import IMAGE_SUFFIXES, is_tiff
 from kinocyte.interop.file_series import Series, file_stack, group_by_pattern, group_known, series_found
 from kinocyte.interop.filename_pattern import NamePattern, example_pattern, number_free
 from kinocyte.interop.ome import parse_ome, set_files
 from kinocyte.interop.options import ImportOptions
-from kinocyte.interop.planes import IMAGE_SUFFIXES, is_tiff
 from kinocyte.interop.source import Found, Movie, Unreadable
 from kinocyte.interop.tiff import read_stacks
 from kinocyte.interop.units import natural_key

@@ -14,11 +14,12 @@ import numpy as np
 import tifffile
 
 from kinocyte.core.errors import InputFileError
+from kinocyte.interop.axes import settle_axes
 from kinocyte.interop.imagej import imagej_calibration
 from kinocyte.interop.ome import metadata_file, ome_stacks, parse_ome
 from kinocyte.interop.planes import PlaneRef, RawRef, main_page, page_dtype
 from kinocyte.interop.source import Calibration
-from kinocyte.interop.stack import Locate, Stack, settle_axes
+from kinocyte.interop.stack import Locate, Stack
 from kinocyte.interop.tiff_layout import Page, read_pages
 from kinocyte.interop.units import tagged_pixel_um
 
