@@ -123,3 +123,24 @@ def test_schema_of_a_pipeline_carries_units_bounds_and_help() -> None:
     assert lap["unit"] == "um"
     assert lap["description"]
     assert {"name", "seed", "population", "report"} <= set(schema["properties"])
+
+
+def test_a_broken_package_stops_only_who_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    from kinocyte.core import registry
+
+    faulty = EntryPoint("broken", "no_such_package.module:Thing", registry.GROUP)
+    known = registry._entries()
+    changed = {**known, "tracking": {**known["tracking"], "broken": faulty}}
+    monkeypatch.setattr(registry, "_entries", lambda: changed)
+    registry.broken.cache_clear()
+    try:
+        assert "broken" not in registry.methods("tracking")
+        assert "no_such_package" in registry.broken("tracking")["broken"]
+        assert parse_pipeline(GOOD).population
+        with pytest.raises(ParameterError, match="cannot be imported"):
+            parse_pipeline(GOOD.replace('"lap"', '"broken"'))
+    finally:
+        registry.broken.cache_clear()
+        registry.get.cache_clear()

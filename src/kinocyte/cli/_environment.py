@@ -210,7 +210,18 @@ def _without_marker(need: Requirement) -> str:
 
 def checks() -> list[Check]:
     """Return what was tried on this machine beyond the presence of libraries."""
-    return [_python(), _try("Write a Zarr store", _zarr_store), numba_cache(), _ffmpeg(), _gpu()]
+    return [_python(), _try("Write a Zarr store", _zarr_store), _methods(), numba_cache(), _ffmpeg(), _gpu()]
+
+
+def _methods() -> Check:
+    """Import every method that an installed package offers."""
+    from kinocyte.core import registry
+
+    faulty = {f"{kind}.{name}": why for kind in registry.kinds() for name, why in registry.broken(kind).items()}
+    if faulty:
+        return Check("Methods", ok=False, detail=" ".join(faulty.values()), mend="update or uninstall that package")
+    n = sum(len(registry.names(kind)) for kind in registry.kinds())
+    return Check("Methods", ok=True, detail=f"{n} methods can be used")
 
 
 def _python() -> Check:

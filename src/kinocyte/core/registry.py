@@ -74,8 +74,25 @@ def get(kind: str, name: str) -> type[Method]:
 
 
 def methods(kind: str) -> dict[str, type[Method]]:
-    """Return all methods of a kind by name."""
-    return {name: get(kind, name) for name in names(kind)}
+    """Return the methods of a kind by name; a broken package's are left out, see `broken`."""
+    faulty = broken(kind)
+    return {name: get(kind, name) for name in names(kind) if name not in faulty}
+
+
+@cache
+def broken(kind: str) -> Mapping[str, str]:
+    """Return why installed methods of a kind cannot be used, by name.
+
+    One package that fails to import must not take every pipeline with it: its methods are unknown until it is mended,
+    and whoever asks for one of them, or for `kinocyte doctor`, reads why.
+    """
+    reasons = {}
+    for name in names(kind):
+        try:
+            get(kind, name)
+        except ParameterError as error:
+            reasons[name] = str(error)
+    return MappingProxyType(reasons)
 
 
 def parse(kind: str, data: Mapping[str, Any], *, default: str | None = None) -> Method:

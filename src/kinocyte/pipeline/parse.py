@@ -88,6 +88,8 @@ def _sentence(
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
         family = _KINDS.get(next((str(p) for p in reversed(path) if isinstance(p, str)), ""), "")
         given = str(item["ctx"].get("tag", "")) if "ctx" in item else ""
+        if given in registry.broken(family):
+            return f"{where}: {registry.broken(family)[given]}"
         said = f"there is no {family} method '{given}'" if given else f"'{dotted}' needs the key 'method'"
         return f"{where}: {said}; {nearest(given, registry.names(family))}."
     if kind == "missing":
