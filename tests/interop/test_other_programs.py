@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from skimage.measure import regionprops
 
 from kinocyte.core.errors import InputFileError
+from kinocyte.core.scale import Scale
 from kinocyte.interop.ctc import read_lineage
 from kinocyte.interop.options import import_options
 from kinocyte.interop.recognise import recognise
@@ -260,6 +261,25 @@ def test_a_damaged_configuration_is_named(ricm: Path) -> None:
 def test_a_bad_mask_is_named(ricm: Path) -> None:
     (ricm / "W1/100/labels_effectors/0003.tif").write_bytes(b"")
     assert "0003.tif' is empty" in only(ricm).labels[0].problems[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("1.0,0.0,", "1.0,x,"), "Column FRAME .* no number"),
+        (("1.0,0.0,", "1.0,,"), "Column FRAME .* empty"),
+        (("1.0,0.0,", "1.0,99,"), "Column FRAME .* 6 frames"),
+        (("1.0,0.0,", "1.5,0,"), "Column TRACK_ID"),
+        (("POSITION_X,", "P_X,"), "lacks the column POSITION_X"),
+    ],
+)
+def test_a_bad_table_is_named(ricm: Path, change: tuple[str, str], why: str) -> None:
+    path = ricm / "W1/100/output/tables/trajectories_effectors.csv"
+    path.write_text(path.read_text().replace(*change, 1))
+    tables = only(ricm).tables
+    assert tables is not None
+    with pytest.raises(InputFileError, match=why):
+        tables(Scale.isotropic(0.2, 1.0))
 
 
 def test_negative_labels_are_refused(ricm: Path) -> None:

@@ -168,7 +168,7 @@ def _position(config: _Config, well: str, folder: Path) -> Found:
         notes.append(f"pickles in '{tables}' were not opened, as they can run code; save the tables as CSV")
     return movie.replace(
         labels=tuple(labels),
-        tables=_table_maker(tables),
+        tables=_table_maker(tables, movie.shape[0]),
         conditions=MappingProxyType(_conditions(config, well)),
         notes=tuple(notes),
     )
@@ -249,7 +249,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _table_maker(folder: Path) -> TableMaker | None:
+def _table_maker(folder: Path, n_frames: int) -> TableMaker | None:
     files = sorted(folder.glob("trajectories_*.csv")) if folder.is_dir() else []
     if not files:
         return None
@@ -261,7 +261,7 @@ def _table_maker(folder: Path) -> TableMaker | None:
             if name == "pairs":
                 tables["celldetective_pairs"] = read_csv(path)
             else:
-                tables |= population_tables(path, _identifier(name), scale)
+                tables |= population_tables(path, _identifier(name), scale, n_frames)
         return tables
 
     return make

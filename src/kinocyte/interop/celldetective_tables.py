@@ -15,6 +15,7 @@ from kinocyte.interop.label_tables import Branch, tracks_table
 
 #: class codes of Celldetective; every other code marks a track a person took out
 _CLASSES = {0: "event", 1: "none", 2: "censored_left"}
+_NEEDED = ("FRAME", "POSITION_X", "POSITION_Y")
 _CONSUMED = frozenset({
     "TRACK_ID", "FRAME", "POSITION_X", "POSITION_Y", "POSITION_X_um", "POSITION_Y_um", "t", "state", "generation",
     "root", "parent", "dummy", "class_id", "ID",
@@ -36,7 +37,41 @@ def read_csv(path: Path) -> pl.DataFrame:
         raise InputFileError(msg) from error
 
 
-def population_tables(path: Path, population: str, scale: Scale) -> Mapping[str, pl.DataFrame]:
+def _checked(raw: pl.DataFrame, path: Path, n_frames: int) -> pl.DataFrame:
+    """Return a trajectory table with numbers where numbers belong.
+
+    Raises
+    ------
+    InputFileError
+        If a column is missing or holds text, or a row has no place or a frame that the movie has not.
+    """
+    needed = [c for c in _NEEDED if c not in raw.columns]
+    if needed:
+        msg = f"'{path}' lacks the column {needed[0]}; it is not a trajectory table of Celldetective."
+        raise InputFileError(msg)
+    numeric = [
+        c for c in raw.columns if c in {*_NEEDED, "TRACK_ID", "class_id", "parent"} or re.match(r"(class|t)_", c)
+    ]
+    for column in numeric:
+        try:
+            raw = raw.with_columns(pl.col(column).cast(pl.Float64))
+        except pl.exceptions.PolarsError as error:
+            msg = f"Column {column} of '{path}' holds something that is no number; correct it or leave the table out."
+            raise InputFileError(msg) from error
+    for column in _NEEDED:
+        if raw[column].null_count() or not raw[column].is_finite().all():
+            msg = f"Column {column} of '{path}' has an empty or infinite value; correct it or leave the table out."
+            raise InputFileError(msg)
+    whole = [c for c in ("FRAME", "TRACK_ID", "class_id") if c in raw.columns]
+    odd = [c for c in whole if not (raw[c].drop_nulls() % 1 == 0).all() or not (raw[c].drop_nulls() >= 0).all()]
+    if odd or (raw.height and float(raw["FRAME"].max()) >= n_frames):  # type: ignore[arg-type] # a number, never null
+        column = odd[0] if odd else "FRAME"
+        msg = f"Column {column} of '{path}' holds a value that the movie of {n_frames} frames cannot have; correct it."
+        raise InputFileError(msg)
+    return raw
+
+
+def population_tables(path: Path, population: str, scale: Scale, n_frames: int) -> Mapping[str, pl.DataFrame]:
     """Return the tables of one population.
 
     Parameters
@@ -47,6 +82,8 @@ def population_tables(path: Path, population: str, scale: Scale) -> Mapping[str,
         Name in our store.
     scale : Scale
         Calibration of the position.
+    n_frames : int
+        Frames of the movie.
 
     Returns
     -------
@@ -54,11 +91,7 @@ def population_tables(path: Path, population: str, scale: Scale) -> Mapping[str,
         Objects (label 0 where Celldetective interpolated a position without a mask), features, and where
         cells were tracked members, links, tracks and events.
     """
-    raw = read_csv(path)
-    needed = [c for c in ("FRAME", "POSITION_X", "POSITION_Y") if c not in raw.columns]
-    if needed:
-        msg = f"'{path}' lacks the column {needed[0]}; it is not a trajectory table of Celldetective."
-        raise InputFileError(msg)
+    raw = _checked(read_csv(path), path, n_frames)
     order = [c for c in ("FRAME", "TRACK_ID", "ID") if c in raw.columns]
     raw = raw.sort(order).with_row_index("object_id", offset=1).with_columns(pl.col("object_id").cast(pl.Int64))
     frames = raw["FRAME"].cast(pl.Int32)

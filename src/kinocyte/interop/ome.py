@@ -40,7 +40,7 @@ def parse_ome(text: str, path: Path) -> Element:
     """
     try:
         root: Element = ElementTree.fromstring(text.encode())
-    except (ElementTree.ParseError, DefusedXmlException) as error:
+    except (ElementTree.ParseError, DefusedXmlException, LookupError, ValueError) as error:
         msg = f"The OME-XML in '{path}' is damaged ({error}); export the file again."
         raise InputFileError(msg) from error
     return root

@@ -150,7 +150,7 @@ def _directory(file: BinaryIO, order: str, *, big: bool, offset: int, size: int)
 
 def _page(tags: dict[int, tuple[int, ...]], end: int) -> Page:
     def first(tag: int, default: int) -> int:
-        return tags.get(tag, (default,))[0]
+        return (tags.get(tag) or (default,))[0]
 
     starts = tags.get(_STRIPS) or tags.get(_TILES) or ()
     lengths = tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or ()
