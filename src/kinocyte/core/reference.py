@@ -154,7 +154,7 @@ def _bounds(field: Mapping[str, Any]) -> Iterator[str]:
     """Yield the bounds of a number, also of one that may be none."""
     for key, sign in _BOUNDS.items():
         if key in field:
-            yield f"{sign} {_value(field[key])}"
+            yield f"{sign} {field[key]:g}"
     for option in field.get("anyOf", ()):
         yield from _bounds(option)
 
