@@ -1,0 +1,250 @@
+"""Group-wise alignment: each frame against the mean of all others, by Newton steps on the correlation.
+
+All frames of a group see the same part of the sample, up to a fraction of a pixel. The shift of each is where the
+weighted correlation with the mean of the others is largest; rounds repeat with the better mean. For equal weights
+the step below reaches the least-squares solution of all pairs at once, so that no error adds up from frame to frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinocyte.registration import _kernel
+from kinocyte.registration._spectrum import Grid, ring_mean
+
+Spectrum = NDArray[np.complex64]
+Floats = NDArray[np.float64]
+
+#: A correlation this many standard deviations of chance high is what the best of some ten thousand places reaches.
+CHANCE = 4.5
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Result of a group; arrays have one row a frame of the group.
+
+    Parameters
+    ----------
+    shift : array, shape (n, 3)
+        Shift of the content in px along p, y, x; its mean is arbitrary.
+    sharpness : array, shape (n,)
+        Height of the correlation in standard deviations of chance; 0 for a frame without content.
+    height : array, shape (n,)
+        Weighted correlation coefficient with the mean of the others, -1 to 1.
+    error : array, shape (n,)
+        Predicted standard error of the shift in px.
+    total : complex64 array
+        Sum of the aligned spectra.
+    """
+
+    shift: Floats
+    sharpness: Floats
+    height: Floats
+    error: Floats
+    total: Spectrum
+
+
+def quality_of(sharpness: Floats) -> Floats:
+    """Return a quality of 0 to 1: 0 where chance reaches the same height, 1 far above it."""
+    return np.where(sharpness > CHANCE, 1 - (CHANCE / np.maximum(sharpness, CHANCE)) ** 2, 0.0)
+
+
+class Ramps:
+    """Phase ramps of a grid."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.each = grid.frequencies()
+        self.flat = np.concatenate(self.each)
+        self.n = tuple(len(f) for f in self.each)
+
+    def __call__(self, shift: Floats) -> tuple[Spectrum, Spectrum, Spectrum]:
+        """Return ``exp(i k r)`` of the three axes: multiplied with a spectrum they undo the shift r."""
+        p, y, x = (np.exp(1j * f * r).astype(np.complex64) for f, r in zip(self.each, shift, strict=True))
+        return p, y, x
+
+
+def normalised(spectrum: Spectrum) -> Spectrum | None:
+    """Return the spectrum with mean power 1, or None where there is nothing in it."""
+    power = float(np.vdot(spectrum, spectrum).real) / spectrum.size
+    if not np.isfinite(power) or power <= 1e-12:
+        return None
+    return np.asarray(spectrum * np.complex64(1 / np.sqrt(power)))
+
+
+class Group:
+    """Spectra of the frames that are aligned together.
+
+    Parameters
+    ----------
+    grid : Grid
+        Frequencies of the spectra.
+    spectra : sequence of complex64 array or None
+        One a frame, mean power 1; None where there is no content.
+    shift : array, shape (n, 3)
+        First guess in px.
+    free : tuple of int
+        Axes along which frames may shift.
+    band : float32 array
+        Weight per frequency set by the caller (band-pass, or 1).
+    whiten : str
+        ``"weighted"``: likelihood weights from the spectra; ``"phase"``: equal amplitudes; ``"flat"``: as they are.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        spectra: Sequence[Spectrum | None],
+        shift: Floats,
+        *,
+        free: tuple[int, ...],
+        band: NDArray[np.float32],
+        whiten: str = "weighted",
+    ) -> None:
+        self.grid, self.free, self.whiten = grid, free, whiten
+        self.spectra = list(spectra)
+        self.shift = np.array(shift, dtype=np.float64)
+        self.ramps = Ramps(grid)
+        n_rings = max(4, min(64, min(grid.shape[a] for a in free) // 2))
+        self.n_rings = n_rings
+        self.ring = grid.rings(n_rings)
+        self._band = np.ascontiguousarray(
+            np.broadcast_to(band * grid.multiplicity(), grid.spectrum_shape).astype(np.float32)
+        )
+        self.gain = np.array([0.0 if s is None else 1.0 for s in self.spectra])
+        self.power = self._mean_power()
+        self._buffer = np.empty(grid.spectrum_shape, dtype=np.complex64)
+
+    def _mean_power(self) -> Floats:
+        rings = [ring_mean(s, self.ring, self.n_rings) for s in self.spectra if s is not None]
+        return np.mean(rings, axis=0) if rings else np.zeros(self.n_rings)
+
+    def total(self) -> Spectrum:
+        """Return the sum of the aligned spectra, each times its gain."""
+        out = np.zeros(self.grid.spectrum_shape, dtype=np.complex64)
+        for spectrum, shift, gain in zip(self.spectra, self.shift, self.gain, strict=True):
+            if spectrum is not None and gain > 0:
+                _kernel.accumulate(out, spectrum, *self.ramps(shift), gain)
+        return out
+
+    def weight(self, total: Spectrum) -> NDArray[np.float32]:
+        """Return the weight of each frequency, from how well it repeats from frame to frame."""
+        n = float(self.gain.sum() ** 2 / max((self.gain**2).sum(), 1e-12))
+        if self.whiten != "weighted" or n < 1.5:
+            return self._equal_weight()
+        mean = ring_mean(total, self.ring, self.n_rings) / self.gain.sum() ** 2
+        signal = np.clip((n * mean - self.power) / (n - 1), 1e-3 * self.power, self.power)
+        noise = self.power - signal
+        others = n - 1
+        floor = 1e-9 * float(self.power.max()) + 1e-30
+        noisy = noise + 2e-3 * signal + floor
+        per_ring = signal / (noisy * (signal * (1 + 1 / others) + noisy / others))
+        return np.asarray(self._band * per_ring.astype(np.float32)[self.ring], dtype=np.float32)
+
+    def _equal_weight(self) -> NDArray[np.float32]:
+        if self.whiten == "flat":
+            return self._band
+        return np.asarray(
+            self._band * (1 / np.maximum(self.power, 1e-9 * self.power.max() + 1e-30)).astype(np.float32)[self.ring]
+        )
+
+    def rounds(self, n_rounds: int, *, tolerance_px: float = 2e-3) -> Aligned:
+        """Align all frames with each other.
+
+        Parameters
+        ----------
+        n_rounds : int
+            Largest number of rounds.
+        tolerance_px : float
+            Rounds end when no frame with content moves further.
+        """
+        n = len(self.spectra)
+        stats = np.zeros((n, 3))
+        total = self.total()
+        for number in range(n_rounds):
+            weight = self.weight(total)
+            before = self.shift.copy()
+            after = self.shift.copy()
+            for t in range(n):
+                if self.spectra[t] is not None:
+                    after[t], stats[t] = self._place(t, total, weight, wide=number == 0)
+            good = quality_of(stats[:, 0])
+            if not (good > 0).any():
+                break
+            heard = max(int((good > 0).sum()), 2)
+            self.shift = before + (after - before) * (heard - 1) / heard
+            self.gain = np.where(good > 0, np.clip(stats[:, 1], 0.05, None), 0.0)
+            total = self.total()
+            moved = np.abs(self.shift - before)[good > 0].max()
+            if number > 0 and moved < tolerance_px:
+                break
+        return Aligned(self.shift, stats[:, 0], stats[:, 1], stats[:, 2], total)
+
+    def _place(
+        self, t: int, total: Spectrum, weight: NDArray[np.float32], *, wide: bool
+    ) -> tuple[Floats, tuple[float, float, float]]:
+        spectrum = self.spectra[t]
+        assert spectrum is not None  # noqa: S101 - the caller asks for frames with content only
+        null, power_total, power_frame = _kernel.cross(
+            self._buffer, total, spectrum, weight, *self.ramps(self.shift[t]), self.gain[t]
+        )
+        if null <= 0 or power_total <= 0:
+            return self.shift[t], (0.0, 0.0, np.inf)
+        shift, result = climb(self._buffer, self.ramps, self.shift[t], self.free, wide=wide)
+        height = result[0] / np.sqrt(power_total * power_frame)
+        sharpness = result[0] / np.sqrt(null)
+        diagonal = np.array([result[4], result[7], result[9]])[list(self.free)]
+        curvature = -float(diagonal.mean())
+        # chance adds a gradient of variance about null * <k^2>, and the curvature turns it into a shift
+        if curvature > 0 and result[0] > 0:
+            spread = curvature / result[0]
+            error = np.sqrt(max(null * (1 - min(height, 0.999) ** 2) * spread, 0.0)) / curvature
+        else:
+            error = np.inf
+        return shift, (float(sharpness), float(height), float(error))
+
+
+def climb(power: Spectrum, ramps: Ramps, start: Floats, free: tuple[int, ...], *, wide: bool) -> tuple[Floats, Floats]:
+    """Return the place of the highest correlation near a start, and the sums there.
+
+    Parameters
+    ----------
+    power : complex64 array
+        Weighted cross-power.
+    ramps : Ramps
+        Ramps of its grid.
+    start : array, shape (3,)
+        Where to begin, px.
+    free : tuple of int
+        Axes along which to search.
+    wide : bool
+        Try the places within two pixels first where the start is not on the flank of a peak.
+    """
+    shift, result, step = start.copy(), np.zeros(10), np.zeros(3)
+    flags = np.array([int(a in free) for a in range(3)])
+    sizes = np.array(ramps.n[:2])
+    if wide:
+        _kernel.moments(power, ramps.flat, sizes[0], sizes[1], shift, result)
+        if not _kernel.newton_step(result, flags, step) or np.abs(step).max() >= 0.7:
+            shift = _scan(power, ramps, shift, free)
+    _kernel.climb(power, ramps.flat, sizes, flags, shift, result)
+    return shift, result
+
+
+def _scan(power: Spectrum, ramps: Ramps, start: Floats, free: tuple[int, ...]) -> Floats:
+    """Return the best place of a grid of two pixels around the start, in steps of half a pixel."""
+    offset = np.arange(-2.0, 2.01, 0.5)
+    tables = [
+        np.exp(1j * np.outer(f, offset + s)) if a in free else np.exp(1j * np.outer(f, [s]))
+        for a, (f, s) in enumerate(zip(ramps.each, start, strict=True))
+    ]
+    p, y, x = (t.astype(np.complex64) for t in tables)
+    values = np.einsum("pkj,pl->lkj", np.einsum("pyj,yk->pkj", power @ x, y), p).real
+    best = np.unravel_index(int(np.argmax(values)), values.shape)
+    shift = start.copy()
+    for axis in free:
+        shift[axis] += offset[best[axis]]
+    return shift

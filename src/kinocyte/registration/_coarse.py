@@ -1,0 +1,303 @@
+"""First guess of the shifts of a group of frames: correlation over all allowed places on small images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinocyte.registration._align import Aligned, Group, Spectrum, normalised
+from kinocyte.registration._merge import Window, fill, solve, spanning
+from kinocyte.registration._spectrum import (
+    Axes,
+    Grid,
+    Image,
+    band,
+    likelihood_weight,
+    long_fast_length,
+    window,
+    windowed,
+)
+
+Floats = NDArray[np.float64]
+
+#: Lags tried first; the others follow where these do not agree.
+FIRST_LAGS = (1, 2)
+
+
+@dataclass(frozen=True)
+class Search:
+    """How frames are compared.
+
+    Parameters
+    ----------
+    axes : tuple of int
+        Axes of (p, y, x) that are transformed.
+    free : tuple of int
+        Axes along which content may shift.
+    whiten : str
+        ``weighted``, ``phase`` or ``flat``.
+    lags : tuple of int
+        Distances of frames that are compared.
+    smallest_px, largest_px : float
+        Band-pass in pixels of the full image; 0 = none.
+    step_px : float
+        Largest shift between neighbouring frames along any lateral axis, px of the full image; inf = half the frame.
+    taper : float
+        Share of the frame on each side that fades out.
+    """
+
+    axes: Axes = (1, 2)
+    free: tuple[int, ...] = (1, 2)
+    whiten: str = "weighted"
+    lags: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    smallest_px: float = 0.0
+    largest_px: float = 0.0
+    step_px: float = np.inf
+    taper: float = 0.2
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Shifts of a group in pixels of the images given, with a sharpness and a disagreement per frame."""
+
+    shift: Floats
+    known: NDArray[np.bool_]
+    sharpness: Floats
+    residual: Floats
+
+
+class Correlator:
+    """Correlates the small images of a group over all allowed places.
+
+    Parameters
+    ----------
+    images : sequence of float32 (p, y, x) or None
+        Small images; None where a frame is empty.
+    weight : float32 (p, y, x)
+        Window, mask included.
+    search : Search
+        How frames are compared.
+    bin_px : tuple of float
+        Size of a pixel of these images in pixels of the full image, along p, y, x.
+    noise_sd : float
+        White noise of the small images.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Image | None],
+        weight: Image,
+        search: Search,
+        *,
+        bin_px: tuple[float, float, float],
+        noise_sd: float,
+    ) -> None:
+        self.search = search
+        shape = weight.shape
+        self.reach = tuple(max(1, shape[a] // 2) if a in search.free else 0 for a in range(3))
+        padded = [
+            long_fast_length(shape[a] + max(self.reach[a], 2)) if a in search.axes and a in search.free else shape[a]
+            for a in range(3)
+        ]
+        self.grid = Grid((padded[0], padded[1], padded[2]), search.axes)
+        self.bin_px = bin_px
+        full = float(np.mean([bin_px[a] for a in (1, 2)]))
+        self.band = band(self.grid.cycles(), search.smallest_px / full, search.largest_px / full)
+        self.spectra: list[Spectrum | None] = []
+        noise: list[float] = []
+        taken = float((weight.astype(np.float64) ** 2).sum())
+        for image in images:
+            spectrum = None
+            if image is not None:
+                raw = self.grid.transform(windowed(image, weight, search.axes))
+                power = float(np.vdot(raw, raw).real) / raw.size
+                spectrum = normalised(raw)
+                if spectrum is not None:
+                    # planes that are not transformed share the noise
+                    planes = shape[0] if 0 not in search.axes else 1
+                    noise.append(noise_sd**2 * taken / planes / power)
+            self.spectra.append(spectrum)
+        self.noise = float(np.median(noise)) if noise else 0.0
+        self.weight_ = self._weight()
+        self.chance = self._chance(weight)
+
+    def _chance(self, weight: Image) -> Image:
+        """Return how much chance varies from place to place: the root of what two windows have in common there."""
+        square = (weight**2).sum(axis=0, keepdims=True) if 0 not in self.search.axes else weight**2
+        grid = Grid((square.shape[0], *self.grid.shape[1:]), self.search.axes)
+        if 0 in self.search.axes:
+            grid = self.grid
+        spectrum = grid.transform(square.astype(np.float32))
+        common = grid.inverse(np.asarray(spectrum * np.conj(spectrum), dtype=np.complex64))
+        share = common / max(float(common.max()), 1e-30)
+        return np.asarray(np.sqrt(np.maximum(share, 0.02)), dtype=np.float32)
+
+    def _weight(self) -> NDArray[np.float32]:
+        group = Group(self.grid, self.spectra, np.zeros((len(self.spectra), 3)), free=self.search.free, band=self.band)
+        self.ring, power = group.ring, group.power
+        flat = np.broadcast_to(self.band, self.grid.spectrum_shape)
+        if self.search.whiten == "flat":
+            return np.ascontiguousarray(flat)
+        signal = np.maximum(power - self.noise, 0.02 * power)
+        per_ring = likelihood_weight(signal, power - signal, 0.1)
+        return np.asarray(flat * per_ring.astype(np.float32)[group.ring], dtype=np.float32)
+
+    def map(self, first: Spectrum, second: Spectrum) -> Image:
+        """Return the correlation over the padded grid, planes that are not transformed summed."""
+        cross = np.conj(first) * second
+        if self.search.whiten == "phase":
+            cross *= self.band / np.maximum(np.abs(cross), np.float32(1e-12))
+        else:
+            cross *= self.weight_
+        if 0 not in self.search.axes and cross.shape[0] > 1:
+            cross = cross.sum(axis=0, keepdims=True)
+        shape = (cross.shape[0], *self.grid.shape[1:])
+        return Grid(shape, self.search.axes).inverse(cross)
+
+    def peak(self, first: Spectrum, second: Spectrum, lag: int) -> tuple[Floats, float]:
+        """Return the shift of the second frame against the first, and its height in deviations above chance.
+
+        The height is 0 unless it beats what the best of as many places reaches by chance.
+        """
+        values = self.map(first, second) / self.chance
+        reach = [
+            min(self.reach[a], int(np.ceil(lag * self.search.step_px / self.bin_px[a]))) if a > 0
+            else self.reach[a]
+            for a in range(3)
+        ] if np.isfinite(self.search.step_px) else list(self.reach)  # fmt: skip
+        spread = float(np.sqrt(np.mean((values * self.chance) ** 2) / np.mean(self.chance**2)))
+        for axis, limit in enumerate(reach):
+            n = values.shape[axis]
+            if n > 1:
+                values = np.take(values, np.arange(-limit, limit + 1) % n, axis=axis)
+        place = np.unravel_index(int(np.argmax(values)), values.shape)
+        height = float(values[place])
+        if spread <= 0:
+            return np.zeros(3), 0.0
+        shift = np.zeros(3)
+        for axis in self.search.free:
+            shift[axis] = place[axis] - (values.shape[axis] // 2) + _parabola(values, place, axis)
+        expected = np.sqrt(2 * np.log(max(values.size, 3))) + 0.7
+        z = height / spread
+        return shift, z if z > expected else 0.0
+
+
+def _parabola(values: Image, place: tuple[np.intp, ...], axis: int) -> float:
+    at = int(place[axis])
+    if at in {0, values.shape[axis] - 1}:
+        return 0.0
+    around = [list(place) for _ in range(3)]
+    for step, where in enumerate(around):
+        where[axis] = place[axis] + step - 1
+    low, mid, high = (float(values[tuple(w)]) for w in around)
+    curvature = low - 2 * mid + high
+    return 0.0 if curvature >= 0 else float(np.clip(0.5 * (low - high) / curvature, -0.5, 0.5))
+
+
+def guess(correlator: Correlator, pairs: Sequence[tuple[int, int]] | None = None) -> Guess:
+    """Return the shifts of a group of frames.
+
+    Pairs of frames at several lags give a tree of the surest measurements, a robust solution of all of them, a mean
+    of what fits, and once more each frame against that mean.
+
+    Parameters
+    ----------
+    correlator : Correlator
+        Spectra of the group.
+    pairs : sequence of (int, int), optional
+        Pairs that are compared; by default those of the lags, the first ones first.
+    """
+    n = len(correlator.spectra)
+    if pairs is not None:
+        measured = _measure(correlator, list(pairs))
+        return _settle(measured, n)
+    lags = [lag for lag in correlator.search.lags if lag < n]
+    early = [lag for lag in lags if lag in FIRST_LAGS] or lags[:1]
+    measured = _measure(correlator, [(t, t + lag) for lag in early for t in range(n - lag)])
+    found = _settle(measured, n)
+    content = np.array([s is not None for s in correlator.spectra])
+    late = [lag for lag in lags if lag not in early]
+    doubtful = content & (~found.known | (found.residual > 1.0))
+    if late and doubtful.any():
+        more = _measure(correlator, [(t, t + lag) for lag in late for t in range(n - lag)])
+        found = _settle([np.concatenate(both) for both in zip(measured, more, strict=True)], n)
+    return found
+
+
+def _measure(correlator: Correlator, pairs: list[tuple[int, int]]) -> list[NDArray[np.float64]]:
+    """Return columns: first, second, shift (m, 3), height."""
+    rows = []
+    for a, b in pairs:
+        first, second = correlator.spectra[a], correlator.spectra[b]
+        if first is not None and second is not None:
+            shift, height = correlator.peak(first, second, b - a)
+            rows.append((a, b, *shift, height))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 6)
+    return [table[:, 0], table[:, 1], table[:, 2:5], table[:, 5]]
+
+
+def _settle(measured: Sequence[NDArray[np.float64]], n: int) -> Guess:
+    first, second = measured[0].astype(np.intp), measured[1].astype(np.intp)
+    value, height = measured[2], measured[3]
+    tree = spanning(first, second, value, height, n)
+    near = ~np.isnan(tree[first]).any(axis=1) & ~np.isnan(tree[second]).any(axis=1) & (height > 0)
+    off = np.full(len(first), np.inf)
+    off[near] = np.abs(value[near] - tree[second[near]] + tree[first[near]]).max(axis=1)
+    trusted = near & (off < 6.0)
+    windows = [
+        Window(np.array([a, b]), np.array([np.zeros(3), v]), np.full(2, h))
+        for a, b, v, h in zip(first[trusted], second[trusted], value[trusted], height[trusted], strict=True)
+    ]
+    shift, residual, tied = solve(windows, n)
+    sharpness = np.zeros(n)
+    np.maximum.at(sharpness, first[trusted], height[trusted])
+    np.maximum.at(sharpness, second[trusted], height[trusted])
+    return Guess(shift, tied, sharpness, residual)
+
+
+def rescue(correlator: Correlator, found: Guess) -> Guess:
+    """Return the guess aligned group-wise, with lost and doubtful frames placed anew against the mean of the others."""
+    if found.known.sum() < 2:
+        return found
+    aligned, kept = refine(correlator, found)
+    shift = np.where((found.known & kept)[:, None], aligned.shift, found.shift)
+    known, sharpness, residual = found.known.copy(), found.sharpness.copy(), found.residual.copy()
+    again = False
+    for t, spectrum in enumerate(correlator.spectra):
+        if spectrum is None or (kept[t] and aligned.sharpness[t] > 12):
+            continue
+        place, height = correlator.peak(aligned.total, spectrum, len(known))
+        if height > 0 and (not known[t] or np.abs(place - shift[t]).max() > 1.5):
+            shift[t], known[t], sharpness[t], residual[t] = place, True, height, 0.0
+            again = True
+        elif height == 0 and not kept[t]:
+            known[t] = False
+    found = Guess(shift, known, sharpness, residual)
+    if not again:
+        return found
+    aligned, kept = refine(correlator, found)
+    return replace(found, shift=np.where((known & kept)[:, None], aligned.shift, shift))
+
+
+def refine(correlator: Correlator, found: Guess) -> tuple[Aligned, NDArray[np.bool_]]:
+    """Return the group alignment of the small images, and which frames took part with a clear peak."""
+    spectra = [s if k else None for s, k in zip(correlator.spectra, found.known, strict=True)]
+    group = Group(
+        correlator.grid,
+        spectra,
+        fill(found.shift, found.known),
+        free=correlator.search.free,
+        band=correlator.band,
+        whiten=correlator.search.whiten,
+    )
+    aligned = group.rounds(3, tolerance_px=0.05)
+    return aligned, aligned.sharpness > 6
+
+
+def coarse_window(shape: tuple[int, int, int], search: Search, mask: Image | None) -> Image:
+    """Return the window of small images of a shape, times a mask of the same shape."""
+    out = window(shape, search.axes, search.taper)
+    return out if mask is None else np.asarray(out * mask, dtype=np.float32)

@@ -1,0 +1,294 @@
+"""From a movie to its drift table."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kinocyte.core.errors import ParameterError
+from kinocyte.core.schema import DRIFT, conform
+from kinocyte.registration._align import quality_of
+from kinocyte.registration._coarse import Search
+from kinocyte.registration._merge import fill
+from kinocyte.registration._prepare import Frames, Preparation, project, shrink
+from kinocyte.registration._spectrum import Image
+from kinocyte.registration._track import Tracked, Tracker, track
+from kinocyte.registration.base import Movie
+
+Floats = NDArray[np.float64]
+
+#: Blocks into which a stack is cut for the axial projections, and their least height in px.
+AXIAL_BLOCKS, AXIAL_BLOCK_PX = 8, 16
+#: Most columns of an axial projection.
+AXIAL_COLUMNS = 160
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything `estimate` needs to know, in pixels.
+
+    Parameters
+    ----------
+    preparation : Preparation
+        What is done to frames.
+    search : Search
+        How they are compared.
+    reference : str
+        ``global``, ``first``, ``previous`` or ``template``.
+    template_frames : int
+        Frames of the running template.
+    axial : bool
+        Estimate dz of stacks too.
+    axial_view : str
+        Axis along which stacks are projected for dz, ``y`` or ``x``.
+    fixed_pattern : str
+        ``auto``, ``remove`` or ``keep``.
+    total_px : float
+        Largest lateral shift against the first frame.
+    rigid : bool
+        Estimate rotation too.
+    """
+
+    preparation: Preparation = field(default_factory=Preparation)
+    search: Search = field(default_factory=Search)
+    reference: str = "global"
+    template_frames: int = 5
+    axial: bool = True
+    axial_view: str = "y"
+    fixed_pattern: str = "auto"
+    total_px: float = np.inf
+    rigid: bool = False
+
+
+def checked(movies: Sequence[Movie]) -> tuple[Movie, ...]:
+    """Return the channels of a movie after a look at their shapes.
+
+    Raises
+    ------
+    ParameterError
+        If there is no channel, no frame, or channels differ in shape.
+    """
+    if not movies:
+        msg = "There is no channel to estimate drift from; give at least one."
+        raise ParameterError(msg)
+    shape = tuple(movies[0].shape)
+    if len(shape) not in {3, 4}:
+        msg = f"A movie has the axes (t, y, x) or (t, z, y, x); this one has the shape {shape}."
+        raise ParameterError(msg)
+    if min(shape) < 1:
+        msg = f"The movie of shape {shape} is empty; there is nothing to register."
+        raise ParameterError(msg)
+    for movie in movies[1:]:
+        if tuple(movie.shape) != shape:
+            msg = f"Channels differ in shape, {tuple(movie.shape)} and {shape}; give channels of one movie."
+            raise ParameterError(msg)
+    return tuple(movies)
+
+
+def estimate(movies: Sequence[Movie], plan: Plan, mask: NDArray[Any] | None = None) -> pl.DataFrame:
+    """Return the drift table of a movie; see `kinocyte.registration.base.Registrar.estimate`."""
+    movies = checked(movies)
+    _check_crops(movies[0], plan)
+    if mask is not None:
+        movies = _masked(movies, mask)
+    frames = Frames(movies, plan.preparation)
+    mask_image = None if mask is None else _mask_image(mask, frames, plan)
+    angle = np.zeros(frames.n)
+    search = replace(plan.search, axes=(0, 1, 2), free=(0, 1, 2)) if frames.volume else plan.search
+    if frames.volume and (frames.shape[0] < 2 or movies[0].ndim == 3):
+        search = plan.search
+    if plan.rigid:
+        from kinocyte.registration._rotation import track_rigid
+
+        if frames.volume:
+            msg = "model = 'rigid' turns projections about the centre of the frame; choose stack = 'projection'."
+            raise ParameterError(msg)
+        still = replace(plan, fixed_pattern="keep")
+        lateral, angle = track_rigid(frames, lambda f: _tracked(f, search, still, mask_image))
+    else:
+        lateral = _tracked(frames, search, plan, mask_image)
+    shift = _relative(lateral, plan.total_px / frames.bin)
+    known, found = shift[1], np.where(shift[1][:, None], shift[0], np.nan)
+    scale = np.array([1.0, frames.bin, frames.bin])
+    path = fill(found, known) * scale
+    axial = None
+    if movies[0].ndim == 4 and not frames.volume and plan.axial and movies[0].shape[1] > 1:
+        axial = _axial(movies, plan, path, known)
+        path[:, 0] = fill(axial.shift[:, 1:2], axial.known & known)[:, 0]
+    elif not frames.volume:
+        path[:, 0] = 0.0
+    return _table(frames, path, angle, (lateral, axial), known)
+
+
+def _check_crops(movie: Movie, plan: Plan) -> None:
+    region, planes = plan.preparation.region, plan.preparation.planes
+    height, width = int(movie.shape[-2]), int(movie.shape[-1])
+    if region is not None:
+        y0, y1, x0, x1 = region
+        if not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
+            msg = f"region {region} does not lie in a frame of {height} x {width} px; give y0, y1, x0, x1 inside it."
+            raise ParameterError(msg)
+    if planes is not None and movie.ndim == 4 and not 0 <= planes[0] < planes[1] <= movie.shape[1]:
+        msg = f"planes {planes} do not lie in a stack of {movie.shape[1]} planes; give first and last + 1."
+        raise ParameterError(msg)
+
+
+def _tracked(frames: Frames, search: Search, plan: Plan, mask: Image | None) -> Tracked:
+    if frames.n == 1:
+        one = np.ones(1)
+        seen = np.array([frames.image(0) is not None])
+        sharp = np.where(seen, np.inf, 0.0)
+        return Tracked(np.zeros((1, 3)), seen, sharp, one * seen, np.zeros(1), np.zeros(1))
+    tracker = Tracker(frames, search, mask)
+    if plan.fixed_pattern != "keep" and frames.n >= 4:
+        from kinocyte.registration._pattern import remove_pattern
+
+        remove_pattern(tracker, always=plan.fixed_pattern == "remove")
+    return track(tracker, plan.reference, template_frames=plan.template_frames)
+
+
+def _relative(tracked: Tracked, total_px: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return shifts against frame 0 and which are known; frame 0 may itself be filled in."""
+    known = tracked.known.copy()
+    shift = fill(tracked.shift, known)
+    shift = shift - shift[0]
+    if np.isfinite(total_px):
+        known &= np.abs(shift[:, 1:]).max(axis=1) <= total_px
+    return shift, known
+
+
+def _masked(movies: tuple[Movie, ...], mask: NDArray[Any]) -> tuple[Movie, ...]:
+    """Return the movies with what a three-dimensional mask excludes set to the frame's median."""
+    spatial = tuple(movies[0].shape[1:])
+    if tuple(mask.shape) not in {spatial, spatial[-2:]}:
+        msg = f"The mask has the shape {mask.shape}, the frames have {spatial}; give one of (y, x) or of the frame."
+        raise ParameterError(msg)
+    if not np.asarray(mask, dtype=bool).any():
+        msg = "The mask excludes every pixel; leave it out or mark what may be looked at."
+        raise ParameterError(msg)
+    if len(spatial) == 2:
+        return movies
+    return tuple(_MaskedMovie(m, np.asarray(mask, dtype=bool)) for m in movies)
+
+
+@dataclass(frozen=True)
+class _MaskedMovie:
+    movie: Movie
+    mask: NDArray[np.bool_]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.movie.shape)
+
+    @property
+    def ndim(self) -> int:
+        return int(self.movie.ndim)
+
+    @property
+    def dtype(self) -> Any:
+        return self.movie.dtype
+
+    def __getitem__(self, frame: int) -> NDArray[Any]:
+        pixels = np.asarray(self.movie[frame])
+        return np.where(self.mask, pixels, np.median(pixels[pixels.shape[0] // 2]).astype(pixels.dtype))
+
+
+def _mask_image(mask: NDArray[Any], frames: Frames, plan: Plan) -> Image:
+    """Return the mask as a weight of the prepared images."""
+    out = np.asarray(mask, dtype=np.float32)
+    planes, region = plan.preparation.planes, plan.preparation.region
+    if out.ndim == 3 and planes is not None:
+        out = out[planes[0] : planes[1]]
+    if region is not None:
+        out = out[..., region[0] : region[1], region[2] : region[3]]
+    if out.ndim == 3 and not frames.volume:
+        out = out.max(axis=0)
+    out = shrink(out if out.ndim == 3 else out[None], frames.bin)
+    return np.ascontiguousarray(np.broadcast_to(out, frames.shape))
+
+
+def _axial(movies: tuple[Movie, ...], plan: Plan, path: Floats, known: NDArray[np.bool_]) -> Tracked:
+    """Return the axial shifts (axis 1) from projections along y or x of the part that all frames see."""
+    region = plan.preparation.region or (0, movies[0].shape[-2], 0, movies[0].shape[-1])
+    size = np.array([region[1] - region[0], region[3] - region[2]])
+    step = max(1, plan.preparation.average)
+    offset = np.rint(path[:, 1:]).astype(int)
+    low, high = offset[known].min(axis=0, initial=0), offset[known].max(axis=0, initial=0)
+    common = size - (high - low)
+    if (common < 0.25 * size).any():
+        low, common = offset.min(axis=0) * 0, size
+        offset = offset * 0
+    blocks = int(np.clip(common[0 if plan.axial_view == "y" else 1] // AXIAL_BLOCK_PX, 1, AXIAL_BLOCKS))
+
+    def view(pixels: NDArray[Any], frame: int) -> NDArray[Any]:
+        top, left = np.clip(offset[min(frame // step, len(offset) - 1)] - low, 0, size - common)
+        part = pixels[:, top : top + common[0], left : left + common[1]]
+        axis = 1
+        if plan.axial_view == "x":
+            axis = 2
+        edges = np.linspace(0, part.shape[axis], blocks + 1).astype(int)
+        cuts = [part.take(range(a, b), axis) if axis == 2 else part[:, a:b] for a, b in itertools.pairwise(edges)]
+        planes = np.stack([project(c, plan.preparation.projection, axis) for c in cuts])
+        factor = max(1, planes.shape[2] // AXIAL_COLUMNS)
+        width = planes.shape[2] // factor * factor
+        cut = planes[..., :width].reshape(*planes.shape[:2], -1, factor)
+        return np.asarray(cut.mean(axis=-1), dtype=np.float32)
+
+    preparation = replace(plan.preparation, enhance="none")
+    frames = Frames(movies, preparation, view=view)
+    search = replace(plan.search, axes=(1, 2), free=(1,), smallest_px=0.0, largest_px=0.0, step_px=np.inf)
+    return _tracked(frames, search, replace(plan, fixed_pattern="keep"), None)
+
+
+def _table(
+    frames: Frames,
+    path: Floats,
+    angle: Floats,
+    tracked: tuple[Tracked, Tracked | None],
+    known: NDArray[np.bool_],
+) -> pl.DataFrame:
+    lateral, axial = tracked
+    quality = np.where(known, quality_of(lateral.sharpness), 0.0)
+    residual, error = lateral.residual * frames.bin, lateral.error * frames.bin
+    if axial is not None:
+        quality = np.minimum(quality, np.where(axial.known, quality_of(axial.sharpness), 0.0))
+        residual = np.hypot(residual, axial.residual)
+    quality = quality / (1 + residual**2)
+    outlier = _outliers(quality, lateral.height, residual)
+    times, raw = frames.times(), np.arange(frames.n_raw)
+    block = np.minimum(raw // max(1, frames.preparation.average), frames.n - 1)
+    path = np.stack([np.interp(raw, times, path[:, a]) for a in range(3)], axis=1)
+    turn = np.interp(raw, times, angle)
+    columns = {
+        "frame": raw,
+        "dx_px": path[:, 2] - path[0, 2],
+        "dy_px": path[:, 1] - path[0, 1],
+        "dz_px": path[:, 0] - path[0, 0],
+        "angle_deg": turn - turn[0],
+        "quality": quality[block],
+        "peak_height": np.where(known, lateral.height, 0.0)[block],
+        "sharpness": np.where(known, np.minimum(lateral.sharpness, 1e6), 0.0)[block],
+        "residual_px": residual[block],
+        "error_px": np.where(known & np.isfinite(error), error, np.nan)[block],
+        "outlier": outlier[block],
+        "interpolated": (quality == 0)[block],
+    }
+    return conform(pl.DataFrame(columns).with_columns(pl.col("error_px").fill_nan(None)), DRIFT, table="drift")
+
+
+def _outliers(quality: Floats, height: Floats, residual: Floats) -> NDArray[np.bool_]:
+    """Return frames that could not be registered or stand out from the rest of the movie."""
+    good = quality > 0
+    out = ~good
+    if good.sum() >= 4:
+        middle = float(np.median(height[good]))
+        spread = 1.4826 * float(np.median(np.abs(height[good] - middle)))
+        out |= good & (height < min(middle - 6 * spread, 0.6 * middle))
+        out |= good & (residual > 0.25 + 6 * float(np.median(residual[good])))
+    return out

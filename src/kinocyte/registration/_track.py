@@ -1,0 +1,243 @@
+"""Shifts of all frames of prepared images: groups of frames, coarse to fine, joined into one path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinocyte.registration._align import Aligned, quality_of
+from kinocyte.registration._coarse import Correlator, Guess, Search, coarse_window, guess, rescue
+from kinocyte.registration._fine import align_group, spans
+from kinocyte.registration._merge import Window, fill, solve
+from kinocyte.registration._prepare import Frames, shrink
+from kinocyte.registration._spectrum import Image
+
+Floats = NDArray[np.float64]
+
+#: Longest side of the images that are searched over all places, tried in turn.
+COARSE_SIDES = (128, 320, 1024)
+#: Most frames aligned with each other at once, and the bytes that their spectra may take.
+GROUP_FRAMES = 64
+GROUP_BYTES = 256_000_000
+#: Share of the frame that fades out where crops see the same part of the sample.
+FINE_TAPER = 0.06
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Shifts along p, y, x of all images in pixels of the full frame, and how sure they are."""
+
+    shift: Floats
+    known: NDArray[np.bool_]
+    sharpness: Floats
+    height: Floats
+    residual: Floats
+    error: Floats
+
+
+class Tally:
+    """Collects the windows of a movie and the best evidence for each frame."""
+
+    def __init__(self, n: int) -> None:
+        self.windows: list[Window] = []
+        self.sharpness, self.height = np.zeros(n), np.zeros(n)
+        self.error = np.full(n, np.inf)
+
+    def add(self, frames: Sequence[int], aligned: Aligned, size_px: Floats) -> None:
+        """Take in a group; ``size_px`` is the size of its pixels along p, y, x."""
+        quality = quality_of(aligned.sharpness)
+        index = np.asarray(frames, dtype=np.intp)
+        if (quality > 0).sum() > 1:
+            self.windows.append(Window(index, aligned.shift * size_px, quality))
+        good = quality > 0
+        better = good & (aligned.sharpness > self.sharpness[index])
+        chosen = index[better]
+        self.sharpness[chosen] = aligned.sharpness[better]
+        self.height[chosen] = aligned.height[better]
+        self.error[chosen] = (aligned.error * float(size_px[2]))[better]
+
+
+class Tracker:
+    """Registers groups of images of a movie.
+
+    Parameters
+    ----------
+    frames : Frames
+        Prepared images.
+    search : Search
+        How they are compared.
+    mask : float32 (p or 1, y, x), optional
+        Weight of the pixels of the prepared images.
+    """
+
+    def __init__(self, frames: Frames, search: Search, mask: Image | None = None) -> None:
+        self.frames, self.search = frames, search
+        self.mask = None if mask is None else np.broadcast_to(mask, frames.shape)
+        sample = np.unique(np.linspace(0, frames.n - 1, min(5, frames.n)).astype(int))
+        self.noise_sd = frames.noise(sample.tolist())
+        #: shifts of the frames that a pattern at rest was told from, px of the full image
+        self.sampled_path: Floats | None = None
+        self._guesses: dict[tuple[int, ...], tuple[Guess, int]] = {}
+
+    def forget(self) -> None:
+        """Drop what was found before the images changed."""
+        self._guesses.clear()
+
+    def small(self, t: int, factor: int) -> Image | None:
+        """Return an image at a lower resolution."""
+        image = self.frames.image(t)
+        return None if image is None else shrink(image, factor)
+
+    def small_mask(self, factor: int) -> Image | None:
+        """Return the mask at a lower resolution."""
+        return None if self.mask is None else shrink(np.asarray(self.mask), factor)
+
+    def _factors(self) -> list[int]:
+        longest = max(self.frames.shape[1:])
+        return sorted({max(1, -(-longest // side)) for side in COARSE_SIDES}, reverse=True)
+
+    def correlator(self, group: Sequence[int], factor: int) -> Correlator:
+        """Return the correlator of a group at a resolution."""
+        images = [self.small(t, factor) for t in group]
+        planes, y, x = self.frames.shape
+        shape = (planes, y // factor, x // factor)
+        return Correlator(
+            images,
+            coarse_window(shape, self.search, self.small_mask(factor)),
+            self.search,
+            bin_px=(1.0, float(factor), float(factor)),
+            noise_sd=self.noise_sd / factor,
+        )
+
+    def coarse(self, group: Sequence[int], pairs: Sequence[tuple[int, int]] | None = None) -> tuple[Guess, int]:
+        """Return the first guess of a group, and the size of its pixels."""
+        key = tuple(group)
+        if pairs is None and key in self._guesses:
+            return self._guesses[key]
+        best: tuple[Guess, int] | None = None
+        for factor in self._factors():
+            correlator = self.correlator(group, factor)
+            found = rescue(correlator, guess(correlator, pairs))
+            content = sum(s is not None for s in correlator.spectra)
+            if best is None or found.known.sum() > best[0].known.sum():
+                best = (found, factor)
+            if best[0].known.sum() >= min(content, max(2, round(0.7 * content))):
+                break
+        assert best is not None  # noqa: S101 - there is always a factor
+        if pairs is None:
+            self._guesses[key] = best
+        return best
+
+    def group(self, group: Sequence[int], tally: Tally, pairs: Sequence[tuple[int, int]] | None = None) -> None:
+        """Register some frames against each other and add the result to the tally."""
+        found, factor = self.coarse(group, pairs)
+        shift, known = fill(found.shift, found.known), found.known
+        shift = shift * np.array([1.0, factor, factor])
+        if known.sum() < 2:
+            return
+        while True:
+            factor = max(1, factor // 4)
+            size = np.array([1.0, factor, factor])
+            local = Tally(len(group))
+            for span in spans(shift / size, known, [n // int(s) for n, s in zip(self.frames.shape, size, strict=True)],
+                              self.search.free):  # fmt: skip
+                aligned = align_group(
+                    lambda k, f=factor: self.small(group[k], f),  # type: ignore[misc]
+                    span,
+                    (shift / size)[span],
+                    search=replace(self.search, taper=FINE_TAPER),
+                    mask=self.small_mask(factor),
+                    bin_px=factor,
+                    path=None if self.sampled_path is None else self.sampled_path / size,
+                )
+                if aligned is not None:
+                    local.add(span, aligned, size)
+            if factor == 1:
+                break
+            better, _, tied = solve(local.windows, len(group))
+            shift = np.where(tied[:, None], better, shift)
+        _hand_over(local, group, tally)
+
+
+def _hand_over(local: Tally, group: Sequence[int], tally: Tally) -> None:
+    index = np.asarray(group, dtype=np.intp)
+    for window in local.windows:
+        tally.windows.append(Window(index[window.frames], window.shift, window.weight))
+    better = local.sharpness > tally.sharpness[index]
+    for name in ("sharpness", "height", "error"):
+        getattr(tally, name)[index[better]] = getattr(local, name)[better]
+
+
+def schedule(n: int, most: int) -> list[list[int]]:
+    """Return groups of frames that tie a whole movie together at several strides, the widest stride first.
+
+    Parameters
+    ----------
+    n : int
+        Number of frames.
+    most : int
+        Largest size of a group.
+    """
+    groups: list[list[int]] = []
+    stride = 1
+    while True:
+        frames = list(range(0, n, stride))
+        if stride > 1 and frames[-1] != n - 1:
+            frames.append(n - 1)
+        step = max(1, (3 * most) // 4)
+        level = [frames[k : k + most] for k in range(0, max(1, len(frames) - most + step), step)]
+        groups = [g for g in level if len(g) > 1] + groups
+        if len(frames) <= most:
+            return groups
+        stride *= max(2, most // 2)
+
+
+def group_size(shape: tuple[int, int, int]) -> int:
+    """Return how many frames are aligned at once."""
+    return int(np.clip(GROUP_BYTES // (4 * int(np.prod(shape)) + 1), 4, GROUP_FRAMES))
+
+
+def track(tracker: Tracker, reference: str, *, template_frames: int = 5) -> Tracked:
+    """Return the shifts of all images.
+
+    Parameters
+    ----------
+    tracker : Tracker
+        Images and how they are compared.
+    reference : str
+        ``global``, ``first``, ``previous`` or ``template``.
+    template_frames : int
+        Frames of the running template.
+    """
+    n = tracker.frames.n
+    tally = Tally(n)
+    if reference == "global":
+        for group in schedule(n, group_size(tracker.frames.shape)):
+            tracker.group(group, tally)
+    else:
+        _against_reference(tracker, tally, reference, template_frames)
+    shift, residual, tied = solve(tally.windows, n, scale_px=0.05, robust=reference == "global")
+    known = tied & (tally.sharpness > 0)
+    return Tracked(shift, known, tally.sharpness, tally.height, residual, tally.error)
+
+
+def _against_reference(tracker: Tracker, tally: Tally, reference: str, template_frames: int) -> None:
+    """Register frame after frame against one that could be registered."""
+    n = tracker.frames.n
+    content = (t for t in range(n) if tracker.frames.image(t) is not None)
+    last = [next(content, 0)]
+    for t in range(last[0] + 1, n):
+        if tracker.frames.image(t) is None:
+            continue
+        group = [*last, t]
+        before = len(tally.windows)
+        pairs = [(k, len(last)) for k in range(len(last))] + [(k, k + 1) for k in range(len(last) - 1)]
+        tracker.group(group, tally, pairs)
+        if any(t in w.frames[w.weight > 0] for w in tally.windows[before:]):
+            if reference == "previous":
+                last = [t]
+            elif reference == "template":
+                last = [*last, t][-template_frames:]

@@ -1,0 +1,358 @@
+"""Undo a drift: in pixels, in labels and in tables of positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kinocyte.core.errors import ParameterError, nearest
+from kinocyte.core.scale import Scale
+from kinocyte.core.schema import DRIFT, conform, require
+from kinocyte.registration.base import Movie
+
+Interpolation = Literal["nearest", "linear", "cubic", "lanczos", "fourier"]
+Canvas = Literal["same", "crop", "extend"]
+Floats = NDArray[np.float64]
+Size = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class CorrectedMovie:
+    """A movie with its drift undone, computed frame by frame when it is asked for.
+
+    Parameters
+    ----------
+    movie : Movie
+        Frames as they were taken.
+    shift_px : array, shape (t, 3)
+        dz, dy, dx of the content.
+    angle_deg : array, shape (t,)
+        Rotation of the content about the centre of the frame, from +x towards +y.
+    start : tuple of int
+        Where the result begins in the coordinates of frame 0: z, y, x.
+    size : tuple of int
+        Shape of a corrected frame: z, y, x.
+    interpolation : str
+        How pixels between pixels are found.
+    fill : float
+        Value where a frame shows nothing.
+    keep_dtype : bool
+        Round and clip to the type of the movie; otherwise float32 (float64 for float64 and 32 bit integers).
+    """
+
+    movie: Movie
+    shift_px: Floats
+    angle_deg: Floats
+    start: tuple[int, int, int]
+    size: tuple[int, int, int]
+    interpolation: str
+    fill: float
+    keep_dtype: bool
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return the type of the corrected pixels."""
+        given: np.dtype[Any] = np.dtype(self.movie.dtype)
+        if self.keep_dtype or self.interpolation == "nearest":
+            return given
+        return _working_type(given)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return (t, (z,) y, x)."""
+        size = self.size if self.movie.ndim == 4 else self.size[1:]
+        return (len(self.shift_px), *size)
+
+    @property
+    def ndim(self) -> int:
+        """Return the number of axes, time included."""
+        return int(self.movie.ndim)
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.shift_px)
+
+    def __getitem__(self, frame: int) -> NDArray[Any]:
+        """Return one corrected frame."""
+        n = len(self)
+        if not -n <= frame < n:
+            msg = f"frame {frame} of a movie of {n}"
+            raise IndexError(msg)
+        t = frame % n
+        return corrected_frame(
+            np.asarray(self.movie[t]), self.shift_px[t], float(self.angle_deg[t]),
+            start=self.start, size=self.size, interpolation=self.interpolation, fill=self.fill, dtype=self.dtype,
+        )  # fmt: skip
+
+
+def apply_drift(
+    movie: Movie,
+    drift: pl.DataFrame,
+    *,
+    interpolation: Interpolation = "linear",
+    labels: bool = False,
+    canvas: Canvas = "same",
+    fill: float = 0.0,
+    keep_dtype: bool = True,
+) -> CorrectedMovie:
+    """Undo the drift of a movie, frame by frame.
+
+    Parameters
+    ----------
+    movie : Movie
+        Channel or label movie, (t, y, x) or (t, z, y, x); it need not be the one the drift was estimated from.
+    drift : polars.DataFrame
+        Columns of `kinocyte.core.schema.DRIFT`, one row a frame.
+    interpolation : str
+        ``nearest``, ``linear``, ``cubic``, ``lanczos`` or ``fourier``; the last two shift only.
+    labels : bool
+        The movie holds labels: values are moved, never mixed.
+    canvas : str
+        ``same`` size as the frames; ``crop`` to what all frames show; ``extend`` to what any frame shows.
+    fill : float
+        Value where a frame shows nothing.
+    keep_dtype : bool
+        Round and clip to the type of the movie instead of returning floats.
+
+    Returns
+    -------
+    CorrectedMovie
+        Lazy; each frame is computed when it is asked for.
+
+    Raises
+    ------
+    ParameterError
+        If table and movie differ in length, or nothing is left of the movie.
+    """
+    for name, value, choices in (("interpolation", interpolation, Interpolation), ("canvas", canvas, Canvas)):
+        if value not in get_args(choices):
+            msg = f"{name} = '{value}' is unknown; {nearest(value, get_args(choices))}."
+            raise ParameterError(msg)
+    shift, angle = _path(drift, int(movie.shape[0]))
+    how = "nearest" if labels else interpolation
+    if np.any(angle != 0) and how in {"lanczos", "fourier"}:
+        msg = f"interpolation = '{how}' undoes shifts only, and this drift turns; choose 'cubic'."
+        raise ParameterError(msg)
+    full = tuple(int(n) for n in movie.shape[1:])
+    frame = (1, *full) if len(full) == 2 else full
+    if len(full) == 2:
+        shift = shift * np.array([0.0, 1.0, 1.0])
+    start, size = _canvas((frame[0], frame[1], frame[2]), shift, angle, canvas)
+    return CorrectedMovie(movie, shift, angle, start, size, how, fill, keep_dtype)
+
+
+def corrected_frame(
+    pixels: NDArray[Any],
+    shift_px: Floats,
+    angle_deg: float,
+    *,
+    start: tuple[int, int, int],
+    size: tuple[int, int, int],
+    interpolation: str,
+    fill: float,
+    dtype: np.dtype[Any],
+) -> NDArray[Any]:
+    """Return one frame with its shift and rotation undone; see `CorrectedMovie` for the parameters."""
+    from kinocyte.registration._resample_kernel import shifted
+
+    volume = pixels[None] if pixels.ndim == 2 else pixels
+    first = shift_px + np.array(start, dtype=np.float64)
+    if angle_deg != 0:
+        turned = _turned(volume, shift_px, angle_deg, (start, size), interpolation)
+        out = _as_type(turned, dtype)
+        seen = _inside_turned(volume.shape, shift_px, angle_deg, (start, size))
+        out[~np.broadcast_to(seen, out.shape)] = _as_type(np.array([fill]), dtype)[0]
+        return out[0] if pixels.ndim == 2 else out
+    if interpolation == "nearest":
+        index = [np.clip(np.floor(np.arange(n) + f + 0.5).astype(np.intp), 0, m - 1)
+                 for n, f, m in zip(size, first, volume.shape, strict=True)]  # fmt: skip
+        out = volume[np.ix_(*index)]
+    else:
+        out = _as_type(shifted(volume.astype(_working_type(volume.dtype)), first, interpolation, size), dtype)
+    _fill_outside(out, _inside(volume.shape, first, size), fill)
+    return np.asarray(out[0] if pixels.ndim == 2 else out)
+
+
+def drifted_positions(
+    table: pl.DataFrame, drift: pl.DataFrame, scale: Scale, *, shape: tuple[int, int] | None = None
+) -> pl.DataFrame:
+    """Return a table of positions with the drift undone, without touching pixels.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Columns ``frame x_um y_um`` and, where there is depth, ``z_um``; others are kept.
+    drift : polars.DataFrame
+        Columns of `kinocyte.core.schema.DRIFT`.
+    scale : Scale
+        Calibration.
+    shape : (y, x), optional
+        Frame size in px; needed where the drift turns, because it turns about the centre of the frame.
+
+    Raises
+    ------
+    TableError
+        If a column is missing.
+    ParameterError
+        If a frame of the table is not in the drift, or the drift turns and ``shape`` is left out.
+    """
+    require(table, ["frame", "x_um", "y_um"], table="positions")
+    moved = conform(drift, DRIFT, table="drift").select("frame", "dx_px", "dy_px", "dz_px", "angle_deg")
+    frames = table.select("frame", "x_um", "y_um", *(c for c in ("z_um",) if c in table.columns))
+    joined = frames.with_columns(pl.col("frame").cast(pl.Int32)).join(
+        moved, on="frame", how="left", maintain_order="left"
+    )
+    lost = joined.filter(pl.col("dx_px").is_null())
+    if lost.height:
+        msg = f"Frame {lost['frame'][0]} of the positions is not in the drift table; estimate drift for all frames."
+        raise ParameterError(msg)
+    turning = bool((joined["angle_deg"] != 0).any())
+    if turning and shape is None:
+        msg = "This drift turns about the centre of the frame; give shape=(rows, columns) of the frame."
+        raise ParameterError(msg)
+    x = joined["x_um"].to_numpy() / scale.x_um - joined["dx_px"].to_numpy()
+    y = joined["y_um"].to_numpy() / scale.y_um - joined["dy_px"].to_numpy()
+    if turning and shape is not None:
+        cy, cx = (shape[0] - 1) / 2, (shape[1] - 1) / 2
+        angle = np.deg2rad(joined["angle_deg"].to_numpy())
+        u, v = x - cx, y - cy
+        x = cx + np.cos(angle) * u + np.sin(angle) * v
+        y = cy - np.sin(angle) * u + np.cos(angle) * v
+    columns = [pl.Series("x_um", x * scale.x_um), pl.Series("y_um", y * scale.y_um)]
+    if "z_um" in table.columns and scale.z_um is not None:
+        columns.append(pl.Series("z_um", joined["z_um"].to_numpy() - joined["dz_px"].to_numpy() * scale.z_um))
+    return table.with_columns(columns)
+
+
+def _path(drift: pl.DataFrame, n_frames: int) -> tuple[Floats, Floats]:
+    table = conform(drift, DRIFT, table="drift").sort("frame")
+    if table["frame"].to_list() != list(range(n_frames)):
+        msg = (
+            f"The drift table holds {table.height} frames, the movie {n_frames}; "
+            "each frame from 0 needs one row. Estimate the drift of this movie."
+        )
+        raise ParameterError(msg)
+    shift = table.select("dz_px", "dy_px", "dx_px").to_numpy()
+    angle = table["angle_deg"].to_numpy()
+    if not (np.isfinite(shift).all() and np.isfinite(angle).all()):
+        msg = "The drift table holds a shift that is not a finite number; correct it or estimate again."
+        raise ParameterError(msg)
+    return shift, angle
+
+
+def _working_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the float type that holds the values of a type."""
+    wide = dtype.itemsize > 4 or (dtype.kind in "iu" and dtype.itemsize == 4)
+    return np.dtype(np.float64 if wide else np.float32)
+
+
+def _as_type(out: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return values rounded and clipped to an integer type; NaN become 0."""
+    if out.dtype == dtype:
+        return out
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype.str)
+        if out.dtype.kind == "f":
+            out = np.rint(out)
+            if not np.isfinite(out.sum()):
+                out = np.nan_to_num(out, nan=0.0, posinf=float(info.max), neginf=float(info.min))
+        return np.asarray(np.clip(out, info.min, info.max), dtype=dtype)
+    if dtype.kind == "b":
+        return np.asarray(out > 0.5)
+    return out.astype(dtype)
+
+
+def _inside(shape: tuple[int, ...], first: Floats, size: tuple[int, int, int]) -> tuple[slice, ...]:
+    """Return the part of the result that looks up pixels of the frame (half a pixel of grace)."""
+    low = np.clip(np.ceil(-0.5 - first), 0, size).astype(int)
+    high = np.clip(np.ceil(np.array(shape) - 0.5 - first), 0, size).astype(int)
+    return tuple(slice(a, max(a, b)) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+
+
+def _fill_outside(out: NDArray[Any], inside: tuple[slice, ...], fill: float) -> None:
+    value = _as_type(np.array([fill]), out.dtype)[0]
+    for axis, part in enumerate(inside):
+        for edge in (slice(0, part.start), slice(part.stop, None)):
+            out[tuple(edge if a == axis else slice(None) for a in range(3))] = value
+
+
+def _turned(
+    volume: NDArray[Any], shift_px: Floats, angle_deg: float, box: tuple[Size, Size], interpolation: str
+) -> NDArray[Any]:
+    from scipy import ndimage
+
+    turn, offset = _turn(volume.shape, shift_px, angle_deg, box[0])
+    order = {"nearest": 0, "linear": 1, "cubic": 3}[interpolation]
+    source = volume if order == 0 else volume.astype(_working_type(volume.dtype))
+    out = ndimage.affine_transform(source, turn, offset, output_shape=box[1], order=order, mode="nearest")
+    return np.asarray(out)
+
+
+def _turn(
+    shape: tuple[int, ...], shift_px: Floats, angle_deg: float, start: tuple[int, int, int]
+) -> tuple[Floats, Floats]:
+    """Return matrix and offset that look up where the content of a result pixel is in the frame."""
+    angle = np.deg2rad(angle_deg)
+    turn = np.eye(3)
+    turn[1:, 1:] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+    centre = (np.array(shape) - 1) / 2
+    return turn, centre + shift_px - turn @ (centre - np.array(start))
+
+
+def _inside_turned(
+    shape: tuple[int, ...], shift_px: Floats, angle_deg: float, box: tuple[Size, Size]
+) -> NDArray[np.bool_]:
+    size = box[1]
+    turn, offset = _turn(shape, shift_px, angle_deg, box[0])
+    v, u = np.arange(size[1])[:, None], np.arange(size[2])
+    y = turn[1, 1] * v + turn[1, 2] * u + offset[1]
+    x = turn[2, 1] * v + turn[2, 2] * u + offset[2]
+    lateral = (y >= -0.5) & (y < shape[1] - 0.5) & (x >= -0.5) & (x < shape[2] - 0.5)
+    z = np.arange(size[0]) + offset[0]
+    axial = (z >= -0.5) & (z < shape[0] - 0.5)
+    return np.asarray(axial[:, None, None] & lateral)
+
+
+def _canvas(
+    shape: tuple[int, int, int], shift: Floats, angle: Floats, canvas: Canvas
+) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return where the result begins in the coordinates of frame 0 and its shape."""
+    if canvas == "same":
+        return (0, 0, 0), shape
+    low, high = _bounds(shape, shift, angle, inner=canvas == "crop")
+    start, size = low.astype(int), (high - low).astype(int)
+    if (size < 1).any():
+        msg = "The drift leaves no area that all frames show; use canvas = 'same' or 'extend'."
+        raise ParameterError(msg)
+    z, y, x = (int(v) for v in start)
+    depth, height, width = (int(v) for v in size)
+    return (z, y, x), (depth, height, width)
+
+
+def _bounds(shape: tuple[int, int, int], shift: Floats, angle: Floats, *, inner: bool) -> tuple[Floats, Floats]:
+    """Return first pixel and one past the last, shown by all frames (inner) or by any."""
+    lows, highs = [], []
+    full = np.array(shape, dtype=np.float64)
+    for moved, turned in zip(shift, np.deg2rad(angle), strict=True):
+        # the upright box inside or around a frame that is turned back about its centre
+        c, s = abs(np.cos(turned)), abs(np.sin(turned))
+        half = full / 2
+        height, width = half[1], half[2]
+        if inner and s > 0:
+            # a box of the frame's proportions: both of its corners touch the turned edges
+            scale = min(height / (width * s + height * c), width / (width * c + height * s))
+            half = np.array([half[0], height * scale, width * scale])
+        elif s > 0:
+            half = np.array([half[0], width * s + height * c, width * c + height * s])
+        back = np.array([moved[0], np.cos(turned) * moved[1] - np.sin(turned) * moved[2],
+                         np.sin(turned) * moved[1] + np.cos(turned) * moved[2]])  # fmt: skip
+        middle = (full - 1) / 2 - back
+        lows.append(middle - half + 0.5)
+        highs.append(middle + half - 0.5)
+    if inner:
+        return np.ceil(np.max(lows, axis=0) - 1e-9), np.floor(np.min(highs, axis=0) + 1e-9) + 1
+    return np.floor(np.min(lows, axis=0) + 1e-9), np.ceil(np.max(highs, axis=0) - 1e-9) + 1
