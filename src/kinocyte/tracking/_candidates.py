@@ -99,9 +99,9 @@ def search(
     yes = np.ones(n, np.bool_)
     start, found, square = _search(
         np.zeros((1, 0, 3)) if step_um is None else step_um,
-        position_um,
         first,
         grid,
+        position_um,
         frames,
         np.ascontiguousarray(reach_um2),
         keep,
@@ -146,11 +146,6 @@ def _cells(position: Any, first: Any, per_cell: float) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _cell_of(x: float, low: float, size: float, cells: int) -> int:
-    return int(min(max(np.floor((x - low) / size), 0.0), cells - 1.0))
-
-
-@njit(cache=True, nogil=True)
 def _fill(position: Any, first: Any, low: Any, size: Any, shape: Any, offset: Any) -> Any:  # noqa: PLR0917 - numba calls by position
     """Sort the objects of each frame into cells by counting; within a cell they keep their order."""
     cell = np.empty(len(position), np.int64)
@@ -159,7 +154,7 @@ def _fill(position: Any, first: Any, low: Any, size: Any, shape: Any, offset: An
         for i in range(first[f], first[f + 1]):
             c = 0
             for a in range(2, -1, -1):
-                c = c * shape[f, a] + _cell_of(position[i, a], low[f, a], size[f], shape[f, a])
+                c = c * shape[f, a] + _cell(position[i, a], low[f, a], size[f], shape[f, a])
             cell[i] = offset[f] + c
             cell_first[cell[i] + 1] += 1
     for c in range(offset[-1]):
@@ -173,18 +168,28 @@ def _fill(position: Any, first: Any, low: Any, size: Any, shape: Any, offset: An
 
 
 @njit(cache=True, nogil=True)
-def _insert(square: float, j: int, rank: int, kept: Any, count: int) -> int:
-    """Insert an object into the sorted list of the nearest; equals stand by rank, then by object order."""
-    near, at, ranks = kept
+def _cell(x: float, low: float, size: float, cells: int) -> int:
+    """Return the cell of a coordinate along one axis; what lies outside belongs to the border cells."""
+    return int(min(max((x - low) / size, 0.0), cells - 1.0))
+
+
+@njit(cache=True, nogil=True)
+def _insert(square: float, j: int, shift: int, kept: Any, count: int) -> int:
+    """Insert an object into the sorted list of the nearest.
+
+    Of equally near ones that comes first whose place in its frame is most like that of the one they are near to, so
+    that many objects in one place find a partner each.
+    """
+    near, at = kept
     k = count
     if count == len(near):
         k = count - 1
-        if square > near[k] or (square == near[k] and (rank, j) >= (ranks[k], at[k])):
+        if square > near[k] or (square == near[k] and abs(j - shift) >= abs(at[k] - shift)):
             return count
-    while k > 0 and (near[k - 1] > square or (near[k - 1] == square and (ranks[k - 1], at[k - 1]) > (rank, j))):
-        near[k], at[k], ranks[k] = near[k - 1], at[k - 1], ranks[k - 1]
+    while k > 0 and (near[k - 1] > square or (near[k - 1] == square and abs(at[k - 1] - shift) > abs(j - shift))):
+        near[k], at[k] = near[k - 1], at[k - 1]
         k -= 1
-    near[k], at[k], ranks[k] = square, j, rank
+    near[k], at[k] = square, j
     return min(count + 1, len(near))
 
 
@@ -201,81 +206,107 @@ def _unseen_from(x: Any, c: Any, r: int, low: Any, h: float, shape: Any) -> floa
 
 
 @njit(cache=True, nogil=True)
-def _around(  # noqa: PLR0917 - numba calls by position
-    x: Any, f: int, rank: int, radius2: float, ordered: bool, position: Any, first: Any,
-    grid: Any, target: Any, kept: Any,
-) -> int:  # fmt: skip
-    """Collect the objects of frame ``f`` within reach of ``x`` and return how many there are."""
+def _ring_by_ring(x: Any, f: int, shift: int, limit: float, grid: Any, among: Any, kept: Any) -> int:  # noqa: PLR0917 - numba calls by position
+    """Go outwards through the cells of frame ``f`` until the nearest objects are known; return how many there are."""
     low, size, shape, offset, cell_first, member = grid
-    near, at, _ = kept
-    h = size[f]
+    where, target = among
+    near = kept[0]
     c = np.empty(3, np.int64)
     for a in range(3):
-        c[a] = _cell_of(x[a], low[f, a], h, shape[f, a])
+        c[a] = _cell(x[a], low[f, a], size[f], shape[f, a])
     count, r = 0, 0
     while True:
         for z in range(max(c[2] - r, 0), min(c[2] + r, shape[f, 2] - 1) + 1):
             for y in range(max(c[1] - r, 0), min(c[1] + r, shape[f, 1] - 1) + 1):
-                face = abs(z - c[2]) == r or abs(y - c[1]) == r
-                step = 1 if face or r == 0 else 2 * r
-                for cx in range(c[0] - r, c[0] + r + 1, step):
+                step = 1 if abs(z - c[2]) == r or abs(y - c[1]) == r else 2 * r
+                for cx in range(c[0] - r, c[0] + r + 1, max(step, 1)):
                     if cx < 0 or cx >= shape[f, 0]:
                         continue
                     cell = offset[f] + (z * shape[f, 1] + y) * shape[f, 0] + cx
                     for m in range(cell_first[cell], cell_first[cell + 1]):
-                        j = member[m]
-                        square = 0.0
-                        for a in range(3):
-                            square += (position[j, a] - x[a]) ** 2
-                        if square > radius2 or not target[j]:
-                            continue
-                        if ordered:
-                            count = _insert(square, j, abs(j - first[f] - rank), kept, count)
-                        else:
-                            near[count], at[count] = square, j
-                            count += 1
-        bound = _unseen_from(x, c, r, low[f], h, shape[f])
-        if bound * bound > radius2 and bound > 0.0:
-            return count
-        if ordered and count == len(near) and bound > 0.0 and bound * bound > near[count - 1]:
+                        square = (where[m, 0] - x[0]) ** 2 + (where[m, 1] - x[1]) ** 2
+                        square += (where[m, 2] - x[2]) ** 2
+                        if square <= limit and target[member[m]]:
+                            count = _insert(square, member[m], shift, kept, count)
+        bound = _unseen_from(x, c, r, low[f], size[f], shape[f])
+        if bound > 0.0 and bound * bound > (near[count - 1] if count == len(near) else limit):
             return count
         r += 1
 
 
 @njit(cache=True, nogil=True)
-def _search(  # noqa: PLR0917 - numba calls by position
-    step: Any, position: Any, first: Any, grid: Any, frames: Any, reach: Any, keep: int, source: Any, target: Any
+def _search(  # noqa: C901, PLR0917 - numba calls by position; a call per block would cost more than the block
+    step: Any, first: Any, grid: Any, position: Any, frames: Any, reach: Any, keep: int, source: Any, target: Any
 ) -> Any:  # fmt: skip
     """Visit the objects in order and their later frames in order; grow the output as needed."""
-    n, widest = len(position), 1
-    for f in range(len(first) - 1):
-        widest = max(widest, first[f + 1] - first[f])
-    width = keep if keep > 0 else widest
-    kept = (np.empty(width), np.empty(width, np.int32), np.empty(width, np.int64))
+    low, size, shape, offset, cell_first, member = grid
+    n = len(position)
+    where = position[member]
     start = np.zeros(n + 1, np.int64)
     room, total = max(n * 4, 1024), 0
     found, square = np.empty(room, np.int32), np.empty(room)
-    x = np.empty(3)
+    at = np.empty(3)
     for f in range(len(first) - 1):
         for i in range(first[f], first[f + 1]):
             for b in range(f + 1, len(first) - 1):
                 gap = frames[b] - frames[f]
                 if gap > reach.shape[1] or not source[i]:
                     break
-                limit = reach[i % len(reach), gap - 1]
+                limit = reach[i if len(reach) > 1 else 0, gap - 1]
                 if limit < 0.0:
                     continue
-                x[:] = position[i]
+                x, y, z = position[i, 0], position[i, 1], position[i, 2]
                 if step.shape[1] > 0:
-                    x += step[i, gap - 1]
-                count = _around(x, b, i - first[f], limit, keep > 0, position, first, grid, target, kept)
-                if total + count > room:
-                    room = (total + count) * 3 // 2
-                    wider, longer = np.empty(room, np.int32), np.empty(room)
-                    wider[:total], longer[:total] = found[:total], square[:total]
-                    found, square = wider, longer
-                found[total : total + count] = kept[1][:count]
-                square[total : total + count] = kept[0][:count]
+                    x, y, z = x + step[i, gap - 1, 0], y + step[i, gap - 1, 1], z + step[i, gap - 1, 2]
+                radius, shift = np.sqrt(limit), first[b] + i - first[f]
+                x0 = _cell(x - radius, low[b, 0], size[b], shape[b, 0])
+                x1 = _cell(x + radius, low[b, 0], size[b], shape[b, 0])
+                y0 = _cell(y - radius, low[b, 1], size[b], shape[b, 1])
+                y1 = _cell(y + radius, low[b, 1], size[b], shape[b, 1])
+                z0 = _cell(z - radius, low[b, 2], size[b], shape[b, 2])
+                z1 = _cell(z + radius, low[b, 2], size[b], shape[b, 2])
+                count, cells = 0, (x1 - x0 + 1) * (y1 - y0 + 1) * (z1 - z0 + 1)
+                many = keep > 0 and cells > 4 * keep
+                if total + keep > room:
+                    room, found, square = _grow(found, square, total, total + keep)
+                if many:
+                    at[0], at[1], at[2] = x, y, z
+                    kept = (square[total : total + keep], found[total : total + keep])
+                    count = _ring_by_ring(at, b, shift, limit, grid, (where, target), kept)
+                    z1 = z0 - 1
+                for cz in range(z0, z1 + 1):
+                    for cy in range(y0, y1 + 1):
+                        # a row of cells along x is one run of objects
+                        row = offset[b] + (cz * shape[b, 1] + cy) * shape[b, 0]
+                        begin, end = cell_first[row + x0], cell_first[row + x1 + 1]
+                        if total + count + end - begin > room:
+                            room, found, square = _grow(found, square, total + count, total + count + end - begin)
+                        for m in range(begin, end):
+                            d = (where[m, 0] - x) ** 2 + (where[m, 1] - y) ** 2 + (where[m, 2] - z) ** 2
+                            if d <= limit and target[member[m]]:
+                                found[total + count], square[total + count] = member[m], d
+                                count += 1
+                if keep > 0 and not many:
+                    count = _nearest(square[total : total + count], found[total : total + count], keep, shift)
                 total += count
             start[i + 1] = total
     return start, found[:total], square[:total]
+
+
+@njit(cache=True, nogil=True)
+def _nearest(square: Any, found: Any, keep: int, shift: int) -> int:
+    """Sort the nearest objects to the front and return how many are kept."""
+    count, most = 0, min(keep, len(square))
+    kept = (square[:most], found[:most])
+    for k in range(len(square)):
+        count = _insert(square[k], found[k], shift, kept, count)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _grow(found: Any, square: Any, used: int, needed: int) -> Any:
+    """Return longer arrays that begin with what is in use."""
+    room = needed * 3 // 2
+    wider, longer = np.empty(room, np.int32), np.empty(room)
+    wider[:used], longer[:used] = found[:used], square[:used]
+    return room, wider, longer
