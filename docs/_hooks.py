@@ -79,8 +79,8 @@ def command_line() -> str:
 
 
 def _help(*command: str) -> str:
-    """Return what ``kinocyte COMMAND --help`` prints in a terminal 100 characters wide."""
-    env = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}
+    """Return what ``kinocyte COMMAND --help`` prints in a terminal 88 characters wide."""
+    env = {**os.environ, "COLUMNS": "88", "NO_COLOR": "1", "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}
     code = "from kinocyte.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, *command, "--help"],

@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 
 IMAGES = Path(__file__).parent / "images"
-#: picture, what of the page it shows, width and largest height of the window in pixels
+#: picture; what of the page it shows; what of that is left out; width and largest height of the window in pixels
 PICTURES = (
-    ("report-movies.png", "#movies", 1600, 900),
-    ("report-cells.png", "#cells", 1200, 700),
-    ("report-counts.png", "#counts", 1200, 600),
+    ("report-movies.png", "#movies", "p.choose, #movies > p.soft, article:nth-child(2n)", 860, 900),
+    ("report-cells.png", "#cells", "nothing", 1000, 700),
+    ("report-counts.png", "#counts", "nothing", 1000, 600),
 )
 MARGIN = 12
 
@@ -53,8 +53,8 @@ def main() -> None:
         kinocyte = Path(sys.executable).with_name("kinocyte")
         subprocess.run([kinocyte, "demo"], cwd=folder, check=True)
         report = (Path(folder) / "kinocyte-demo" / "demo_report.html").read_text(encoding="utf-8")
-        for name, part, width, height in PICTURES:
-            hidden = f"header, nav, footer, button, main > :not({part})"
+        for name, part, without, width, height in PICTURES:
+            hidden = f"header, nav, footer, {without}, main > :not({part})"
             style = f"<style>{hidden} {{ display: none !important; }} main {{ max-width: none !important; }}</style>"
             page = Path(folder) / "part.html"
             page.write_text(report.replace("</head>", f"{style}</head>", 1), encoding="utf-8")
