@@ -40,11 +40,14 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
     """Let the entry points of this list, and no others, be installed."""
     found: list[EntryPoint] = []
     monkeypatch.setattr(registry, "entry_points", lambda group: found if group == registry.GROUP else [])
-    registry._entries.cache_clear()
-    registry.get.cache_clear()
+    _forget()
     yield found
-    registry._entries.cache_clear()
-    registry.get.cache_clear()
+    _forget()
+
+
+def _forget() -> None:
+    for remembered in (registry._entries, registry.get, registry.broken):
+        remembered.cache_clear()
 
 
 def test_kinds_and_names_are_sorted(install: list[EntryPoint]) -> None:
@@ -59,6 +62,16 @@ def test_names_import_nothing(install: list[EntryPoint]) -> None:
     assert registry.names("segmentation") == ["gone"]
     with pytest.raises(ParameterError, match="cannot be imported: No module named 'no_such_package'; reinstall"):
         registry.get("segmentation", "gone")
+
+
+def test_a_broken_package_takes_no_other_with_it(install: list[EntryPoint]) -> None:
+    install += [EntryPoint("segmentation.gone", "no_such_package:Gone", registry.GROUP)]
+    install += [entry("segmentation.disc", "Disc"), entry("segmentation.lie", "Disc")]
+    assert list(registry.methods("segmentation")) == ["disc"]
+    assert set(registry.broken("segmentation")) == {"gone", "lie"}
+    assert "no_such_package" in registry.broken("segmentation")["gone"]
+    with pytest.raises(ParameterError, match="no_such_package"):
+        registry.parse("segmentation", {"method": "gone"})
 
 
 def test_methods_by_name(install: list[EntryPoint]) -> None:
@@ -141,5 +154,6 @@ def test_every_mistake_of_a_table_is_named(install: list[EntryPoint]) -> None:
 
 
 def test_our_own_methods_are_found() -> None:
+    assert {kind: dict(registry.broken(kind)) for kind in registry.kinds() if registry.broken(kind)} == {}
     assert "threshold" in registry.names("segmentation")
     assert "lap" in registry.names("tracking")
