@@ -109,9 +109,26 @@ def perimeter_um(runs: Runs, spacing_um: tuple[float, ...]) -> Floats:
     diagonal, their mean for one of each (Benkrid and Crookes, Design and FPGA implementation of a perimeter
     estimator, 2000). Where pixels are not square a step has its length in um.
     """
-    border = np.zeros(runs.image.shape[1:], dtype=np.uint8)
-    _mark_border(runs.image[0], border, runs.spans)
-    lengths: Floats = _perimeter(runs.image[0], border, runs.offsets, runs.spans, spacing_um)
+    height_um, width_um = spacing_um
+    padded = np.pad(runs.image[0], 1)
+    lengths: Floats = _perimeter(
+        padded, np.zeros_like(padded), runs.offsets, runs.spans, _border_lengths(height_um, width_um)
+    )
+    return lengths
+
+
+def _border_lengths(dy: float, dx: float) -> Floats:
+    """Return the length a border pixel stands for, by its border neighbours across, above and below, and slantwise."""
+    lengths = np.zeros((3, 3, 5))
+    diagonal = math.hypot(dy, dx)
+    for across, up, slant in product(range(3), range(3), range(5)):
+        straight = across + up
+        if 2 <= straight <= 3 and slant <= 2:
+            lengths[across, up, slant] = (across * dx + up * dy) / straight
+        elif (straight, slant) in {(0, 2), (1, 3)}:
+            lengths[across, up, slant] = diagonal
+        elif (straight, slant) in {(1, 1), (1, 2)}:
+            lengths[across, up, slant] = (across * dx + up * dy + diagonal) / 2
     return lengths
 
 
@@ -149,55 +166,25 @@ def _enter(image, offsets, spans, steps, table):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _mark_border(image, border, spans):  # type: ignore[no-untyped-def] # numba
-    """Set 1 where one of the four nearest neighbours is not of the same object."""
-    height = image.shape[0]
-    row, start, stop = spans
+def _perimeter(image, border, offsets, spans, lengths):  # type: ignore[no-untyped-def] # numba
+    """Return the border length of each object; ``image`` and ``border`` have a margin of one pixel."""
+    row, start, stop = spans[0], spans[1], spans[2]
     for k in range(row.size):
-        y, a, b = row[k], start[k], stop[k]
-        if y == 0 or y == height - 1:
-            border[y, a:b] = 1
-            continue
-        label = image[y, a]
-        for x in range(a, b):
-            if image[y - 1, x] != label or image[y + 1, x] != label:
-                border[y, x] = 1
-        border[y, a] = border[y, b - 1] = 1
-
-
-@njit(cache=True, nogil=True)
-def _step_um(across, up, slant, dx, dy):  # type: ignore[no-untyped-def] # numba
-    """Return the length of border that a pixel with so many border neighbours stands for."""
-    straight = across + up
-    diagonal = math.hypot(dy, dx)
-    if 2 <= straight <= 3 and slant <= 2:
-        return (across * dx + up * dy) / straight
-    if (straight == 0 and slant == 2) or (straight == 1 and slant == 3):
-        return diagonal
-    if straight == 1 and 1 <= slant <= 2:
-        return 0.5 * (across * dx + up * dy + diagonal)
-    return 0.0
-
-
-@njit(cache=True, nogil=True)
-def _perimeter(image, border, offsets, spans, spacing):  # type: ignore[no-untyped-def] # numba
-    height, width = image.shape
-    row, start, stop = spans
-    dy, dx = spacing
+        y = row[k] + 1
+        for x in range(start[k] + 1, stop[k] + 1):
+            v = image[y, x]
+            if image[y - 1, x] != v or image[y + 1, x] != v or image[y, x - 1] != v or image[y, x + 1] != v:
+                border[y, x] = v
     out = np.zeros(offsets.size - 1)
-    for i in range(offsets.size - 1):
-        label = image[row[offsets[i]], start[offsets[i]]]
+    for i in range(out.size):
         for k in range(offsets[i], offsets[i + 1]):
-            y = row[k]
-            for x in range(start[k], stop[k]):
-                if border[y, x] == 0:
-                    continue
-                across = up = slant = 0
-                for v in range(max(y - 1, 0), min(y + 2, height)):
-                    for u in range(max(x - 1, 0), min(x + 2, width)):
-                        same = border[v, u] == 1 and image[v, u] == label
-                        slant += same and v != y and u != x
-                        up += same and v != y and u == x
-                        across += same and v == y and u != x
-                out[i] += _step_um(across, up, slant, dx, dy)
+            y = row[k] + 1
+            for x in range(start[k] + 1, stop[k] + 1):
+                v = border[y, x]
+                if v != 0:
+                    across = (border[y, x - 1] == v) + (border[y, x + 1] == v)
+                    up = (border[y - 1, x] == v) + (border[y + 1, x] == v)
+                    above = (border[y - 1, x - 1] == v) + (border[y - 1, x + 1] == v)
+                    below = (border[y + 1, x - 1] == v) + (border[y + 1, x + 1] == v)
+                    out[i] += lengths[across, up, above + below]
     return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from numba import njit
 
@@ -14,8 +16,28 @@ def filled_px(runs: Runs) -> Ints:
     A hole is background (or another object) that no path of pixels, corners included, joins to the outside of the
     object's box, in 3D in all three directions; ``scipy.ndimage.binary_fill_holes`` with a full structure.
     """
-    holes: Ints = _hole_px(runs.offsets, runs.spans, runs.boxes, runs.image.shape[1], 1 if runs.ndim == 3 else 0)
-    return runs.area_px + holes
+    row, start, stop = runs.spans
+    owner = np.repeat(np.arange(runs.count), np.diff(runs.offsets))
+    # the gap before a run is named by that run
+    gaps = np.flatnonzero((row[1:] == row[:-1]) & (owner[1:] == owner[:-1])) + 1
+    first, last = _beside(runs, owner, gaps)
+    is_hole = _enclosed(start, stop, gaps, first, last)
+    pixels = np.bincount(owner[gaps], np.where(is_hole, start[gaps] - stop[gaps - 1], 0), runs.count)
+    return runs.area_px + pixels.astype(np.int64)
+
+
+def _beside(runs: Runs, owner: Ints, gaps: Ints) -> tuple[Ints, Ints]:
+    """Return the object's first and last + 1 run in each row beside each gap, (gaps, rows); none: equal."""
+    depth, height = runs.image.shape[:2]
+    reach = (-1, 0, 1) if runs.ndim == 3 else (0,)
+    steps = np.array([s for s in product(reach, (-1, 0, 1)) if s != (0, 0)])
+    z = (runs.spans[0, gaps] // height)[:, np.newaxis] + steps[:, 0]
+    y = (runs.spans[0, gaps] % height)[:, np.newaxis] + steps[:, 1]
+    wanted = (owner[gaps] * depth * height)[:, np.newaxis] + z * height + y
+    inside = (z >= 0) & (z < depth) & (y >= 0) & (y < height)
+    key = owner * depth * height + runs.spans[0]
+    first, last = np.searchsorted(key, wanted), np.searchsorted(key, wanted, side="right")
+    return first, np.where(inside, last, first)
 
 
 @njit(cache=True, nogil=True)
@@ -27,60 +49,20 @@ def _root(parent, i):  # type: ignore[no-untyped-def] # numba
 
 
 @njit(cache=True, nogil=True)
-def _join(parent, spans, gap, first, last):  # type: ignore[no-untyped-def] # numba
-    """Join the gap before run ``gap`` with all that touches it in a row beside it, which has runs ``first:last``.
-
-    ``spans`` and ``parent`` are those of one object; parent 0 stands for the outside, as run 0 has no gap before it.
-    """
-    low, high = spans[2, gap - 1] - 1, spans[1, gap]
-    if first == last or low < spans[1, first] or high >= spans[2, last - 1]:
-        parent[_root(parent, gap)] = _root(parent, 0)
-    for k in range(first + 1, last):
-        if spans[2, k - 1] <= high and spans[1, k] > low:
-            parent[_root(parent, gap)] = _root(parent, k)
-
-
-@njit(cache=True, nogil=True)
-def _rows_of(spans, box, height):  # type: ignore[no-untyped-def] # numba
-    """Return where the runs of each row of the object's box begin."""
-    wide = box[4] - box[1]
-    begin = np.zeros((box[3] - box[0]) * wide + 1, np.int64)
-    for k in range(spans.shape[1]):
-        z, y = spans[0, k] // height - box[0], spans[0, k] % height - box[1]
-        begin[z * wide + y + 1] += 1
-    return np.cumsum(begin)
-
-
-@njit(cache=True, nogil=True)
-def _hole_px_of(spans, box, height, reach):  # type: ignore[no-untyped-def] # numba
-    begin = _rows_of(spans, box, height)
-    deep, wide = box[3] - box[0], box[4] - box[1]
-    parent = np.arange(spans.shape[1])
-    for k in range(1, spans.shape[1]):
-        if spans[0, k] != spans[0, k - 1]:
-            continue
-        z, y = spans[0, k] // height - box[0], spans[0, k] % height - box[1]
-        for w in range(z - reach, z + reach + 1):
-            for v in range(y - 1, y + 2):
-                if 0 <= w < deep and 0 <= v < wide:
-                    _join(parent, spans, k, begin[w * wide + v], begin[w * wide + v + 1])
-                else:
-                    _join(parent, spans, k, 0, 0)
-    total = 0
-    for k in range(1, spans.shape[1]):
-        if spans[0, k] == spans[0, k - 1] and _root(parent, k) != _root(parent, 0):
-            total += spans[1, k] - spans[2, k - 1]
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _hole_px(offsets, spans, boxes, height, reach):  # type: ignore[no-untyped-def] # numba
-    """Return the pixels in holes of each object; ``reach`` is 1 where planes above and below touch."""
-    out = np.zeros(offsets.size - 1, np.int64)
-    for i in range(out.size):
-        gaps = 0
-        for k in range(offsets[i] + 1, offsets[i + 1]):
-            gaps += spans[0, k] == spans[0, k - 1]
-        if gaps:
-            out[i] = _hole_px_of(spans[:, offsets[i] : offsets[i + 1]], boxes[i], height, reach)
+def _enclosed(start, stop, gaps, first, last):  # type: ignore[no-untyped-def] # numba
+    """Tell which gaps nothing joins to the outside (union and find; entry 0 is the outside, no gap precedes run 0)."""
+    parent = np.arange(start.size + 1)
+    for g in range(gaps.size):
+        gap = gaps[g]
+        low, high = stop[gap - 1] - 1, start[gap]
+        for n in range(first.shape[1]):
+            a, b = first[g, n], last[g, n]
+            if a == b or low < start[a] or high >= stop[b - 1]:
+                parent[_root(parent, gap)] = _root(parent, 0)
+            for k in range(a + 1, b):
+                if stop[k - 1] <= high and start[k] > low:
+                    parent[_root(parent, gap)] = _root(parent, k)
+    out = np.empty(gaps.size, np.bool_)
+    for g in range(gaps.size):
+        out[g] = _root(parent, gaps[g]) != _root(parent, 0)
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,7 @@ from numpy.typing import NDArray
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.scale import Scale
 from kinocyte.core.schema import column_names
-from kinocyte.measurement._runs import Floats, Runs, find_runs
-
-#: below this many values a straight insertion sort is quickest
-_SMALL = 16
+from kinocyte.measurement._runs import Floats, Ints, Runs, find_runs
 
 
 def measure_intensity(
@@ -24,35 +22,75 @@ def measure_intensity(
 ) -> pl.DataFrame:
     """Return the intensity table of one frame; columns as `kinocyte.measurement.intensity.Intensity` says."""
     runs = find_runs(labels)
-    # in 2D every z is the same, so that the height of a plane plays no part
-    spacing = scale.spacing_um(3) if runs.ndim == 3 else (1.0, *scale.spacing_um(2))
-    names = column_names(pixels)
+    places = _places(runs, scale.spacing_um(runs.ndim))
     fractions = np.array([50.0, *percentiles]) / 100
     columns = [pl.Series("label", runs.labels)]
-    for channel, image in pixels.items():
-        values = object_values(runs, image, channel)
-        table = _statistics(values, (runs.offsets, runs.spans), runs.image, runs.first_moments, spacing)
+    for channel, name in column_names(pixels).items():
+        values = object_values(runs, pixels[channel], channel)
+        features = _statistics(values, runs, places)
         ranked = quantiles(values, runs.pixel_offsets, fractions)
-        features = dict(zip(_STATISTICS, table.T, strict=True))
         features |= dict(zip(("median_{}", *_percentile_names(percentiles)), ranked.T, strict=True))
         columns += [
-            pl.Series(name.format(names[channel]), values, nan_to_null=True)
-            for name, values in sorted(features.items(), key=lambda item: _ORDER.get(item[0], 99))
+            pl.Series(pattern.format(name), features[pattern], nan_to_null=True) for pattern in _order(percentiles)
         ]
     return pl.DataFrame(columns)
 
 
-_STATISTICS = (
-    "mean_{}",
-    "min_{}",
-    "max_{}",
-    "std_{}",
-    "sum_{}",
-    "edge_mean_{}",
-    "mass_displacement_{}_um",
-    "radial_gradient_{}_per_um",
-)
-_ORDER = {name: place for place, name in enumerate(("mean_{}", "median_{}", *_STATISTICS[1:]))}
+@dataclass(frozen=True)
+class _Places:
+    """Where the pixels of all objects lie, in the order of ``runs.pixels``."""
+
+    #: object of each pixel
+    owner: Ints
+    #: from the centre of the object (um), (axes, pixels)
+    from_centre: Floats
+    #: length of that
+    distance: Floats
+    #: whether a neighbour along an axis is not of the object
+    on_edge: NDArray[np.bool_]
+
+
+def _places(runs: Runs, spacing_um: tuple[float, ...]) -> _Places:
+    row, start, stop = runs.spans
+    lengths = stop - start
+    height = runs.image.shape[1]
+    owner = np.repeat(np.arange(runs.count), runs.area_px)
+    # along a row pixels count up from the start of their run; all else is one value a run
+    x = np.repeat(start + lengths - np.cumsum(lengths), lengths) + np.arange(owner.size)
+    coordinates = [np.repeat(row // height, lengths), np.repeat(row % height, lengths), x][3 - runs.ndim :]
+    centre = runs.first_moments[:, 3 - runs.ndim :]
+    from_centre = np.array(
+        [(c - centre[owner, k]) * spacing_um[k] for k, c in enumerate(coordinates)], dtype=np.float64
+    )
+    on_edge = _outermost(runs.image.reshape(runs.shape)).reshape(-1)[runs.pixels]
+    return _Places(owner, from_centre, np.sqrt((from_centre**2).sum(axis=0)), on_edge)
+
+
+def _outermost(image: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Tell which pixels have a neighbour along an axis that is of another object, or lie at the end of the frame."""
+    found = np.zeros(image.shape, dtype=np.bool_)
+    for axis in range(image.ndim):
+        lines, values = np.moveaxis(found, axis, 0), np.moveaxis(image, axis, 0)
+        differs = values[1:] != values[:-1]
+        lines[1:] |= differs
+        lines[:-1] |= differs
+        lines[:1] = lines[-1:] = True
+    return found
+
+
+def _order(percentiles: tuple[float, ...]) -> tuple[str, ...]:
+    return (
+        "mean_{}",
+        "median_{}",
+        "min_{}",
+        "max_{}",
+        "std_{}",
+        "sum_{}",
+        *_percentile_names(percentiles),
+        "edge_mean_{}",
+        "mass_displacement_{}_um",
+        "radial_gradient_{}_per_um",
+    )
 
 
 def _percentile_names(percentiles: tuple[float, ...]) -> list[str]:
@@ -88,160 +126,112 @@ def checked_image(image: NDArray[Any], channel: str, shape: tuple[int, ...]) -> 
     return np.ascontiguousarray(image)
 
 
-@njit(cache=True, nogil=True)
-def _statistics(values, runs, image, centre, spacing):  # type: ignore[no-untyped-def] # numba
-    """Return mean, min, max, std, sum, edge mean, mass displacement and radial gradient, (n, 8)."""
-    offsets, spans = runs
-    height = image.shape[1]
-    out = np.full((offsets.size - 1, 8), np.nan)
-    at = 0
-    for i in range(offsets.size - 1):
-        begin, count, on_edge = at, 0, 0
-        total = edge = far = sz = sy = sx = 0.0
-        low, high = np.inf, -np.inf
-        for k in range(offsets[i], offsets[i + 1]):
-            z, y = spans[0, k] // height, spans[0, k] % height
-            dz, dy = (z - centre[i, 0]) * spacing[0], (y - centre[i, 1]) * spacing[1]
-            for x in range(spans[1, k], spans[2, k]):
-                v = values[at]
-                at += 1
-                if np.isnan(v):
-                    continue
-                dx = (x - centre[i, 2]) * spacing[2]
-                count += 1
-                total += v
-                low, high = min(low, v), max(high, v)
-                sz, sy, sx = sz + dz * v, sy + dy * v, sx + dx * v
-                far += np.sqrt(dz * dz + dy * dy + dx * dx)
-                if x == spans[1, k] or x == spans[2, k] - 1 or _has_foreign_neighbour(image, z, y, x):
-                    on_edge += 1
-                    edge += v
-        if count == 0:
-            continue
-        out[i, 0], out[i, 1], out[i, 2], out[i, 4] = total / count, low, high, total
-        if on_edge:
-            out[i, 5] = edge / on_edge
-        if total > 0:
-            out[i, 6] = np.sqrt(sz * sz + sy * sy + sx * sx) / total
-        spread = (total / count, far / count)
-        part = (offsets[i], offsets[i + 1], begin)
-        out[i, 3], out[i, 7] = _spread(values, part, (spans, height), (centre[i], spacing), spread)
-    return out
+def _statistics(values: Floats, runs: Runs, places: _Places) -> dict[str, Floats]:
+    """Return all features that are sums over pixels; NaN where undefined."""
+    first, owner, distance = runs.pixel_offsets[:-1], places.owner, places.distance
+    known = ~np.isnan(values)
+    all_known = bool(known.all())
+    filled = values if all_known else np.where(known, values, 0.0)
+
+    def total(v: NDArray[Any]) -> Floats:
+        if not all_known:
+            v = np.where(known, v, 0)
+        return np.add.reduceat(v, first, dtype=np.float64)
+
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        count = runs.area_px.astype(np.float64) if all_known else total(known)
+        count[count == 0] = np.nan
+        sums = np.where(np.isnan(count), np.nan, total(filled))
+        mean = sums / count
+        above = filled - mean[owner]
+        farther = distance - (total(distance) / count)[owner]
+        spread = total(farther * farther)
+        # pixels at one distance from the centre differ in it by rounding only
+        spread[spread <= 1e-18 * total(distance * distance)] = np.nan
+        moments = np.array([total(step * filled) for step in places.from_centre])
+        edge = total(places.on_edge)
+        return {
+            "mean_{}": mean,
+            "min_{}": _extreme(np.minimum, values, known, first),
+            "max_{}": _extreme(np.maximum, values, known, first),
+            "std_{}": np.sqrt(total(above * above) / count),
+            "sum_{}": sums,
+            "edge_mean_{}": total(np.where(places.on_edge, filled, 0.0)) / np.where(edge > 0, edge, np.nan),
+            "mass_displacement_{}_um": np.sqrt((moments**2).sum(axis=0)) / np.where(sums > 0, sums, np.nan),
+            "radial_gradient_{}_per_um": total(farther * above) / spread,
+        }
+
+
+def _extreme(function: np.ufunc, values: Floats, known: NDArray[np.bool_], first: Ints) -> Floats:
+    """Return the least or largest known value of each object, NaN where none is known."""
+    end = np.inf if function is np.minimum else -np.inf
+    found: Floats = function.reduceat(np.where(known, values, end), first)
+    if not known.all():
+        found[np.add.reduceat(known, first, dtype=np.int64) == 0] = np.nan
+    return found
+
+
+def quantiles(values: Floats, offsets: Ints, fractions: Floats) -> Floats:
+    """Return the quantiles of each part's values that are not NaN, linearly interpolated, (n, fractions).
+
+    Parameters
+    ----------
+    values : array of float64
+        Values of all parts, one after the other.
+    offsets : array of int64, (n + 1,)
+        Part ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
+    fractions : array of float64
+        Between 0 and 1.
+    """
+    order = np.argsort(fractions, kind="stable")
+    found = np.empty((offsets.size - 1, fractions.size))
+    found[:, order] = _quantiles(values, offsets, fractions[order])
+    return found
 
 
 @njit(cache=True, nogil=True)
-def _has_foreign_neighbour(image, z, y, x):  # type: ignore[no-untyped-def] # numba
-    """Tell whether a neighbour above, below (or in the next planes) is not of the same object."""
-    depth, height = image.shape[:2]
-    label = image[z, y, x]
-    if y == 0 or y == height - 1 or image[z, y - 1, x] != label or image[z, y + 1, x] != label:
-        return True
-    if depth == 1:
-        return False
-    return z == 0 or z == depth - 1 or image[z - 1, y, x] != label or image[z + 1, y, x] != label
+def _bring(a, low, high, rank):  # type: ignore[no-untyped-def] # numba
+    """Bring the value of a rank to its place among ``a[low:high + 1]`` (Hoare (1961) Algorithm 65: Find)."""
+    while low < high:
+        pivot, i, j = a[rank], low, high
+        while i <= j:
+            while a[i] < pivot:
+                i += 1
+            while a[j] > pivot:
+                j -= 1
+            if i <= j:
+                a[i], a[j] = a[j], a[i]
+                i += 1
+                j -= 1
+        if j < rank:
+            low = i
+        if rank < i:
+            high = j
 
 
 @njit(cache=True, nogil=True)
-def _spread(values, part, rows, place, means):  # type: ignore[no-untyped-def] # numba
-    """Return the standard deviation and the slope over the distance from the centre, both about the means."""
-    first, last, at = part
-    spans, height = rows
-    centre, spacing = place
-    squares = distances = both = 0.0
-    count = 0
-    for k in range(first, last):
-        dz = (spans[0, k] // height - centre[0]) * spacing[0]
-        dy = (spans[0, k] % height - centre[1]) * spacing[1]
-        for x in range(spans[1, k], spans[2, k]):
-            v = values[at]
-            at += 1
-            if np.isnan(v):
-                continue
-            dx = (x - centre[2]) * spacing[2]
-            v -= means[0]
-            d = np.sqrt(dz * dz + dy * dy + dx * dx) - means[1]
-            count += 1
-            squares += v * v
-            distances += d * d
-            both += d * v
-    # pixels at one distance from the centre differ in it by rounding only
-    slope = both / distances if distances > 1e-18 * max(means[1], 1e-300) ** 2 * count else np.nan
-    return np.sqrt(squares / count), slope
-
-
-@njit(cache=True, nogil=True)
-def quantiles(values, offsets, fractions):  # type: ignore[no-untyped-def] # numba
-    """Return the quantiles of each object's values that are not NaN, linearly interpolated, (n, fractions)."""
+def _quantiles(values, offsets, fractions):  # type: ignore[no-untyped-def] # numba
+    """Return quantiles for fractions that rise."""
     n = offsets.size - 1
     out = np.full((n, fractions.size), np.nan)
-    ranks = np.empty(2 * fractions.size, np.int64)
-    longest = 0
-    for i in range(n):
-        longest = max(longest, offsets[i + 1] - offsets[i])
-    chosen = np.empty(longest, np.float64)
+    chosen = np.empty(values.size)
     for i in range(n):
         size = 0
         for k in range(offsets[i], offsets[i + 1]):
             if not np.isnan(values[k]):
                 chosen[size] = values[k]
                 size += 1
-        if size == 0:
-            continue
-        for q in range(fractions.size):
-            ranks[2 * q] = int(fractions[q] * (size - 1))
-            ranks[2 * q + 1] = min(ranks[2 * q] + 1, size - 1)
-        _order_at(chosen, size, ranks)
-        for q in range(fractions.size):
-            below, above = chosen[ranks[2 * q]], chosen[ranks[2 * q + 1]]
-            part = fractions[q] * (size - 1) - ranks[2 * q]
+        done = -1
+        for q in range(fractions.size if size else 0):
+            at = fractions[q] * (size - 1)
+            rank = int(at)
+            upper = min(rank + 1, size - 1)
+            if rank > done:
+                _bring(chosen, done + 1, size - 1, rank)
+            if upper > max(rank, done):
+                _bring(chosen, max(rank, done) + 1, size - 1, upper)
+            done = max(done, upper)
+            below, above = chosen[rank], chosen[upper]
+            part = at - rank
             out[i, q] = below + (above - below) * part if part > 0 and above > below else below
     return out
-
-
-@njit(cache=True, nogil=True)
-def _order_at(a, size, ranks):  # type: ignore[no-untyped-def] # numba
-    """Bring the values of the given ranks to their place: quicksort that leaves all other parts alone."""
-    stack = np.empty((64, 2), np.int64)
-    stack[0, 0], stack[0, 1] = 0, size - 1
-    depth = 1
-    while depth:
-        depth -= 1
-        low, high = stack[depth]
-        wanted = 0
-        for r in ranks:
-            wanted += low <= r <= high
-        if wanted == 0:
-            continue
-        if high - low < _SMALL:
-            for i in range(low + 1, high + 1):
-                v, j = a[i], i
-                while j > low and a[j - 1] > v:
-                    a[j] = a[j - 1]
-                    j -= 1
-                a[j] = v
-            continue
-        i, j = _partition(a, low, high)
-        # the longer part first, so that the stack stays as deep as the logarithm of the size
-        if j - low > high - i:
-            stack[depth, 0], stack[depth, 1], stack[depth + 1, 0], stack[depth + 1, 1] = low, j, i, high
-        else:
-            stack[depth, 0], stack[depth, 1], stack[depth + 1, 0], stack[depth + 1, 1] = i, high, low, j
-        depth += 2
-
-
-@njit(cache=True, nogil=True)
-def _partition(a, low, high):  # type: ignore[no-untyped-def] # numba
-    """Split at the median of first, middle and last; return the starts of the upper and the end of the lower part."""
-    x, y, z = a[low], a[(low + high) // 2], a[high]
-    pivot = max(min(x, y), min(max(x, y), z))
-    i, j = low, high
-    while i <= j:
-        while a[i] < pivot:
-            i += 1
-        while a[j] > pivot:
-            j -= 1
-        if i <= j:
-            a[i], a[j] = a[j], a[i]
-            i += 1
-            j -= 1
-    return i, j

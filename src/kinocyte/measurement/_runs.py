@@ -67,8 +67,7 @@ class Runs:
 
     @cached_property
     def _sums(self) -> tuple[Ints, Floats, Floats, Ints]:
-        area, mean, central, boxes = _moments(self.offsets, self.spans, self.image.shape[1])
-        return area, mean, central, boxes
+        return _moments(self.offsets, self.spans, self.image.shape[1])
 
     @cached_property
     def pixel_offsets(self) -> Ints:
@@ -78,8 +77,7 @@ class Runs:
     @cached_property
     def pixels(self) -> Ints:
         """Return the flat index of every labelled pixel, object after object in raster order."""
-        indices: Ints = _pixels(self.spans, self.image.shape[2])
-        return indices
+        return _pixels(self.spans, self.image.shape[2])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -115,7 +113,7 @@ def find_runs(labels: NDArray[Any]) -> Runs:
     rows = depth_first.reshape(depth * height, width)
     spans, value = _scan(rows)
     present, index = _compact(value)
-    order, offsets = _group(index, present.size)
+    order, offsets = _grouped(index, present.size)
     return Runs(present, offsets, np.ascontiguousarray(spans[:, order]), depth_first, image.ndim)
 
 
@@ -183,94 +181,53 @@ def _scan(rows):  # type: ignore[no-untyped-def] # numba
     return spans, label
 
 
-@njit(cache=True, nogil=True)
-def _group(index, n):  # type: ignore[no-untyped-def] # numba
-    """Return the stable order that sorts ``index`` and the offsets of its ``n`` groups (counting sort)."""
-    offsets = np.zeros(n + 1, np.int64)
-    for i in index:
-        offsets[i + 1] += 1
-    for i in range(n):
-        offsets[i + 1] += offsets[i]
-    cursor = offsets[:-1].copy()
-    order = np.empty(index.size, np.int64)
-    for k in range(index.size):
-        order[cursor[index[k]]] = k
-        cursor[index[k]] += 1
-    return order, offsets
+def _grouped(index: Ints, n: int) -> tuple[Ints, Ints]:
+    """Return the stable order that sorts ``index`` and the offsets of its ``n`` groups."""
+    # numpy sorts 16-bit integers by counting
+    order = np.argsort(index.astype(np.uint16) if n <= np.iinfo(np.uint16).max else index, kind="stable")
+    return order, np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(index, minlength=n))])
 
 
-@njit(cache=True, nogil=True)
-def _covariance(n, sum_a, sum_b, sum_ab):  # type: ignore[no-untyped-def] # numba
-    """Return the mean product about the centre, in integers as long as they hold, so that a line has width 0."""
-    if float(n) * max(float(sum_ab), 1.0) < 4e18 and float(sum_a) * float(sum_b) < 4e18:
-        return (n * sum_ab - sum_a * sum_b) / (float(n) * float(n))
-    return sum_ab / n - (sum_a / n) * (sum_b / n)
-
-
-@njit(cache=True, nogil=True)
-def _moments(offsets, spans, height):  # type: ignore[no-untyped-def] # numba
+def _moments(offsets: Ints, spans: Ints, height: int) -> tuple[Ints, Floats, Floats, Ints]:
     """Return pixel count, centre, central second moments and box of every object.
 
-    Sums are taken from the corner of the object's first run, so that the position in the frame costs no digits.
+    Sums are taken from the corner of the object's box, so that the position in the frame costs no digits.
     """
-    row, start, stop = spans
-    n = offsets.size - 1
-    area = np.zeros(n, np.int64)
-    mean = np.empty((n, 3))
-    central = np.empty((n, 6))
-    box = np.empty((n, 6), np.int64)
-    for i in range(n):
-        first = offsets[i]
-        z0, y0 = row[first] // height, row[first] % height
-        x0 = start[first]
-        low_y = low_x = high_y = high_x = high_z = 0
-        count = sz = sy = sx = 0
-        zz = zy = zx = yy = yx = xx = 0
-        for k in range(first, offsets[i + 1]):
-            z, y = row[k] // height - z0, row[k] % height - y0
-            a, b = start[k] - x0, stop[k] - x0
-            m = b - a
-            s = (a + b - 1) * m // 2
-            count += m
-            sz += z * m
-            sy += y * m
-            sx += s
-            zz += z * z * m
-            zy += z * y * m
-            zx += z * s
-            yy += y * y * m
-            yx += y * s
-            # sum of x^2 over a..b-1, from the sum over 0..b-1 less that over 0..a-1
-            xx += (b - 1) * b * (2 * b - 1) // 6 - (a - 1) * a * (2 * a - 1) // 6
-            low_y, high_y = min(low_y, y), max(high_y, y)
-            low_x, high_x = min(low_x, a), max(high_x, b - 1)
-            high_z = max(high_z, z)
-        area[i] = count
-        mz, my, mx = sz / count, sy / count, sx / count
-        mean[i, 0], mean[i, 1], mean[i, 2] = z0 + mz, y0 + my, x0 + mx
-        central[i, 0] = _covariance(count, sz, sz, zz)
-        central[i, 1] = _covariance(count, sz, sy, zy)
-        central[i, 2] = _covariance(count, sz, sx, zx)
-        central[i, 3] = _covariance(count, sy, sy, yy)
-        central[i, 4] = _covariance(count, sy, sx, yx)
-        central[i, 5] = _covariance(count, sx, sx, xx)
-        box[i, 0], box[i, 3] = z0, z0 + high_z + 1
-        box[i, 1], box[i, 4] = y0 + low_y, y0 + high_y + 1
-        box[i, 2], box[i, 5] = x0 + low_x, x0 + high_x + 1
-    return area, mean, central, box
+    first, runs = offsets[:-1], np.diff(offsets)
+    z, y, a, b = spans[0] // height, spans[0] % height, spans[1], spans[2]
+    low = np.stack([np.minimum.reduceat(v, first) for v in (z, y, a)], axis=1)
+    high = np.stack([np.maximum.reduceat(v, first) for v in (z, y, b)], axis=1) + np.array([1, 1, 0])
+    corner = np.repeat(low, runs, axis=0)
+    z, y, a, b = z - corner[:, 0], y - corner[:, 1], a - corner[:, 2], b - corner[:, 2]
+    pixels = b - a
+    along = (a + b - 1) * pixels // 2
+    # sum of x^2 over a..b-1, from the sum over 0..b-1 less that over 0..a-1
+    squares = (b - 1) * b * (2 * b - 1) // 6 - (a - 1) * a * (2 * a - 1) // 6
+
+    def total(v: Ints) -> Ints:
+        return np.add.reduceat(v, first)
+
+    n, sums = total(pixels), [total(z * pixels), total(y * pixels), total(along)]
+    products = [z * z * pixels, z * y * pixels, z * along, y * y * pixels, y * along, squares]
+    pairs = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
+    central = [_covariance(n, sums[i], sums[j], total(p)) for (i, j), p in zip(pairs, products, strict=True)]
+    mean = low + np.stack(sums, axis=1) / n[:, np.newaxis]
+    return n, mean, np.stack(central, axis=1), np.concatenate([low, high], axis=1)
 
 
-@njit(cache=True, nogil=True)
-def _pixels(spans, width):  # type: ignore[no-untyped-def] # numba
+def _covariance(n: Ints, sum_a: Ints, sum_b: Ints, sum_ab: Ints) -> Floats:
+    """Return the mean product about the centre, in integers as long as they hold, so that a line has width 0."""
+    size = n.astype(np.float64)
+    exact = (size * np.maximum(sum_ab, 1) < 4e18) & (sum_a.astype(np.float64) * sum_b < 4e18)
+    with np.errstate(over="ignore"):
+        whole = (n * sum_ab - sum_a * sum_b) / (size * size)
+    return np.where(exact, whole, sum_ab / size - (sum_a / size) * (sum_b / size))
+
+
+def _pixels(spans: Ints, width: int) -> Ints:
     """Return the flat index of every pixel, run after run."""
-    row, start, stop = spans
-    total = 0
-    for k in range(row.size):
-        total += stop[k] - start[k]
-    out = np.empty(total, np.int64)
-    at = 0
-    for k in range(row.size):
-        for x in range(start[k], stop[k]):
-            out[at] = row[k] * width + x
-            at += 1
-    return out
+    lengths = spans[2] - spans[1]
+    ends = np.cumsum(lengths)
+    shift = spans[0] * width + spans[1] - (ends - lengths)
+    indices: Ints = np.repeat(shift, lengths) + np.arange(ends[-1] if ends.size else 0)
+    return indices
