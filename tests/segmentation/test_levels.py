@@ -74,6 +74,15 @@ def test_multiotsu_equals_the_peer_and_gives_up_quietly():
     assert levels.multiotsu(np.array([1.0, 1.0, 2.0]), 3).size == 0
 
 
+def test_background_level_of_normal_noise():
+    values = np.concatenate([RNG.normal(100, 5, 200_000), RNG.normal(400, 60, 20_000)])
+    assert levels.above_background(values, 4.0) == pytest.approx(120, abs=3)
+    assert levels.above_background(-values, 4.0, dark=True) == pytest.approx(-120, abs=3)
+    assert levels.above_background(np.full(5, 3), 4.0) == 3.0
+    few_grey_values = RNG.poisson(0.4, 100_000).astype(np.uint8)
+    assert levels.above_background(few_grey_values, 4.0) == pytest.approx(0, abs=3)
+
+
 def test_local_levels():
     image = RNG.random((40, 50))
     np.testing.assert_allclose(

@@ -118,6 +118,16 @@ def test_automatic_hysteresis_spreads_towards_the_background():
     assert (wide > 0).sum() > 1.15 * (tight > 0).sum()
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_background_rule_finds_a_single_cell(sign):
+    image = scene((600, 600), 8.0, ((300, 200),), noise=10.0)
+    method = Threshold(channel="c", threshold="background", foreground="bright" if sign > 0 else "dark")
+    labels = method.segment(sign * image, SCALE)
+    assert labels.max() == 1
+    assert labels[300, 200] == 1
+    assert (labels > 0).sum() == pytest.approx(np.pi * 64, rel=0.25)
+
+
 def test_dark_objects():
     dark = Threshold(channel="c", foreground="dark").segment(200.0 - scene(), SCALE)
     bright = Threshold(channel="c").segment(scene(), SCALE)
@@ -129,7 +139,7 @@ def test_dark_objects():
 # ---- frames without cells -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", ["otsu", "triangle", "li", "local", "niblack", "sauvola"])
+@pytest.mark.parametrize("rule", ["otsu", "triangle", "li", "background", "local", "niblack", "sauvola"])
 @pytest.mark.parametrize(
     "frame",
     [

@@ -115,6 +115,8 @@ def _level(filtered: NDArray[Any], values: NDArray[Any], p: Threshold, scale: Sc
     if p.threshold in {"otsu", "triangle", "li"}:
         rule = {"otsu": levels.otsu, "triangle": levels.triangle, "li": levels.li}[p.threshold]
         return rule(values) * p.level_factor
+    if p.threshold == "background":
+        return levels.above_background(values, p.background_sd, dark=p.foreground == "dark") * p.level_factor
     image = np.asarray(filtered, dtype=np.float64)
     window = window_px(p.window_um, image.shape, scale)
     if p.threshold == "niblack":

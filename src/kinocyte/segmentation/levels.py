@@ -141,6 +141,27 @@ def multiotsu(values: NDArray[Any], classes: int) -> NDArray[np.float64]:
     return np.asarray(threshold_multiotsu(hist=(counts, centres), classes=classes), dtype=np.float64)
 
 
+def above_background(values: NDArray[Any], deviations: float, *, dark: bool = False) -> float:
+    """Return the level that lies some standard deviations above the background.
+
+    The background is the median. Its standard deviation is the root of the mean square distance of the values that do
+    not exceed it, which cells above it disturb little.
+
+    Parameters
+    ----------
+    values : array
+        Finite values, at least one, less than half of them in objects.
+    deviations : float
+        How many.
+    dark : bool
+        Look at the values above the median and go down instead.
+    """
+    middle = float(np.median(values))
+    sign = -1.0 if dark else 1.0
+    below = sign * (middle - values[sign * values <= sign * middle].astype(np.float64))
+    return middle + sign * deviations * float(np.sqrt(np.mean(below * below)))
+
+
 def local_mean(image: NDArray[np.float64], window_px: Sequence[int]) -> NDArray[np.float64]:
     """Return the Gaussian-weighted mean around each pixel, standard deviation a sixth of the window."""
     from kinocyte.segmentation.smoothing import gaussian

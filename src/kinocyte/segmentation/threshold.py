@@ -62,7 +62,8 @@ class Threshold(Segmenter):
     objects, and objects that are too small, too large, cut by the frame or otherwise odd are left out. Pixels that are
     NaN or infinite are background. A constant frame has no objects. Automatic levels always find two classes, even in
     noise; ``min_contrast`` therefore rejects a frame whose bright class does not stand out from the spread of the dark
-    one.
+    one. Otsu's level needs cells on a few per cent of the frame; ``background`` finds a single one. Where dim cells are
+    missed beside bright ones, the filter ``{ filter = "power", exponent = 0.5 }`` brings them closer.
     """
 
     references: ClassVar[tuple[str, ...]] = (
@@ -78,10 +79,11 @@ class Threshold(Segmenter):
     filters: tuple[Filter, ...] = param(
         (Gaussian(sigma_um=0.5),), help="Filters that prepare the image, in order; an empty list takes it as it is."
     )
-    threshold: Literal["otsu", "triangle", "li", "local", "niblack", "sauvola", "fixed"] = param(
+    threshold: Literal["otsu", "triangle", "li", "background", "local", "niblack", "sauvola", "fixed"] = param(
         "otsu",
-        help="How the level is found: from the histogram of the frame (otsu, triangle, li), around each pixel (local, "
-        "niblack, sauvola), or given as low and high (fixed).",
+        help="How the level is found: from the histogram of the frame (otsu, triangle, li), a number of standard "
+        "deviations above the background where cells are few (background), around each pixel (local, niblack, "
+        "sauvola), or given as low and high (fixed).",
     )
     low: float | None = param(None, help="With a fixed threshold: darkest grey value of objects, after the filters.")
     high: float | None = param(None, help="With a fixed threshold: brightest grey value of objects, after the filters.")
@@ -90,6 +92,12 @@ class Threshold(Segmenter):
     )
     level_factor: float = param(
         1.0, help="Automatic levels are multiplied by this; above 1 takes less.", gt=0, le=10, advanced=True
+    )
+    background_sd: float = param(
+        6.0,
+        help="Threshold background: standard deviations of the background, estimated from the darker half of the "
+        "frame, between background and level. Cells must cover less than half of the frame.",
+        gt=0,
     )
     window_um: float = param(
         30.0, help="Side of the neighbourhood of a local threshold; larger than an object.", unit="um", gt=0
