@@ -177,3 +177,10 @@ def test_a_frame_without_objects_has_the_same_columns(sets, shape: tuple[int, ..
 @pytest.mark.parametrize("name", NAMES)
 def test_feature_sets_are_found_by_name(name: str) -> None:
     assert registry.get("measurement", name).name() == name
+
+
+def test_every_public_name_can_be_imported() -> None:
+    from kinocyte import measurement
+
+    assert all(getattr(measurement, name).__name__ == name for name in measurement.__all__)
+    assert dir(measurement) == sorted(measurement.__all__)

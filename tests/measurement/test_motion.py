@@ -12,6 +12,7 @@ from defusedxml.ElementTree import fromstring
 
 from kinocyte.core.errors import ParameterError, TableError
 from kinocyte.measurement.links import link_features
+from kinocyte.measurement.speeds import object_motion
 from kinocyte.measurement.tracks import track_features
 
 TRACKMATE_FILES = [
@@ -253,3 +254,46 @@ def test_what_is_contradictory_is_refused() -> None:
         track_features(table.drop("time_min"))
     with pytest.raises(ParameterError, match="at least 3"):
         track_features(table, max_lag_frames=2)
+
+
+@pytest.mark.parametrize(("direction", "back", "ahead"), [("centred", 2, 2), ("forward", 0, 2), ("backward", 2, 0)])
+def test_velocity_over_a_window_is_that_of_numpy(direction: str, back: int, ahead: int) -> None:
+    places = np.random.default_rng(6).normal(size=(5, 30, 3)).cumsum(axis=1)
+    table = walk(places, minutes=0.5).sample(fraction=1, shuffle=True, seed=3)
+    ours = object_motion(table, window_frames=2, direction=direction)
+    velocity = ours.select(f"velocity_{c}_um_per_min" for c in "xyz").to_numpy().reshape(5, 30, 3)
+    expected = np.full_like(places, np.nan)
+    window = back + ahead
+    expected[:, back : 30 - ahead] = (places[:, window:] - places[:, : 30 - window]) / (window * 0.5)
+    np.testing.assert_allclose(velocity, expected, rtol=1e-12)
+    path = np.linalg.norm(np.diff(places, axis=1), axis=2).cumsum(axis=1)
+    np.testing.assert_allclose(ours["path_um"].to_numpy().reshape(5, 30)[:, 1:], path, rtol=1e-9)
+    net = np.linalg.norm(places - places[:, :1], axis=2)
+    np.testing.assert_allclose(ours["directionality"].to_numpy().reshape(5, 30)[:, 1:], net[:, 1:] / path, rtol=1e-9)
+
+
+def test_backward_velocity_is_that_of_the_link_and_minds_gaps() -> None:
+    table = walk(np.random.default_rng(7).normal(size=(3, 10, 2))).filter(pl.col("frame") != 4)
+    ours = object_motion(table, direction="backward").join(table.select("object_id", "frame"), on="object_id")
+    assert ours.filter(pl.col("frame") == 5)["speed_um_per_min"].null_count() == 3
+    assert ours.filter(pl.col("frame") == 0)["speed_um_per_min"].null_count() == 3
+    pairs = table.select(pl.col("object_id").alias("source_id"), (pl.col("object_id") + 1).alias("target_id"))
+    real = pairs.filter(pl.col("target_id").is_in(table["object_id"].implode()), pl.col("source_id") % 10 != 0)
+    links = link_features(table, real).select(
+        pl.col("target_id").alias("object_id"), pl.col("speed_um_per_min").alias("of_link")
+    )
+    both = ours.join(links, on="object_id")
+    assert both.height == 3 * 7
+    np.testing.assert_allclose(both["speed_um_per_min"], both["of_link"], rtol=1e-12)
+
+
+def test_object_motion_of_nothing_and_of_nonsense() -> None:
+    table = walk(np.zeros((1, 3, 2)))
+    assert object_motion(table.clear()).schema == object_motion(table).schema
+    assert object_motion(table)["directionality"].null_count() == 3
+    torn = table.with_columns(x_um=pl.when(pl.col("frame") == 1).then(None).otherwise(pl.col("frame") * 3.0))
+    assert object_motion(torn)["path_um"].to_list() == [0, None, 6]
+    with pytest.raises(ParameterError, match="0 frames"):
+        object_motion(table, window_frames=0)
+    with pytest.raises(TableError, match="two objects"):
+        object_motion(pl.concat([table, table.with_columns(pl.col("object_id") + 10)]))

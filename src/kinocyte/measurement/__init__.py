@@ -1,1 +1,69 @@
-"""Label images and intensities in, one row an object out."""
+"""Label images and intensities in, one row an object out.
+
+Feature sets (`Shape`, `Intensity`, ..) measure the objects of one frame; `link_features`, `track_features` and
+`object_motion` measure motion from tables.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kinocyte.core.lazy import attach
+
+if TYPE_CHECKING:
+    from kinocyte.measurement.background import CytoplasmRing, LocalBackground
+    from kinocyte.measurement.base import FeatureSet
+    from kinocyte.measurement.compartments import pair_compartments
+    from kinocyte.measurement.contours import ContourBands
+    from kinocyte.measurement.discs import Discs
+    from kinocyte.measurement.granularity import Granularity
+    from kinocyte.measurement.intensity import Intensity
+    from kinocyte.measurement.links import link_features
+    from kinocyte.measurement.objects import find_objects
+    from kinocyte.measurement.radial import RadialDistribution
+    from kinocyte.measurement.shape import Shape
+    from kinocyte.measurement.speeds import object_motion
+    from kinocyte.measurement.spots import Spots
+    from kinocyte.measurement.texture import Texture
+    from kinocyte.measurement.tracks import track_features
+
+__all__ = [
+    "ContourBands",
+    "CytoplasmRing",
+    "Discs",
+    "FeatureSet",
+    "Granularity",
+    "Intensity",
+    "LocalBackground",
+    "RadialDistribution",
+    "Shape",
+    "Spots",
+    "Texture",
+    "find_objects",
+    "link_features",
+    "object_motion",
+    "pair_compartments",
+    "track_features",
+]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    names={
+        "ContourBands": "kinocyte.measurement.contours",
+        "CytoplasmRing": "kinocyte.measurement.background",
+        "Discs": "kinocyte.measurement.discs",
+        "FeatureSet": "kinocyte.measurement.base",
+        "Granularity": "kinocyte.measurement.granularity",
+        "Intensity": "kinocyte.measurement.intensity",
+        "LocalBackground": "kinocyte.measurement.background",
+        "RadialDistribution": "kinocyte.measurement.radial",
+        "Shape": "kinocyte.measurement.shape",
+        "Spots": "kinocyte.measurement.spots",
+        "Texture": "kinocyte.measurement.texture",
+        "find_objects": "kinocyte.measurement.objects",
+        "link_features": "kinocyte.measurement.links",
+        "object_motion": "kinocyte.measurement.speeds",
+        "pair_compartments": "kinocyte.measurement.compartments",
+        "track_features": "kinocyte.measurement.tracks",
+    },
+)

@@ -55,7 +55,8 @@ def band(
     if outside == NEAREST:
         from scipy.ndimage import distance_transform_edt
 
-        nearest = distance_transform_edt(runs.image == 0, sampling=spacing)
+        free = runs.image.reshape(runs.shape) == 0
+        nearest = distance_transform_edt(free, sampling=spacing_um).reshape(runs.image.shape)
     found, offsets = _band(
         (runs.offsets, runs.spans), runs.boxes, (runs.image, nearest), spacing, (low_um, high_um, reach, outside)
     )
