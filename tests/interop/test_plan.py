@@ -106,7 +106,9 @@ def test_channels_that_are_stated_are_renamed_by_name(data: Path) -> None:
     path = data / "scratch_assay_labelled_10f/scratch-assay-labeled-10T-2Ch.tiff"
     known = {"frame_interval_min": 30}
     contradiction = plan(path, channels="nuclei,cyto,H3342,oblique", **known)
-    assert "--override-metadata" in contradiction.questions[0]
+    assert "leave --channels out or add --override-metadata" in contradiction.questions[0]
+    other = plan(path, channels="dna,phase,n,c", **known)
+    assert "--channels 'H3342=dna,oblique=phase,nuclei=n,cyto=c'" in other.questions[0]
     renamed = plan(path, channels="H3342=hoechst", **known)
     assert renamed.positions[0].channels == ("hoechst", "oblique", "nuclei", "cyto")
     assert "did you mean 'H3342'" in plan(path, channels="H342=x", **known).questions[0]

@@ -79,9 +79,10 @@ def choose_channels(movie: Movie, options: ImportOptions) -> tuple[tuple[str, ..
         )
     if known is not None and tuple(given) != names and not options.override_metadata:
         renames = ",".join(f"{a}={b}" for a, b in zip(names, given, strict=True))
+        remedy = f"rename them with --channels '{renames}'" if set(given) != set(names) else "leave --channels out"
         return names, (
             f"'{movie.name}' states the channels {', '.join(names)} in this order, --channels says {', '.join(given)}; "
-            f"rename them with --channels '{renames}' or add --override-metadata."
+            f"{remedy} or add --override-metadata."
         )
     return tuple(given), None
 
