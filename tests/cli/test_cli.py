@@ -209,3 +209,36 @@ def test_the_command_is_there_and_says_its_version() -> None:
         [sys.executable, "-m", "kinocyte.cli", "--version"], capture_output=True, text=True, check=True
     ).stdout
     assert said.strip() == kinocyte.__version__
+
+
+OBJECTS = "object_id,frame,x_um,y_um\n1,0,1,1\n2,0,20,20\n3,1,2,1\n4,1,21,20\n5,2,3,1\n6,3,21,21\n"
+
+
+def test_link_takes_the_options_of_the_linker_it_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = tmp_path / "o.csv", tmp_path / "links.csv"
+    source.write_text(OBJECTS)
+    assert run(["link", str(source), "--out", str(target), "--max-distance-um", "5", "--max-frame-gap", "2"]) == 0
+    assert pl.read_csv(target).select("source_id", "target_id").rows() == [(1, 3), (2, 4), (3, 5), (4, 6)]
+    before = target.read_text()
+    assert run(["link", str(source), "--out", str(target)]) == 2
+    assert target.read_text() == before
+    for words, said in (
+        (["--max-distanc-um", "3"], "--max-distance-um"),
+        (["--max-distance-um", "-3"], "greater than 0"),
+        (["--method", "lapp"], "did you mean 'lap'"),
+    ):
+        assert run(["link", str(source), "--out", str(tmp_path / "no.csv"), *words]) == 2
+        assert said in capsys.readouterr().err
+    source.write_text("object_id,x_um\n1,2\n")
+    assert run(["link", str(source), "--out", str(tmp_path / "no.csv")]) == 2
+    assert "frame" in capsys.readouterr().err
+    assert not (tmp_path / "no.csv").exists()
+
+
+def test_help_of_link_shows_every_parameter_of_the_model(capsys: pytest.CaptureFixture[str]) -> None:
+    from kinocyte.core import registry
+
+    assert run(["link", "--help"]) == 0
+    said = "".join(capsys.readouterr().out.split())
+    for name in registry.parameters(registry.get("tracking", "lap")):
+        assert f"--{name.replace('_', '-')}"[:25] in said

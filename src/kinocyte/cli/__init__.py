@@ -28,6 +28,7 @@ app.command("kinocyte.cli.running:run_pipeline", name="run", help="Run a pipelin
 app.command("kinocyte.cli.running:show_status", name="status", help="Show what is done, what is left, what failed.")
 app.command("kinocyte.cli.reporting:report", help="Write the report page of an experiment.")
 app.command("kinocyte.cli.exporting:export", help="Write tables and labels for other programs.")
+app.command("kinocyte.cli.linking:app", name="link", help="Link objects that were found elsewhere into tracks.")
 app.command("kinocyte.cli.schema:schema", help="Print the JSON schema of a pipeline file.")
 app.command("kinocyte.cli.doctor:doctor", help="Say what is installed, what is missing, and how to mend it.")
 

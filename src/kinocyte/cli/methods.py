@@ -1,0 +1,64 @@
+"""Commands whose options are the fields of a method, so that no parameter is declared a second time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from pydantic import ValidationError
+
+from kinocyte.core import registry
+
+#: Takes every word as it is; the words are read again once the method is known.
+Words = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
+
+
+def chosen(words: Sequence[str], default: str) -> str:
+    """Return the value of ``--method`` among words of the command line."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--method":
+            return following
+        if word.startswith("--method="):
+            return word.partition("=")[2]
+    return default
+
+
+def call_with_method(
+    name: str, kind: str, words: Sequence[str], make: Callable[[Any, Any], Callable[..., int]], *, default: str
+) -> int:
+    """Read words of the command line with the options of the method they name, and do the work.
+
+    Parameters
+    ----------
+    name : str
+        Name of the command, for its help.
+    kind : str
+        Kind of method.
+    words : sequence of str
+        What was typed after the command.
+    make : callable
+        ``make(annotation, default)`` returns the command, whose parameter ``method`` has that annotation and default.
+    default : str
+        Method used when ``--method`` is left out.
+
+    Raises
+    ------
+    ParameterError
+        If the method is unknown.
+    """
+    cls = registry.get(kind, chosen(words, default))
+    try:
+        complete: Any = cls()
+    except ValidationError:  # a parameter without default: the command line must give it
+        complete = None
+    command = make(Annotated[cls, Parameter(name="*")], complete)
+    inner = App(
+        name=f"kinocyte {name}",
+        help_format="plaintext",
+        result_action="return_value",
+        default_parameter=Parameter(negative_iterable=()),
+    )
+    inner.default(command)
+    result = inner(list(words), exit_on_error=False, print_error=False, result_action="return_value")
+    return result if isinstance(result, int) else 0
