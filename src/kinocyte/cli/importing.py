@@ -58,9 +58,6 @@ def import_movies(
         )
     for note in plan.notes:
         err.print(f"note: {note}", style="yellow", markup=False)
-    for position in plan.positions:
-        for note in position.notes:
-            err.print(f"note: {position.id}: {note}", style="yellow", markup=False)
     for movie, why in report.failed:
         err.print(f"failed: {movie}: {why}", style="red", markup=False)
     before = f" ({len(report.resumed)} of them begun or finished before)" if report.resumed else ""
