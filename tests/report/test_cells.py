@@ -24,7 +24,7 @@ def test_a_tracked_cell_counts_once(experiment: Experiment) -> None:
     objects = experiment.position("B2/1").objects("cells").filter(pl.col("track_id") == 3)
     assert mine["area_um2"] == pytest.approx(float(np.mean(objects["area_um2"].to_numpy())))
     assert mine[DURATION] == objects["time_min"].max() - objects["time_min"].min()  # type: ignore[operator]
-    assert mine["condition"] == "none, 0 nM"
+    assert mine["condition"] == "none, 0\u00a0nM"
 
 
 def test_the_well_is_the_replicate(experiment: Experiment) -> None:

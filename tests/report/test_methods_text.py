@@ -41,7 +41,7 @@ def test_all_parameters_are_listed_with_units_defaults_included() -> None:
 def test_a_method_that_is_no_longer_installed_is_still_named() -> None:
     assert parameters("segmentation", {"method": "theirs", "x": 1, "y": None, "z": True}) == [
         ("x", "1"),
-        ("y", "none"),
+        ("y", "not set"),
         ("z", "yes"),
     ]
 

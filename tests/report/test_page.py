@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import kinocyte
 from kinocyte.core.errors import ParameterError, StoreError
 from kinocyte.core.scale import Scale
 from kinocyte.experiment.experiment import Experiment
@@ -160,32 +161,33 @@ def test_wrong_arguments_are_refused_before_anything_is_written(experiment: Expe
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def hostile(made: Experiment) -> None:
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of an experiment with names that attack, 12 channels, a stack, and movies without cells."""
+    folder = tmp_path_factory.mktemp("hostile")
+    made = kinocyte.create(folder / "böse store.zarr", name=HOSTILE)
     names = [f"channel {i} {HOSTILE}" for i in range(12)]
     add_position(made, "A1", "1", n_frames=2, channels=names, name=HOSTILE, n_cells=2)
     add_position(made, "A2", "1", n_frames=2, planes=3, name="Prüfung ../..", n_cells=2)
     add_position(made, "B1", "1", n_frames=1, n_cells=0)
     add_position(made, "B2", "1", n_frames=1, population=None)
-    made.set_conditions(
-        pl.DataFrame({"well": ["A1", "A2", "B1"], HOSTILE: [HOSTILE, "µ-Kontrolle", None], "x": [1.0, None, 2.0]})
+    drugs = {HOSTILE: [HOSTILE, "µ-Kontrolle", None], "x": [1.0, None, 2.0]}
+    made.set_conditions(pl.DataFrame({"well": ["A1", "A2", "B1"], **drugs}))
+    return write_report(
+        made, folder / "Bericht ü.html", title=HOSTILE, figures_dir=folder / "figures", formats=("svg",)
     )
 
 
-def test_hostile_names_stacks_many_channels_and_empty_movies(
-    new_experiment: Callable[..., Experiment], tmp_path: Path
-) -> None:
-    made = new_experiment(HOSTILE)
-    hostile(made)
-    path = write_report(made, tmp_path / "Bericht ü.html", title=HOSTILE, figures_dir=tmp_path / "f", formats=("svg",))
-    found = outline(path)
+def test_hostile_names_stacks_many_channels_and_empty_movies(hostile: Path) -> None:
+    found = outline(hostile)
     assert found.tags.count("script") == 2  # the plate's data and ours
-    assert not any("onerror" in (i or {}) for i in found.images)
-    text = words(path)
+    assert not any("onerror" in i for i in found.images)
+    text = words(hostile)
     assert HOSTILE in text
     assert "{{7*7}}" in text
     assert "µ-Kontrolle" in text
     assert "no cell in the whole movie (cells)" in text
-    assert "&lt;script" in (tmp_path / "f" / "cells_counts.svg").read_text()
+    assert "&lt;script" in (hostile.parent / "figures" / "cells_counts.svg").read_text(encoding="utf-8")
 
 
 def test_an_empty_experiment_and_one_that_was_only_imported(
@@ -285,18 +287,14 @@ def test_no_error_no_request_no_overflow(page: Path, chromium: browser.Browser, 
     assert (shade < 200) == dark
 
 
-def test_hostile_names_do_nothing_in_a_browser(
-    chromium: browser.Browser, new_experiment: Callable[..., Experiment], tmp_path: Path
-) -> None:
-    made = new_experiment(HOSTILE)
-    hostile(made)
-    path = write_report(made, tmp_path / "r.html", title=HOSTILE)
-    ask = {"alert": "window.alert = () => { throw new Error('alert'); }; 1", "width": WIDTH, "title": "document.title"}
-    visit = chromium.visit(path, width=375, ask=ask)
+def test_hostile_names_do_nothing_in_a_browser(hostile: Path, chromium: browser.Browser) -> None:
+    ask = {"width": WIDTH, "title": "document.title", "script": "document.scripts.length"}
+    visit = chromium.visit(hostile, width=375, ask=ask)
     assert visit.errors == []
     assert visit.requests == []
     assert visit.answers["width"] <= 375
     assert visit.answers["title"].startswith('<script>alert("x")</script>')
+    assert visit.answers["script"] == 2
 
 
 def test_the_plate_is_coloured_by_what_is_chosen(page: Path, chromium: browser.Browser) -> None:
@@ -329,7 +327,7 @@ def test_the_plate_is_coloured_by_what_is_chosen(page: Path, chromium: browser.B
     assert len(set(colours)) == 4
     assert "rgb(68, 1, 84)" in colours  # viridis from end to end
     assert "rgb(253, 231, 37)" in colours
-    assert picked.startswith("C3: Compound A, 1.5 nM; mean speed (µm/min): ")
+    assert picked.startswith("C3: Compound A, 1.5\u00a0nM; mean speed (µm/min): ")
     assert picked.endswith(texts[3])
     before, after = visit.answers["panes"]
     assert before[:2] == [True, False]

@@ -39,10 +39,10 @@ def test_conditions_are_named_by_what_differs() -> None:
             unit=["nM", "nM", "nM", "µM"], replicate=[1, 2, 1, 2],
         )
     )  # fmt: skip
-    assert grouping.labels == ("none, 0 nM", "Dox, 0.5 nM", "Dox, 2 µM")
+    assert grouping.labels == ("none, 0\u00a0nM", "Dox, 0.5\u00a0nM", "Dox, 2\u00a0µM")
     assert grouping.columns == ("drug", "concentration", "unit")
     assert grouping.replicate == "replicate"
-    assert grouping.of_well["A2"] == "none, 0 nM"
+    assert grouping.of_well["A2"] == "none, 0\u00a0nM"
 
 
 def test_numbers_are_ordered_by_size_and_nothing_comes_last() -> None:

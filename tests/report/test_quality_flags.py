@@ -78,7 +78,7 @@ def test_one_bad_frame_is_one_finding(column: str, value: float, check: str, exc
 
 def test_bleaching_and_wandering_belong_to_the_whole_movie() -> None:
     bleached = steady(40, brightness={t: 100 * 0.97**t for t in range(40)})
-    assert flags(bleached).select("check", "frame", "exclude").rows() == [("bleaching", None, False)]
+    assert flags(bleached).select("check", "frame", "exclude").rows() == [("brightness trend", None, False)]
     wandering = flags(steady(40, dx_px=dict.fromkeys(range(40), 2.0)))
     assert wandering.select("check", "frame").rows() == [("drift", None)]
     assert wandering["value"][0] == pytest.approx(40 * 2 / 200)

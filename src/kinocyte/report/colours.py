@@ -30,6 +30,18 @@ def track_rgb(track_id: int) -> tuple[int, int, int]:
 
 
 @cache
+def group_colours(n: int) -> tuple[str, ...]:
+    """Return the colours of ``n`` conditions: categories for up to seven, steps of viridis in their order for more."""
+    if n <= len(CATEGORIES):
+        return CATEGORIES[:n]
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    # neither end, as the darkest vanish on a dark page and the lightest on a light one
+    return tuple(to_hex(colormaps["viridis"](0.2 + 0.68 * i / (n - 1))) for i in range(n))
+
+
+@cache
 def stops(name: str, n: int = 33) -> tuple[str, ...]:
     """Return ``n`` evenly spaced colours of a sequential map as ``#rrggbb``, low to high."""
     from matplotlib import colormaps

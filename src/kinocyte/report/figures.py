@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from kinocyte.report.colours import category, shade
+from kinocyte.report.colours import group_colours, shade
 from kinocyte.report.drawing import GRID, INK, new_figure, plain, style
 
 #: Most conditions that one figure shows; the page says so where there are more.
@@ -71,6 +71,7 @@ def superplot(
     low, high = _axis_range(known, feature)
     random = np.random.default_rng(seed)
     markers = _markers(replicate_of)
+    colours = group_colours(len(labels))
     for row, label in enumerate(shown):
         part = known.filter(pl.col("condition") == label)
         y = len(shown) - 1 - row
@@ -78,7 +79,7 @@ def superplot(
             axes.text(0.5 * (low + high), y, "no cells", ha="center", va="center", fontsize=8.5, color=INK)
             continue
         cells = part[feature].to_numpy()
-        lane = _Lane(axes, y, category(row))
+        lane = _Lane(axes, y, colours[row])
         _cloud(lane, cells, (low, high), _POINTS // len(shown), random)
         _means(lane, part, feature, replicate_of or {}, markers)
     axes.set_yticks(range(len(shown)), [plain(name, 18, 3) for name in reversed(shown)])
@@ -178,12 +179,13 @@ def counts_figure(
     """
     shown = list(labels)[:MOST_CONDITIONS]
     figure, panels = _panels(len(shown), 1.75)
+    colours = group_colours(len(labels))
     top = float(counts[value].max() or 0) * 1.08 or 1.0  # type: ignore[arg-type]  # numbers only
     for i, (axes, label) in enumerate(zip(panels, shown, strict=True)):
         part = counts.filter(pl.col("condition") == label)
         for _, line in part.group_by("position", maintain_order=True):
             alone = "." if line.height == 1 else ""
-            axes.plot(line["time_min"], line[value], color=category(i), linewidth=0.8, alpha=0.75, marker=alone)
+            axes.plot(line["time_min"], line[value], color=colours[i], linewidth=0.8, alpha=0.75, marker=alone)
         wells = part.group_by("well", "time_min", maintain_order=True).agg(pl.col(value).mean())
         mean = wells.group_by("time_min").agg(pl.col(value).mean()).sort("time_min")
         axes.plot(mean["time_min"], mean[value], color=INK, linewidth=1.8, marker="_" if mean.height == 1 else "")
@@ -203,8 +205,8 @@ def _panels(n: int, height_in: float) -> tuple[Figure, list[Axes]]:
     panels = [axes for line in grid for axes in line]
     for axes in panels[n:]:
         axes.set_visible(False)
-    if 1 < n < len(panels):  # the panel above an empty place bears the numbers of the x axis
-        panels[n - 2 + (n % 2)].tick_params(labelbottom=True)
+    if 1 < n < len(panels):  # the panel above the empty place bears the numbers of the x axis
+        panels[n - 2].tick_params(labelbottom=True)
     return figure, [style(axes, grid="both") for axes in panels[:n]]
 
 
@@ -229,6 +231,7 @@ def rose(steps: pl.DataFrame, labels: Sequence[str], *, most_tracks: int = 60, s
     shown = list(labels)[:MOST_CONDITIONS]
     figure, panels = _panels(len(shown), 2.0)
     random = np.random.default_rng(seed)
+    colours = group_colours(len(labels))
     reach = 1e-3
     for i, (axes, label) in enumerate(zip(panels, shown, strict=True)):
         part = steps.filter(pl.col("condition") == label).sort("position", "track_id", "frame")
@@ -240,7 +243,7 @@ def rose(steps: pl.DataFrame, labels: Sequence[str], *, most_tracks: int = 60, s
         for track in tracks:
             x, y = (track[c].to_numpy() - track[c][0] for c in ("x_um", "y_um"))
             reach = max(reach, float(np.abs(x).max()), float(np.abs(y).max()))
-            colour = shade(category(i), wells.index(track["well"][0]), len(wells))
+            colour = shade(colours[i], wells.index(track["well"][0]), len(wells))
             axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.8)
             axes.plot(x[-1:], y[-1:], "o", color=colour, markersize=2.4, markeredgewidth=0)
         axes.axhline(0, color=GRID, linewidth=0.8, zorder=0)

@@ -111,7 +111,8 @@ def _label(row: Mapping[str, Any], columns: Sequence[str]) -> str:
         elif isinstance(value, str):
             parts.append(" ".join(value.split()) or NOT_STATED)
         elif column.lower() in _DOSE_COLUMNS:
-            parts.append(" ".join(filter(None, (_number(value), str(_unit(row) or "")))))
+            # a space at which no line is broken
+            parts.append("\u00a0".join(filter(None, (_number(value), str(_unit(row) or "")))))
         else:
             parts.append(f"{column} {_number(value)}")
     return ", ".join(parts)

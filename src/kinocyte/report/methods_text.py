@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from kinocyte.core import registry
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.method import Method, unit_of
@@ -35,7 +37,7 @@ class Step:
     step: str
     population: str | None
     methods: tuple[Mapping[str, Any], ...]
-    seed: int
+    seeds: tuple[int, ...]
     positions: tuple[str, ...]
     seconds: float
     warnings: tuple[tuple[str, str], ...]
@@ -52,7 +54,7 @@ def steps(experiment: Experiment) -> list[Step]:
     found: dict[str, list[tuple[str, Record]]] = {}
     for position in experiment.positions.values():
         for record in position.records.all():
-            document = [record.step, record.population, record.method, record.seed]
+            document = [record.step, record.population, record.method]  # a position may have a seed of its own
             found.setdefault(json.dumps(document, sort_keys=True, default=str), []).append((position.id, record))
     out = []
     for same in found.values():
@@ -62,7 +64,7 @@ def steps(experiment: Experiment) -> list[Step]:
                 step=first.step,
                 population=first.population,
                 methods=tuple(methods_in(first.method)),
-                seed=first.seed,
+                seeds=tuple(sorted({r.seed for _, r in same})),
                 positions=tuple(p for p, _ in same),
                 seconds=sum(r.seconds for _, r in same),
                 warnings=tuple((p, w) for p, r in same for w in r.warnings),
@@ -113,7 +115,7 @@ def parameters(step: str, method: Mapping[str, Any], *, changed_only: bool = Fal
     defaults = {k: f.default for k, f in fields.items() if k not in method and not f.is_required()}
     out = []
     for key, value in ({} if changed_only else defaults | dict(method)).items() or method.items():
-        if key == "method" or (changed_only and key in fields and value == fields[key].default):
+        if key == "method" or (changed_only and key in fields and _plain(value) == _plain(fields[key].default)):
             continue
         unit = unit_of(fields[key]) if key in fields else None
         out.append((key, _text(value) + (f" {_unit(unit)}" if unit and value is not None else "")))
@@ -122,14 +124,31 @@ def parameters(step: str, method: Mapping[str, Any], *, changed_only: bool = Fal
 
 def _text(value: Any) -> str:
     if value is None:
-        return "none"
+        return "not set"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, Mapping):
+        return _mapping_text(value)
+    if isinstance(value, Sequence):
+        return ", ".join(_text(v) for v in value) or "not set"
+    return str(value)
+
+
+def _mapping_text(value: Mapping[str, Any]) -> str:
+    """Return ``gaussian (sigma_um 0.5)`` for {"filter": "gaussian", "sigma_um": 0.5}: a leading word names the rest."""
+    pairs = list(value.items())
+    name = str(pairs.pop(0)[1]) if pairs and isinstance(pairs[0][1], str) else ""
+    rest = ", ".join(f"{k} {_text(v)}" for k, v in pairs)
+    return f"{name} ({rest})" if name and rest else name or rest or "not set"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON would keep it, so that (1,) equals [1]."""
+    return to_jsonable_python(value, fallback=str)
 
 
 def _unit(unit: str) -> str:
@@ -184,7 +203,8 @@ def _imaging(experiment: Experiment) -> str:
     positions = list(experiment.positions.values())
     frames = _span([p.n_frames for p in positions])
     sizes = [p.image("raw").frame_shape for p in positions]
-    size = " x ".join(str(n) for n in sizes[0]) if len(set(sizes)) == 1 else "different sizes of"
+    same_axes = len({len(s) for s in sizes}) == 1
+    size = " x ".join(_span(axis) for axis in zip(*sizes, strict=True)) if same_axes else "2D and 3D"
     pixel = _span([p.scale.pixel_size_um for p in positions])
     channels = ", ".join(experiment.channels)
     text = (
@@ -202,7 +222,7 @@ def _imaging(experiment: Experiment) -> str:
 
 def _span(values: Sequence[float]) -> str:
     low, high = min(values), max(values)
-    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+    return f"{low:.6g}" if low == high else f"{low:.6g}-{high:.6g}"
 
 
 def _sentence(step: Step, references: list[str], n_positions: int) -> str:

@@ -52,7 +52,8 @@ def movies(material: Material) -> dict[str, Any]:
 
 
 def _card(material: Material, position: Position, most_bytes: int) -> dict[str, Any]:
-    maker = movie_maker(position)
+    height, width = position.image().frame_shape[-2:]
+    maker = movie_maker(position, longest_px=420 if height > width else 320)
     frames = maker.frames_of(MOST_FRAMES)
     pictures = [maker.picture(t) for t in frames]
     per_second = max(3.0, min(12.0, len(frames) / 4))

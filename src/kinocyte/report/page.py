@@ -149,9 +149,14 @@ def _newest_run(experiment: Experiment) -> Mapping[str, Any] | None:
 def _step(step: wording.Step, n_positions: int) -> dict[str, Any]:
     where = "all positions" if len(step.positions) == n_positions else ", ".join(step.positions)
     methods = [
-        {"name": str(m.get("method", step.step)), "parameters": wording.parameters(step.step, m)} for m in step.methods
+        {
+            "name": str(m.get("method", step.step)),
+            "parameters": wording.parameters(step.step, m),
+            "changed": [name for name, _ in wording.parameters(step.step, m, changed_only=True)],
+        }
+        for m in step.methods
     ]
-    return {"title": step.title, "where": where, "methods": methods, "seed": step.seed, "seconds": step.seconds}
+    return {"title": step.title, "where": where, "methods": methods, "seeds": step.seeds, "seconds": step.seconds}
 
 
 def _trouble(

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from kinocyte.experiment.names import well_row_column
-from kinocyte.report.colours import category, ink_on, stops
+from kinocyte.report.colours import group_colours, ink_on, stops
 from kinocyte.report.drawing import GRID, INK, new_figure, plain
 from kinocyte.report.grouping import Grouping
 
@@ -84,7 +84,10 @@ def plate_data(plate: Plate, grouping: Grouping, quantities: pl.DataFrame, names
         }
         for w in plate.wells
     ]
-    groups = [{"name": g, "colour": category(i), "ink": ink_on(category(i))} for i, g in enumerate(grouping.labels)]
+    groups = [
+        {"name": g, "colour": c, "ink": ink_on(c)}
+        for g, c in zip(grouping.labels, group_colours(len(grouping.labels)), strict=True)
+    ]
     scale = [{"colour": c, "ink": ink_on(c)} for c in stops("viridis")]
     return {"wells": wells, "groups": groups, "quantities": [names[c] for c in columns], "scale": scale}
 

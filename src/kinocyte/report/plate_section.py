@@ -12,7 +12,7 @@ from kinocyte.report.material import Material, Sketchbook
 from kinocyte.report.plate_map import plate_data, plate_figure, well_means
 
 #: Most quantities on the plate map.
-MOST_QUANTITIES = 60
+MOST_QUANTITIES = 120
 
 
 def overview(material: Material) -> dict[str, Any]:
@@ -86,14 +86,14 @@ def _quality_quantities(material: Material) -> list[tuple[str, pl.DataFrame]]:
     traces = material.examination.traces
     out = []
     for check, name in (
-        ("confluence", "covered area, fraction"),
-        ("drift", "shift between frames, fraction of the field"),
+        ("confluence", "covered area, %"),
+        ("drift", "shift between frames, % of the field"),
     ):
         part = traces.filter((pl.col("check") == check) & pl.col("value").is_not_null())
         if part.is_empty():
             continue
         well = pl.col("position").replace_strict(well_of, return_dtype=pl.String).alias("well")
-        out.append((f"{name} (quality)", part.group_by(well).agg(pl.col("value").mean())))
+        out.append((f"{name} (quality)", part.group_by(well).agg(100 * pl.col("value").mean())))
     counted = pl.DataFrame(
         [
             {"well": p.well, "n": float(material.examination.flags.filter(pl.col("position") == p.id).height)}

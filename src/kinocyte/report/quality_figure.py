@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from kinocyte.report.drawing import INK, PAPER, WIDTH_IN, new_figure, plain, style
 
+#: Height of a row.
+_ROW_IN = 0.2
+
 
 def quality_raster(
     traces: pl.DataFrame, flags: pl.DataFrame, positions: Sequence[str], *, title: str, limit: float | None, worst: str
@@ -33,7 +36,8 @@ def quality_raster(
     worst : {"min", "max"}
         Which of several channels is shown.
     """
-    figure = new_figure(1.15 + 0.2 * max(2, len(positions)), WIDTH_IN)
+    height_in = _ROW_IN * max(2, len(positions))
+    figure = new_figure(1.25 + height_in, WIDTH_IN)
     axes = style(figure.add_subplot(), x_label="frame")
     image, frames = _as_image(traces, positions, worst)
     known = image[np.isfinite(image)]
@@ -56,11 +60,12 @@ def quality_raster(
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
-    bar = figure.colorbar(drawn, ax=axes, location="top", fraction=0.05, pad=0.02, aspect=40)
+    place_of_bar = axes.inset_axes((0.0, 1 + 0.07 / height_in, 1.0, 0.09 / height_in))
+    bar = figure.colorbar(drawn, cax=place_of_bar, orientation="horizontal", ticks=MaxNLocator(5))
+    bar.ax.xaxis.set_ticks_position("top")
+    bar.ax.xaxis.set_label_position("top")
     bar.set_label(plain(title, 52), fontsize=9.5, color=INK)
     bar.ax.tick_params(colors=INK, labelsize=8.5, length=2)
-    bar.locator = MaxNLocator(5)
-    bar.update_ticks()
     bar.outline.set_visible(False)
     if limit is not None:
         bar.ax.axvline(limit, color="#D55E00", linewidth=2)

@@ -146,7 +146,7 @@ def judge_brightness(frames: Sequence[int], bright: NDArray[np.float64], subject
         change = float(np.nanmedian(known[-tenth:]) / np.nanmedian(known[:tenth])) - 1
         if abs(change) > limits.bleaching:
             reason = f"brightness changes by {change:+.0%} from first to last frames ({subject})"
-            rows.append(_finding("bleaching", subject, change, limits.bleaching, reason, frame=None))
+            rows.append(_finding("brightness trend", subject, change, limits.bleaching, reason, frame=None))
     return rows
 
 

@@ -17,12 +17,12 @@ from kinocyte.report.quality_figure import quality_raster
 MOST_ROWS = 48
 
 _CHECKS = (
-    ("focus", "focus, relative to the median of the movie", "min"),
-    ("saturation", "fraction of saturated pixels", "max"),
-    ("intensity", "brightness, relative deviation from the median of the movie", "max"),
-    ("drift", "shift from the frame before, fraction of the shorter side", "max"),
-    ("cell count", "number of cells", "max"),
-    ("confluence", "fraction of the area covered by cells", "max"),
+    ("focus", "focus, relative to the median of the movie", "min", 1),
+    ("saturation", "saturated pixels (%)", "max", 100),
+    ("intensity", "brightness against the median of the movie (%)", "max", 100),
+    ("drift", "shift from the frame before (% of shorter side)", "max", 100),
+    ("cell count", "number of cells", "max", 1),
+    ("confluence", "area covered by cells (%)", "max", 100),
 )
 
 
@@ -37,12 +37,14 @@ def quality(material: Material, book: Sketchbook) -> dict[str, Any]:
     }
     shown = _rows_shown(material)
     figures = []
-    for check, title, worst in _CHECKS:
+    for check, title, worst, factor in _CHECKS:
         traces = seen.traces.filter((pl.col("check") == check) & pl.col("position").is_in(shown))
         if traces["value"].drop_nulls().is_empty():
             continue
+        traces = traces.with_columns(pl.col("value") * factor)
+        limit = limits[check] * factor if check in limits else None
         flags = seen.flags.filter(pl.col("check") == check)
-        figure = quality_raster(traces, flags, shown, title=title, limit=limits.get(check), worst=worst)
+        figure = quality_raster(traces, flags, shown, title=title, limit=limit, worst=worst)
         found = flags.filter(pl.col("frame").is_not_null()).height
         caption = f"{found} finding{plural_s(found)}, marked by orange dots." if found else "No frame is conspicuous."
         caption += " Empty: no measurement." if traces["value"].null_count() else ""
