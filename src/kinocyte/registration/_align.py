@@ -22,6 +22,9 @@ Floats = NDArray[np.float64]
 #: A correlation this many standard deviations of chance high is what the best of some ten thousand places reaches.
 CHANCE = 4.5
 
+#: Power, relative to the strongest frequencies, below which structure is not told from the window's edges.
+FLOOR = 3e-5
+
 
 @dataclass(frozen=True)
 class Aligned:
@@ -139,7 +142,7 @@ class Group:
         signal = np.clip((n * mean - self.power) / (n - 1), 1e-3 * self.power, self.power)
         noise = self.power - signal
         others = n - 1
-        floor = 1e-9 * float(self.power.max()) + 1e-30
+        floor = FLOOR * float(self.power.max()) + 1e-30
         noisy = noise + 2e-3 * signal + floor
         per_ring = signal / (noisy * (signal * (1 + 1 / others) + noisy / others))
         return np.asarray(self._band * per_ring.astype(np.float32)[self.ring], dtype=np.float32)
@@ -147,9 +150,9 @@ class Group:
     def _equal_weight(self) -> NDArray[np.float32]:
         if self.whiten == "flat":
             return self._band
-        return np.asarray(
-            self._band * (1 / np.maximum(self.power, 1e-9 * self.power.max() + 1e-30)).astype(np.float32)[self.ring]
-        )
+        # where the sample has no structure, phases are those of rounding and of the window's edges
+        per_ring = 1 / np.maximum(self.power, 1e-3 * self.power.max() + 1e-30)
+        return np.asarray(self._band * per_ring.astype(np.float32)[self.ring], dtype=np.float32)
 
     def rounds(self, n_rounds: int, *, tolerance_px: float = 2e-3) -> Aligned:
         """Align all frames with each other.

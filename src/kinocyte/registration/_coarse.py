@@ -61,12 +61,16 @@ class Search:
 
 @dataclass(frozen=True)
 class Guess:
-    """Shifts of a group in pixels of the images given, with a sharpness and a disagreement per frame."""
+    """Shifts of a group in pixels of the images given, with a sharpness and a disagreement per frame.
+
+    ``height`` is the median correlation coefficient of the frames with the mean of the others.
+    """
 
     shift: Floats
     known: NDArray[np.bool_]
     sharpness: Floats
     residual: Floats
+    height: float = 0.0
 
 
 class Correlator:
@@ -275,11 +279,16 @@ def rescue(correlator: Correlator, found: Guess) -> Guess:
             again = True
         elif height == 0 and not kept[t]:
             known[t] = False
-    found = Guess(shift, known, sharpness, residual)
+    found = Guess(shift, known, sharpness, residual, _median_height(aligned, known))
     if not again:
         return found
     aligned, kept = refine(correlator, found)
-    return replace(found, shift=np.where((known & kept)[:, None], aligned.shift, shift))
+    shift = np.where((known & kept)[:, None], aligned.shift, shift)
+    return replace(found, shift=shift, height=_median_height(aligned, known))
+
+
+def _median_height(aligned: Aligned, known: NDArray[np.bool_]) -> float:
+    return float(np.median(aligned.height[known])) if known.any() else 0.0
 
 
 def refine(correlator: Correlator, found: Guess) -> tuple[Aligned, NDArray[np.bool_]]:

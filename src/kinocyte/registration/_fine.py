@@ -116,8 +116,10 @@ def align_group(
         aligned = Aligned(aligned.shift + offset, aligned.sharpness, aligned.height, aligned.error, aligned.total)
         good = quality_of(aligned.sharpness) > 0
         centred = aligned.shift - np.median((aligned.shift - shift)[good], axis=0) if good.any() else shift
-        moved = np.abs(centred - offset)[good][:, list(search.free)]
-        if attempt == 2 or moved.size == 0 or moved.max() <= 0.8:
+        moved = np.abs(centred - shift)[good][:, list(search.free)]
+        # windows were laid where content was expected; where it lies elsewhere they pull, narrow flanks the most
+        tolerance = 0.002 * search.taper * min(size[a] for a in search.free)
+        if attempt == 2 or moved.size == 0 or moved.max() <= tolerance:
             break
         shift = np.where(good[:, None], centred, shift)
     return aligned

@@ -50,7 +50,7 @@ def remove_pattern(tracker: Tracker, *, always: bool) -> bool:
     groups = schedule(frames.n, group_size(frames.shape))
     whole = groups[0]
     sample = [whole[i] for i in np.unique(np.linspace(0, len(whole) - 1, min(SAMPLE, len(whole))).astype(int))]
-    single, factor = tracker.coarse(whole)
+    single, factor = tracker.first_guess(whole)
     sample_shift, sample_known = _of(whole, sample, fill(single.shift, single.known), single.known)
     seen = [(t, k) for k, t in enumerate(sample) if sample_known[k]]
     if len(seen) < 4:

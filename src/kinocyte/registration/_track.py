@@ -19,11 +19,15 @@ Floats = NDArray[np.float64]
 
 #: Longest side of the images that are searched over all places, tried in turn.
 COARSE_SIDES = (128, 320, 1024)
+#: Correlation of frames with the mean of the others, at low resolution, that needs no second look.
+COHERENT = 0.5
 #: Most frames aligned with each other at once, and the bytes that their spectra may take.
 GROUP_FRAMES = 64
 GROUP_BYTES = 256_000_000
-#: Share of the frame that fades out where crops see the same part of the sample.
-FINE_TAPER = 0.06
+#: Share of the frame that fades out where crops see the same part of the sample, and its least width in px.
+FINE_TAPER, LEAST_FLANK_PX = 0.06, 10.0
+#: Frames that are tried as the first one of ``first``, ``previous`` and ``template``.
+MOST_WAITING = 4
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Tracker:
         self.noise_sd = frames.noise(sample.tolist())
         #: shifts of the frames that a pattern at rest was told from, px of the full image
         self.sampled_path: Floats | None = None
-        self._guesses: dict[tuple[int, ...], tuple[Guess, int]] = {}
+        self._guesses: dict[tuple[int, ...], Guess] = {}
 
     def forget(self) -> None:
         """Drop what was found before the images changed."""
@@ -112,43 +116,62 @@ class Tracker:
             noise_sd=self.noise_sd / factor,
         )
 
-    def coarse(self, group: Sequence[int], pairs: Sequence[tuple[int, int]] | None = None) -> tuple[Guess, int]:
-        """Return the first guess of a group, and the size of its pixels."""
-        key = tuple(group)
-        if pairs is None and key in self._guesses:
-            return self._guesses[key]
-        best: tuple[Guess, int] | None = None
-        for factor in self._factors():
+    def coarse(self, group: Sequence[int], factor: int, pairs: Sequence[tuple[int, int]] | None = None) -> Guess:
+        """Return the first guess of a group at a resolution."""
+        key = (factor, *group)
+        if pairs is not None:
             correlator = self.correlator(group, factor)
-            found = rescue(correlator, guess(correlator, pairs))
-            content = sum(s is not None for s in correlator.spectra)
-            if best is None or found.known.sum() > best[0].known.sum():
-                best = (found, factor)
-            if best[0].known.sum() >= min(content, max(2, round(0.7 * content))):
+            return rescue(correlator, guess(correlator, pairs))
+        if key not in self._guesses:
+            correlator = self.correlator(group, factor)
+            self._guesses[key] = rescue(correlator, guess(correlator))
+        return self._guesses[key]
+
+    def first_guess(self, group: Sequence[int]) -> tuple[Guess, int]:
+        """Return the guess at the lowest resolution that places most frames, and the size of its pixels."""
+        found = [(self.coarse(group, self._factors()[0]), self._factors()[0])]
+        content = sum(self.frames.image(t) is not None for t in group)
+        for factor in self._factors()[1:]:
+            if found[-1][0].known.sum() >= 0.7 * content:
                 break
-        assert best is not None  # noqa: S101 - there is always a factor
-        if pairs is None:
-            self._guesses[key] = best
-        return best
+            found.append((self.coarse(group, factor), factor))
+        return max(found, key=lambda f: int(f[0].known.sum()))
 
     def group(self, group: Sequence[int], tally: Tally, pairs: Sequence[tuple[int, int]] | None = None) -> None:
-        """Register some frames against each other and add the result to the tally."""
-        found, factor = self.coarse(group, pairs)
+        """Register some frames against each other and add the result to the tally.
+
+        Where frames have little in common at a low resolution, higher ones are tried, and the one that ends with
+        the sharpest correlation at full resolution is kept: fine structure may stay where coarse structure changes.
+        """
+        content = sum(self.frames.image(t) is not None for t in group)
+        best: tuple[float, Tally] | None = None
+        for factor in self._factors():
+            found = self.coarse(group, factor, pairs)
+            local = self._finer(group, found, factor)
+            score = float(np.sort(local.sharpness)[::-1][:content].mean()) if content else 0.0
+            if best is None or score > best[0]:
+                best = (score, local)
+            if found.known.sum() >= content and found.height > COHERENT:
+                break
+        assert best is not None  # noqa: S101 - there is always a factor
+        _hand_over(best[1], group, tally)
+
+    def _finer(self, group: Sequence[int], found: Guess, factor: int) -> Tally:
+        """Return the windows of a group at full resolution, starting from a guess."""
         shift, known = fill(found.shift, found.known), found.known
         shift = shift * np.array([1.0, factor, factor])
-        if known.sum() < 2:
-            return
-        while True:
+        local = Tally(len(group))
+        while known.sum() >= 2:
             factor = max(1, factor // 4)
             size = np.array([1.0, factor, factor])
+            shape = [n // int(s) for n, s in zip(self.frames.shape, size, strict=True)]
             local = Tally(len(group))
-            for span in spans(shift / size, known, [n // int(s) for n, s in zip(self.frames.shape, size, strict=True)],
-                              self.search.free):  # fmt: skip
+            for span in spans(shift / size, known, shape, self.search.free):
                 aligned = align_group(
-                    lambda k, f=factor: self.small(group[k], f),  # type: ignore[misc]
+                    lambda k, f=factor: self.small(group[k], f),  # type: ignore[misc]  # the default binds it
                     span,
                     (shift / size)[span],
-                    search=replace(self.search, taper=FINE_TAPER),
+                    search=replace(self.search, taper=fine_taper(self.frames.shape, factor, self.search.free)),
                     mask=self.small_mask(factor),
                     bin_px=factor,
                     path=None if self.sampled_path is None else self.sampled_path / size,
@@ -159,7 +182,13 @@ class Tracker:
                 break
             better, _, tied = solve(local.windows, len(group))
             shift = np.where(tied[:, None], better, shift)
-        _hand_over(local, group, tally)
+        return local
+
+
+def fine_taper(shape: tuple[int, int, int], factor: int, free: tuple[int, ...]) -> float:
+    """Return the share of the frame that fades out; small frames need a larger one, or edges weigh too much."""
+    side = min(shape[a] // (factor if a > 0 else 1) for a in free)
+    return max(FINE_TAPER, min(0.2, LEAST_FLANK_PX / max(side, 1)))
 
 
 def _hand_over(local: Tally, group: Sequence[int], tally: Tally) -> None:
@@ -226,18 +255,29 @@ def track(tracker: Tracker, reference: str, *, template_frames: int = 5) -> Trac
 
 def _against_reference(tracker: Tracker, tally: Tally, reference: str, template_frames: int) -> None:
     """Register frame after frame against one that could be registered."""
-    n = tracker.frames.n
-    content = (t for t in range(n) if tracker.frames.image(t) is not None)
-    last = [next(content, 0)]
-    for t in range(last[0] + 1, n):
+    last: list[int] = []
+    waiting: list[int] = []  # frames that might be the first good one
+    for t in range(tracker.frames.n):
         if tracker.frames.image(t) is None:
             continue
-        group = [*last, t]
-        before = len(tally.windows)
-        pairs = [(k, len(last)) for k in range(len(last))] + [(k, k + 1) for k in range(len(last) - 1)]
-        tracker.group(group, tally, pairs)
-        if any(t in w.frames[w.weight > 0] for w in tally.windows[before:]):
-            if reference == "previous":
-                last = [t]
-            elif reference == "template":
-                last = [*last, t][-template_frames:]
+        for chosen in [last] if last else [[w] for w in waiting]:
+            if _registered(tracker, tally, chosen, t):
+                last = _next_reference(chosen, t, reference, template_frames)
+                break
+        else:
+            if not last:
+                waiting = [*waiting, t][:MOST_WAITING]
+
+
+def _registered(tracker: Tracker, tally: Tally, last: list[int], t: int) -> bool:
+    """Register a frame against others and tell whether that succeeded."""
+    before = len(tally.windows)
+    pairs = [(k, len(last)) for k in range(len(last))] + [(k, k + 1) for k in range(len(last) - 1)]
+    tracker.group([*last, t], tally, pairs)
+    return any(t in w.frames[w.weight > 0] for w in tally.windows[before:])
+
+
+def _next_reference(last: list[int], t: int, reference: str, template_frames: int) -> list[int]:
+    if reference == "previous":
+        return [t]
+    return [*last, t][-template_frames:] if reference == "template" else last
