@@ -1,7 +1,23 @@
 """Objects in, links and tracks out."""
 
 from kinocyte.tracking.base import LabelSource, Linker
+from kinocyte.tracking.kalman import Kalman
 from kinocyte.tracking.lap import LAP
 from kinocyte.tracking.lineage import build_tracks
+from kinocyte.tracking.manual import Manual
+from kinocyte.tracking.mending import Mended, Mending
+from kinocyte.tracking.nearest import Nearest
+from kinocyte.tracking.overlap import Overlap
 
-__all__ = ["LAP", "LabelSource", "Linker", "build_tracks"]
+__all__ = [
+    "LAP",
+    "Kalman",
+    "LabelSource",
+    "Linker",
+    "Manual",
+    "Mended",
+    "Mending",
+    "Nearest",
+    "Overlap",
+    "build_tracks",
+]

@@ -47,7 +47,7 @@ def confidence(margin: NDArray[np.float64]) -> NDArray[np.float64]:
 @njit(cache=True, nogil=True)
 def _margins(start: Any, target: Any, worth: Any, edge: Any) -> Any:
     n = len(start) - 1
-    owner = np.full(n, -1, np.int64)
+    owner = np.full(target.max() + 1 if len(target) else 0, -1, np.int64)
     out = np.zeros(n)
     for i in range(n):
         if edge[i] >= 0:
