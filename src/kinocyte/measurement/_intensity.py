@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,14 @@ def measure_intensity(
 ) -> pl.DataFrame:
     """Return the intensity table of one frame; columns as `kinocyte.measurement.intensity.Intensity` says."""
     runs = find_runs(labels)
-    places = _places(runs, scale.spacing_um(runs.ndim))
+    # in 2D every z is the same, so that the height of a plane plays no part
+    spacing = scale.spacing_um(3) if runs.ndim == 3 else (1.0, *scale.spacing_um(2))
     fractions = np.array([50.0, *percentiles]) / 100
     columns = [pl.Series("label", runs.labels)]
     for channel, name in column_names(pixels).items():
         values = object_values(runs, pixels[channel], channel)
-        features = _statistics(values, runs, places)
+        sums = _statistics(values, (runs.offsets, runs.spans), runs.image, runs.first_moments, spacing)
+        features = dict(zip(_STATISTICS, sums.T, strict=True))
         ranked = quantiles(values, runs.pixel_offsets, fractions)
         features |= dict(zip(("median_{}", *_percentile_names(percentiles)), ranked.T, strict=True))
         columns += [
@@ -36,61 +37,20 @@ def measure_intensity(
     return pl.DataFrame(columns)
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Where the pixels of all objects lie, in the order of ``runs.pixels``."""
-
-    #: object of each pixel
-    owner: Ints
-    #: from the centre of the object (um), (axes, pixels)
-    from_centre: Floats
-    #: length of that
-    distance: Floats
-    #: whether a neighbour along an axis is not of the object
-    on_edge: NDArray[np.bool_]
-
-
-def _places(runs: Runs, spacing_um: tuple[float, ...]) -> _Places:
-    row, start, stop = runs.spans
-    lengths = stop - start
-    height = runs.image.shape[1]
-    owner = np.repeat(np.arange(runs.count), runs.area_px)
-    # along a row pixels count up from the start of their run; all else is one value a run
-    x = np.repeat(start + lengths - np.cumsum(lengths), lengths) + np.arange(owner.size)
-    coordinates = [np.repeat(row // height, lengths), np.repeat(row % height, lengths), x][3 - runs.ndim :]
-    centre = runs.first_moments[:, 3 - runs.ndim :]
-    from_centre = np.array(
-        [(c - centre[owner, k]) * spacing_um[k] for k, c in enumerate(coordinates)], dtype=np.float64
-    )
-    on_edge = _outermost(runs.image.reshape(runs.shape)).reshape(-1)[runs.pixels]
-    return _Places(owner, from_centre, np.sqrt((from_centre**2).sum(axis=0)), on_edge)
-
-
-def _outermost(image: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """Tell which pixels have a neighbour along an axis that is of another object, or lie at the end of the frame."""
-    found = np.zeros(image.shape, dtype=np.bool_)
-    for axis in range(image.ndim):
-        lines, values = np.moveaxis(found, axis, 0), np.moveaxis(image, axis, 0)
-        differs = values[1:] != values[:-1]
-        lines[1:] |= differs
-        lines[:-1] |= differs
-        lines[:1] = lines[-1:] = True
-    return found
+_STATISTICS = (
+    "mean_{}",
+    "min_{}",
+    "max_{}",
+    "std_{}",
+    "sum_{}",
+    "edge_mean_{}",
+    "mass_displacement_{}_um",
+    "radial_gradient_{}_per_um",
+)
 
 
 def _order(percentiles: tuple[float, ...]) -> tuple[str, ...]:
-    return (
-        "mean_{}",
-        "median_{}",
-        "min_{}",
-        "max_{}",
-        "std_{}",
-        "sum_{}",
-        *_percentile_names(percentiles),
-        "edge_mean_{}",
-        "mass_displacement_{}_um",
-        "radial_gradient_{}_per_um",
-    )
+    return (_STATISTICS[0], "median_{}", *_STATISTICS[1:5], *_percentile_names(percentiles), *_STATISTICS[5:])
 
 
 def _percentile_names(percentiles: tuple[float, ...]) -> list[str]:
@@ -126,49 +86,74 @@ def checked_image(image: NDArray[Any], channel: str, shape: tuple[int, ...]) -> 
     return np.ascontiguousarray(image)
 
 
-def _statistics(values: Floats, runs: Runs, places: _Places) -> dict[str, Floats]:
-    """Return all features that are sums over pixels; NaN where undefined."""
-    first, owner, distance = runs.pixel_offsets[:-1], places.owner, places.distance
-    known = ~np.isnan(values)
-    all_known = bool(known.all())
-    filled = values if all_known else np.where(known, values, 0.0)
-
-    def total(v: NDArray[Any]) -> Floats:
-        if not all_known:
-            v = np.where(known, v, 0)
-        return np.add.reduceat(v, first, dtype=np.float64)
-
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        count = runs.area_px.astype(np.float64) if all_known else total(known)
-        count[count == 0] = np.nan
-        sums = np.where(np.isnan(count), np.nan, total(filled))
-        mean = sums / count
-        above = filled - mean[owner]
-        farther = distance - (total(distance) / count)[owner]
-        spread = total(farther * farther)
-        # pixels at one distance from the centre differ in it by rounding only
-        spread[spread <= 1e-18 * total(distance * distance)] = np.nan
-        moments = np.array([total(step * filled) for step in places.from_centre])
-        edge = total(places.on_edge)
-        return {
-            "mean_{}": mean,
-            "min_{}": _extreme(np.minimum, values, known, first),
-            "max_{}": _extreme(np.maximum, values, known, first),
-            "std_{}": np.sqrt(total(above * above) / count),
-            "sum_{}": sums,
-            "edge_mean_{}": total(np.where(places.on_edge, filled, 0.0)) / np.where(edge > 0, edge, np.nan),
-            "mass_displacement_{}_um": np.sqrt((moments**2).sum(axis=0)) / np.where(sums > 0, sums, np.nan),
-            "radial_gradient_{}_per_um": total(farther * above) / spread,
-        }
+@njit(cache=True, nogil=True)
+def _about(values, distance, mean, middle):  # type: ignore[no-untyped-def] # numba
+    """Return the standard deviation and the slope over the distance, both about the means."""
+    count = 0
+    squares = spread = both = 0.0
+    for k in range(values.size):
+        if values[k] == values[k]:  # noqa: PLR0124 - false for NaN alone
+            v, d = values[k] - mean, distance[k] - middle
+            count += 1
+            squares += v * v
+            spread += d * d
+            both += d * v
+    # pixels at one distance from the centre differ in it by rounding only
+    slope = both / spread if spread > 1e-18 * count * middle * middle else np.nan
+    return np.sqrt(squares / count), slope
 
 
-def _extreme(function: np.ufunc, values: Floats, known: NDArray[np.bool_], first: Ints) -> Floats:
-    """Return the least or largest known value of each object, NaN where none is known."""
-    end = np.inf if function is np.minimum else -np.inf
-    found: Floats = function.reduceat(np.where(known, values, end), first)
-    if not known.all():
-        found[np.add.reduceat(known, first, dtype=np.int64) == 0] = np.nan
-    return found
+@njit(cache=True, nogil=True)
+def _statistics(values, runs, image, centre, spacing):  # type: ignore[no-untyped-def] # numba
+    """Return the columns of `_STATISTICS`, (n, 8); NaN where undefined."""
+    offsets, spans = runs
+    depth, height = image.shape[0], image.shape[1]
+    out = np.full((offsets.size - 1, 8), np.nan)
+    distance = np.empty(values.size)
+    at = 0
+    for i in range(offsets.size - 1):
+        begin, count, outermost = at, 0, 0
+        total = edge = far = sum_z = sum_y = sum_x = 0.0
+        low, high = np.inf, -np.inf
+        for k in range(offsets[i], offsets[i + 1]):
+            z, y = spans[0, k] // height, spans[0, k] % height
+            start, stop = spans[1, k], spans[2, k]
+            label = image[z, y, start]
+            at_end = y == 0 or y == height - 1 or (depth > 1 and (z == 0 or z == depth - 1))
+            dz, dy = (z - centre[i, 0]) * spacing[0], (y - centre[i, 1]) * spacing[1]
+            for x in range(start, stop):
+                v = values[at]
+                dx = (x - centre[i, 2]) * spacing[2]
+                distance[at] = np.sqrt(dz * dz + dy * dy + dx * dx)
+                if v == v:  # noqa: PLR0124 - false for NaN alone
+                    count += 1
+                    total += v
+                    far += distance[at]
+                    sum_z += dz * v
+                    sum_y += dy * v
+                    sum_x += dx * v
+                    low = min(low, v)
+                    high = max(high, v)
+                    is_edge = at_end or x == start or x == stop - 1
+                    if not is_edge:
+                        is_edge = image[z, y - 1, x] != label or image[z, y + 1, x] != label
+                        if depth > 1 and not is_edge:
+                            is_edge = image[z - 1, y, x] != label or image[z + 1, y, x] != label
+                    if is_edge:
+                        outermost += 1
+                        edge += v
+                at += 1
+        if count == 0:
+            continue
+        mean, middle = total / count, far / count
+        std, slope = _about(values[begin:at], distance[begin:at], mean, middle)
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3], out[i, 4] = mean, low, high, std, total
+        if outermost > 0:
+            out[i, 5] = edge / outermost
+        if total > 0:
+            out[i, 6] = np.sqrt(sum_z * sum_z + sum_y * sum_y + sum_x * sum_x) / total
+        out[i, 7] = slope
+    return out
 
 
 def quantiles(values: Floats, offsets: Ints, fractions: Floats) -> Floats:
