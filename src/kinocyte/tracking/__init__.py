@@ -1,6 +1,7 @@
 """Objects in, links and tracks out."""
 
 from kinocyte.tracking.base import LabelSource, Linker
+from kinocyte.tracking.bayesian import Bayesian
 from kinocyte.tracking.kalman import Kalman
 from kinocyte.tracking.lap import LAP
 from kinocyte.tracking.lineage import build_tracks
@@ -11,6 +12,7 @@ from kinocyte.tracking.overlap import Overlap
 
 __all__ = [
     "LAP",
+    "Bayesian",
     "Kalman",
     "LabelSource",
     "Linker",

@@ -105,13 +105,14 @@ class Motion(NamedTuple):
             Rounded up by less than 2 % of the reach.
         """
         steps = np.linspace(0.0, 1.0, _STEPS + 1) ** 2
-        out = np.empty((len(net), len(self.reach_um2)))
+        out = np.full((len(net), len(self.reach_um2)), -1.0)
         for g, reach in enumerate(self.reach_um2):
             gap = np.full(len(steps), g + 1)
             value = np.log(self.step_density(steps * reach, gap)) + self.bonus[g]
             # worth falls with distance: the first step that is worth no more than net bounds those that are
-            place = np.searchsorted(-value, -net, side="left")
-            out[:, g] = np.where(place == 0, -1.0, steps[np.minimum(place, _STEPS)] * reach)
+            some = np.flatnonzero(net < value[0])
+            place = np.searchsorted(-value, -net[some], side="left")
+            out[some, g] = steps[np.minimum(place, _STEPS)] * reach
         out[net <= 2.0 * _FLOOR] = self.reach_um2
         return out
 
