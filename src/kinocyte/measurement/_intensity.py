@@ -92,7 +92,7 @@ def _about(values, distance, mean, middle):  # type: ignore[no-untyped-def] # nu
     count = 0
     squares = spread = both = 0.0
     for k in range(values.size):
-        if values[k] == values[k]:  # noqa: PLR0124 - false for NaN alone
+        if values[k] == values[k]:
             v, d = values[k] - mean, distance[k] - middle
             count += 1
             squares += v * v
