@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kinocyte.core import registry, schema
-from kinocyte.core.reference import parameter_table, reference
+from kinocyte.core.reference import kind_section, ordered_kinds, parameter_table
 from kinocyte.pipeline.model import Pipeline
 
 _MARK = re.compile(r"^<!-- generated: (?P<name>[a-z ]+) -->$", re.MULTILINE)
@@ -26,9 +26,22 @@ def pipeline() -> str:
     """Return the tables of the pipeline file itself: everything that is not a method."""
     document = Pipeline.model_json_schema()
     parts = ["### The file\n", parameter_table(document)]
-    for name, text in (("Population", "[population.NAME]"), ("Report", "[report]")):
-        parts += [f"### `{text}`\n", parameter_table(document["$defs"][name])]
+    for key, field in document["properties"].items():
+        for title, name in _sections(key, field):
+            parts += [f"### `{title}`\n", parameter_table(document["$defs"][name])]
     return _TO_MODEL.sub(_to_section, "\n".join(parts))
+
+
+def _sections(key: str, field: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the heading in the file and the model of a key that holds a table, tables by name, or a list of tables."""
+    forms = (
+        (f"[{key}]", field),
+        (f"[{key}.NAME]", field.get("additionalProperties")),
+        (f"[[{key}]]", field.get("items")),
+    )
+    return [
+        (title, form["$ref"].rpartition("/")[2]) for title, form in forms if isinstance(form, dict) and "$ref" in form
+    ]
 
 
 def _to_section(link: re.Match[str]) -> str:
@@ -36,13 +49,20 @@ def _to_section(link: re.Match[str]) -> str:
     for kind in registry.kinds():
         for name, cls in registry.methods(kind).items():
             if cls.__name__.lower() == link["model"]:
-                return f"[{link['words']}](#{kind}-{name})".replace("_", "-")
+                return f"[{link['words']}](#{kind}-{name.replace('_', '-')})"
     return link["words"]
 
 
 def methods() -> str:
-    """Return the reference of every installed method."""
-    return reference()
+    """Return the reference of every installed method, and say which ones a pipeline file cannot hold yet."""
+    known = Pipeline.model_json_schema()["$defs"]
+    parts = []
+    for kind in ordered_kinds():
+        heading, _, rest = kind_section(kind).partition("\n")
+        in_pipeline = any(cls.__name__ in known for cls in registry.methods(kind).values())
+        note = "" if in_pipeline else "\nFor use from Python; a pipeline file does not take these yet.\n"
+        parts.append(f"{heading}\n{note}{rest}")
+    return "\n".join(parts)
 
 
 def table_columns() -> str:

@@ -9,7 +9,15 @@ from pydantic import BaseModel, Field
 
 from kinocyte.core import registry
 from kinocyte.core.method import Method, param
-from kinocyte.core.reference import Parameter, kind_section, method_section, parameters, reference
+from kinocyte.core.reference import (
+    KIND_ORDER,
+    Parameter,
+    kind_section,
+    method_section,
+    ordered_kinds,
+    parameters,
+    reference,
+)
 
 
 class Smooth(BaseModel):
@@ -134,3 +142,10 @@ def test_the_reference_names_every_installed_method_and_parameter() -> None:
             section: Any = method_section(cls)
             for parameter in registry.parameters(cls):
                 assert f"| `{parameter}` |" in section
+
+
+def test_kinds_come_in_the_order_of_a_pipeline() -> None:
+    kinds = ordered_kinds()
+    assert sorted(kinds) == registry.kinds()
+    known = [k for k in kinds if k in KIND_ORDER]
+    assert kinds[: len(known)] == sorted(known, key=KIND_ORDER.index)

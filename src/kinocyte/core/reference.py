@@ -65,11 +65,15 @@ def _selector(schema: Mapping[str, Any]) -> str | None:
     return next((n for n, f in properties.items() if "const" in f and f.get("default") == f["const"]), None)
 
 
+def ordered_kinds() -> list[str]:
+    """Return the installed kinds of method in the order in which data walks through them."""
+    kinds = registry.kinds()
+    return [k for k in KIND_ORDER if k in kinds] + [k for k in kinds if k not in KIND_ORDER]
+
+
 def reference() -> str:
     """Return the reference of every installed method, one section a kind."""
-    kinds = registry.kinds()
-    known = [k for k in KIND_ORDER if k in kinds]
-    return "\n".join(kind_section(kind) for kind in [*known, *(k for k in kinds if k not in KIND_ORDER)])
+    return "\n".join(kind_section(kind) for kind in ordered_kinds())
 
 
 def kind_section(kind: str) -> str:
