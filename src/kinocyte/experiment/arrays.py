@@ -174,9 +174,47 @@ class Image(_Frames):
         index = self.channel_index(channel)
         return self._read(self._check_frame(frame), index if "c" in self.axes else None, level)
 
+    def movie(self, channel: str | int) -> ChannelMovie:
+        """Return one channel as a sequence of frames, read as they are asked for."""
+        return ChannelMovie(self, channel)
+
     def frame_channels(self, frame: int, channels: Sequence[str] | None = None) -> Mapping[str, NDArray[Any]]:
         """Return several channels of one frame by name; all if none are named."""
         return {c: self.frame(frame, c) for c in (self.channels if channels is None else channels)}
+
+
+class ChannelMovie:
+    """One channel as a movie whose frames are read when they are asked for: ``movie[t]`` is (y, x) or (z, y, x)."""
+
+    def __init__(self, image: Image, channel: str | int) -> None:
+        self._image, self._channel = image, image.channel_index(channel)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return (t, y, x) or (t, z, y, x)."""
+        return (self._image.n_frames, *self._image.frame_shape)
+
+    @property
+    def ndim(self) -> int:
+        """Return 3 or 4."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return the type of a pixel."""
+        return self._image.dtype
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return self._image.n_frames
+
+    def __getitem__(self, frame: int) -> NDArray[Any]:
+        """Return one frame; negative numbers count from the end."""
+        n = len(self)
+        if not -n <= frame < n:
+            msg = f"frame {frame} of a movie of {n}"
+            raise IndexError(msg)
+        return self._image.frame(frame % n, self._channel)
 
 
 class Labels(_Frames):

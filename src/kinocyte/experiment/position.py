@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import DTypeLike
 
 from kinocyte.core.errors import StoreError, nearest
 from kinocyte.core.scale import Scale
@@ -16,10 +17,10 @@ from kinocyte.experiment.arrays import Image, Labels
 from kinocyte.experiment.groups import read_attributes
 from kinocyte.experiment.journal import Journal
 from kinocyte.experiment.names import item_name
-from kinocyte.experiment.records import Records, record_stands
+from kinocyte.experiment.records import STEP_INPUT, Records, record_stands
+from kinocyte.experiment.staged import CorrectedWriter, LabelsWriter, list_labels
 from kinocyte.experiment.storage import Storage
 from kinocyte.experiment.tables import list_tables, remove_table, scan_table, table_step, write_table
-from kinocyte.experiment.writing import LabelsWriter, list_labels
 
 
 class Position:
@@ -88,13 +89,27 @@ class Position:
         kind : {"best", "raw", "corrected"}
             ``best`` is the corrected image where a registration or restoration step wrote one.
         """
-        corrected = f"{self._path}/corrected" if self._path else "corrected"
         if kind not in {"best", "raw", "corrected"}:
             msg = f"There is no image '{kind}'; {nearest(kind, ['best', 'raw', 'corrected'])}."
             raise StoreError(msg)
-        if kind == "corrected" or (kind == "best" and read_attributes(self._storage, corrected) is not None):
-            return Image(self._storage, corrected, times_min=self.attributes.get("times_min"))
+        if kind == "corrected" or (kind == "best" and self.has_corrected):
+            place = f"{self._path}/corrected" if self._path else "corrected"
+            return Image(self._storage, place, times_min=self.attributes.get("times_min"))
         return self._raw
+
+    @property
+    def has_corrected(self) -> bool:
+        """Tell whether a corrected image is there and its record stands."""
+        place = f"{self._path}/corrected" if self._path else "corrected"
+        if read_attributes(self._storage, place) is None:
+            return False
+        return record_stands("correction", {r.key: r for r in self.records.all()})
+
+    def image_of(self, population: str) -> Image:
+        """Return the pixels a population was segmented on: the coordinates of its labels are theirs."""
+        record = self.records.get("segmentation", population)
+        on_corrected = record is not None and f"{STEP_INPUT}correction" in record.inputs
+        return self.image("corrected" if on_corrected else "raw")
 
     @cached_property
     def _raw(self) -> Image:
@@ -184,6 +199,20 @@ class Position:
             item_name(population, "population"),
             frame_shape=image.frame_shape,
             n_frames=image.n_frames,
+            scale=self.scale,
+            before_publish=before_publish,
+        )
+
+    def write_corrected(self, dtype: DTypeLike, *, before_publish: Callable[[], None] | None = None) -> CorrectedWriter:
+        """Return a context manager whose ``write(frame, block)`` makes the corrected image when it ends well."""
+        image = self._raw
+        return CorrectedWriter(
+            self._storage,
+            self._path,
+            frame_shape=image.frame_shape,
+            n_frames=image.n_frames,
+            channels=image.channels,
+            dtype=np.dtype(dtype),
             scale=self.scale,
             before_publish=before_publish,
         )

@@ -6,15 +6,14 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.core.errors import StoreError
 from kinocyte.core.scale import Scale
-from kinocyte.experiment.groups import read_attributes, read_json, write_group
+from kinocyte.experiment.groups import read_json, write_group
 from kinocyte.experiment.ngff import image_attributes
 from kinocyte.experiment.storage import Storage, write_error
 
@@ -121,6 +120,19 @@ class ArrayWriter:
         """Return what was written for one frame."""
         return np.asarray(self._arrays[0][frame])
 
+    def window(self) -> tuple[float, float]:
+        """Return display limits that suit the first and last frame."""
+        low, high = np.inf, -np.inf
+        for frame in {0, self.shape[0] - 1}:
+            block = self.read(frame)
+            finite = block[np.isfinite(block)] if block.dtype.kind == "f" else block.ravel()
+            if finite.size:
+                a, b = np.percentile(finite[:: max(1, finite.size // 200_000)], (0.1, 99.9))
+                low, high = min(low, float(a)), max(high, float(b))
+        if not np.isfinite(low) or not np.isfinite(high):
+            return (0.0, 1.0)
+        return (low, high if high > low else low + 1.0)
+
 
 class PositionWriter:
     """Pixels of one position on their way into an experiment.
@@ -201,10 +213,10 @@ class PositionWriter:
             If shape or type differ, or the disk is full.
         """
         self._arrays.write(frame, block)
-        digest = _digest(block)
-        self._storage.write_bytes(f"{self._path}/.importing/{frame:07d}.hash", digest.encode())
+        mark = digest(block)
+        self._storage.write_bytes(f"{self._path}/.importing/{frame:07d}.hash", mark.encode())
         with self._lock:
-            self._hashes[frame] = digest
+            self._hashes[frame] = mark
 
     def finish(self) -> Any:
         """Publish the position and return it.
@@ -216,9 +228,9 @@ class PositionWriter:
         """
         missing = sorted(set(range(self._arrays.shape[0])) - set(self._hashes))
         if missing:
-            msg = f"{self._storage.at(self._path)} lacks the frames {_ranges(missing)}; write them before finishing."
+            msg = f"{self._storage.at(self._path)} lacks the frames {ranges(missing)}; write them before finishing."
             raise StoreError(msg)
-        pixels = _digest("".join(self._hashes[t] for t in range(self._arrays.shape[0])).encode())
+        pixels = digest("".join(self._hashes[t] for t in range(self._arrays.shape[0])).encode())
         attributes = {
             "ome": image_attributes(
                 str(self._attributes.get("name", "")),
@@ -226,7 +238,7 @@ class PositionWriter:
                 self._scale,
                 n_levels=self._arrays.n_levels,
                 channels=self._channels,
-                window=self._window(),
+                window=self._arrays.window(),
             ),
             "kinocyte": {
                 **self._attributes,
@@ -239,117 +251,14 @@ class PositionWriter:
         self._storage.remove(f"{self._path}/.importing")
         return position
 
-    def _window(self) -> tuple[float, float]:
-        """Return display limits that suit the first and last frame."""
-        low, high = np.inf, -np.inf
-        for frame in {0, self._arrays.shape[0] - 1}:
-            block = self._arrays.read(frame)
-            finite = block[np.isfinite(block)] if block.dtype.kind == "f" else block.ravel()
-            if finite.size:
-                a, b = np.percentile(finite[:: max(1, finite.size // 200_000)], (0.1, 99.9))
-                low, high = min(low, float(a)), max(high, float(b))
-        if not np.isfinite(low) or not np.isfinite(high):
-            return (0.0, 1.0)
-        return (low, high if high > low else low + 1.0)
 
-
-class LabelsWriter:
-    """Label image of one population on its way into a position; a context manager that publishes when it ends well."""
-
-    def __init__(
-        self,
-        storage: Storage,
-        root: str,
-        population: str,
-        *,
-        frame_shape: tuple[int, ...],
-        n_frames: int,
-        scale: Scale,
-        before_publish: Callable[[], None] | None = None,
-    ) -> None:
-        self._storage, self._root, self._population, self._scale = storage, root, population, scale
-        self._before_publish = before_publish
-        self._target = f"{root}/labels/{population}" if root else f"labels/{population}"
-        self._staged = storage.staging(self._target)
-        axes = "tzyx" if len(frame_shape) == 3 else "tyx"
-        self._arrays = ArrayWriter(
-            storage, self._staged, axes=axes, shape=(n_frames, *frame_shape), dtype=np.dtype(np.uint32), labels=True
-        )
-        self._hashes: dict[int, str] = {}
-
-    def __enter__(self) -> Self:
-        """Prepare the arrays beside the place where they will stand."""
-        self._storage.sweep(self._target.rpartition("/")[0])
-        if self._staged == self._target:
-            self._announce()
-            self._storage.remove(self._target)
-        self._arrays.open()
-        return self
-
-    def _announce(self) -> None:
-        if self._before_publish is not None:
-            self._before_publish()
-
-    def write(self, frame: int, labels: NDArray[Any]) -> None:
-        """Write the label image of one frame, any integer dtype within uint32, (y, x) or (z, y, x).
-
-        Raises
-        ------
-        StoreError
-            If a label is negative or too large, or the shape is not that of the image.
-        """
-        if labels.dtype != np.uint32:
-            if labels.dtype.kind not in "iub" or (labels.size and (labels.min() < 0 or labels.max() > 0xFFFFFFFF)):
-                msg = f"Labels of '{self._population}' in frame {frame} are not whole numbers from 0 to 4294967295."
-                raise StoreError(msg)
-            labels = labels.astype(np.uint32)
-        self._arrays.write(frame, labels)
-        self._hashes[frame] = _digest(labels)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Publish if every frame was written; remove what was staged otherwise."""
-        n_frames = self._arrays.shape[0]
-        missing = sorted(set(range(n_frames)) - set(self._hashes))
-        if kind is not None or missing:
-            self._storage.remove(self._staged)
-            if kind is None:
-                msg = f"Labels of '{self._population}' lack the frames {_ranges(missing)}; write them all."
-                raise StoreError(msg)
-            return
-        document = image_attributes(self._population, self._arrays.axes, self._scale, n_levels=self._arrays.n_levels)
-        document["image-label"] = {"version": "0.5", "source": {"image": "../../"}}
-        ours = {"pixels": _digest("".join(self._hashes[t] for t in range(n_frames)).encode())}
-        write_group(self._storage, self._staged, {"ome": document, "kinocyte": ours})
-        if self._staged != self._target:
-            self._announce()
-        self._storage.publish(self._staged, self._target)
-        register_label(self._storage, self._root, self._population)
-
-
-def _digest(content: NDArray[Any] | bytes) -> str:
+def digest(content: NDArray[Any] | bytes) -> str:
+    """Return the fingerprint of pixels or text."""
     buffer = content if isinstance(content, bytes) else np.ascontiguousarray(content).view(np.uint8).data
     return hashlib.blake2b(buffer, digest_size=16).hexdigest()
 
 
-def list_labels(storage: Storage, root: str) -> list[str]:
-    """Return the names of the label images of an image group, sorted."""
-    attributes = read_attributes(storage, f"{root}/labels" if root else "labels") or {}
-    document = attributes.get("ome", attributes)
-    names = document.get("labels", []) if isinstance(document, Mapping) else []
-    return sorted(str(n) for n in names)
-
-
-def register_label(storage: Storage, root: str, population: str) -> None:
-    """Add a label image to the list that other OME-Zarr tools read."""
-    names = list_labels(storage, root)
-    if population not in names:
-        folder = f"{root}/labels" if root else "labels"
-        write_group(storage, folder, {"ome": {"version": "0.5", "labels": sorted({*names, population})}})
-
-
-def _ranges(numbers: Sequence[int]) -> str:
+def ranges(numbers: Sequence[int]) -> str:
     """Return ``0-3, 7`` for 0, 1, 2, 3, 7; at most eight parts."""
     parts: list[str] = []
     start = previous = numbers[0]
