@@ -13,7 +13,7 @@ from kinocyte.experiment.position import Position
 from kinocyte.report.grouping import Grouping
 
 _NO_FEATURE = {*OBJECTS, *TRACKS, *MEMBERS, "track_id", "x_px", "y_px", "z_px"} - {"quality"}
-#: Track length, which every track has whatever was measured.
+#: Track length, which every track has whatever was measured; in frames where the frame interval is unknown.
 DURATION = "track_duration_min"
 LENGTH = "track_length_frames"
 
@@ -100,7 +100,9 @@ def cell_table(positions: Sequence[Position], population: str, grouping: Groupin
     )
     values = values.join(names, on="well", how="left", maintain_order="left")
     features = [c for c in values.columns if c not in {"position", "well", "condition", "track_id"}]
-    features = [c for c in features if values[c].null_count() < values.height]
+    # a number that is the same for every cell, as z in a 2D movie, tells nothing
+    alike = {c for c in features if c not in {DURATION, LENGTH} and values.height > 1 and values[c].n_unique() == 1}
+    features = [c for c in features if c not in alike and values[c].null_count() < values.height]
     return CellTable(population, values, tuple(sorted(features, key=_importance)), tracked)
 
 
@@ -137,7 +139,7 @@ def _track_values(position: Position, population: str) -> pl.DataFrame:
     first, last = (
         clock.gather(tracks[c].clip(0, len(times) - 1).cast(pl.UInt32)) for c in ("first_frame", "last_frame")
     )
-    return tracks.select(*columns, length).with_columns((last - first).alias(DURATION)).sort("track_id")
+    return tracks.select(*columns).with_columns((last - first).alias(DURATION)).sort("track_id")
 
 
 def _finite(column: str) -> pl.Expr:
@@ -151,10 +153,12 @@ def _importance(name: str) -> tuple[int, str]:
         return 0, name
     if "mean_speed" in name or name == "speed_um_per_min":
         return 1, name
-    if name.startswith("mean_") and not name.endswith(("_per_min", "_rad", "_deg")):
+    if name.startswith("mean_") and unit_of_column(name) is None:
         return 2, name
     if name in {DURATION, LENGTH}:
         return 3 if name == DURATION else 4, name
+    if name in {"mean_x_um", "mean_y_um", "mean_z_um"}:
+        return 7, name
     return (5 if any(w in name for w in ("displacement", "straightness", "circularity", "eccentricity")) else 6), name
 
 

@@ -14,6 +14,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from kinocyte.report.colours import group_colours, shade
@@ -190,6 +191,7 @@ def counts_figure(
         mean = wells.group_by("time_min").agg(pl.col(value).mean()).sort("time_min")
         axes.plot(mean["time_min"], mean[value], color=INK, linewidth=1.8, marker="_" if mean.height == 1 else "")
         axes.set_ylim(0, top)
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         _name_panel(axes, label)
     figure.supxlabel(x_label, fontsize=10, color=INK)
     figure.supylabel(y_label, fontsize=10, color=INK)

@@ -204,12 +204,12 @@ def _imaging(experiment: Experiment) -> str:
     frames = _span([p.n_frames for p in positions])
     sizes = [p.image("raw").frame_shape for p in positions]
     same_axes = len({len(s) for s in sizes}) == 1
-    size = " x ".join(_span(axis) for axis in zip(*sizes, strict=True)) if same_axes else "2D and 3D"
+    size = f" of {' x '.join(_span(axis) for axis in zip(*sizes, strict=True))} pixels" if same_axes else ", 2D and 3D"
     pixel = _span([p.scale.pixel_size_um for p in positions])
     channels = ", ".join(experiment.channels)
     text = (
         f"{len(positions)} movie{_s(len(positions))} from {len(experiment.wells)} well{_s(len(experiment.wells))} "
-        f"({frames} frame{_s(max(p.n_frames for p in positions))} of {size} pixels, {pixel} µm per pixel, "
+        f"({frames} frame{_s(max(p.n_frames for p in positions))}{size}, {pixel} µm per pixel, "
         f"channel{_s(len(experiment.channels))} {channels}"
     )
     intervals = [p.scale.frame_interval_min for p in positions if p.scale.frame_interval_min is not None]

@@ -208,6 +208,7 @@ def _run(run: Mapping[str, Any] | None) -> dict[str, Any] | None:
     seconds = sum(float(t.get("seconds") or 0) for t in _tasks(run))
     pipeline, versions = run.get("pipeline"), run.get("versions")
     return {
+        "state": str(run.get("state") or ""),
         "counts": counts,
         "seconds": seconds,
         "pipeline": pipeline

@@ -33,6 +33,13 @@
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) set(false);
   }
 
+  // on paper everything is open
+  const closed = [];
+  addEventListener("beforeprint", () => {
+    for (const box of document.querySelectorAll("details:not([open])")) { box.open = true; closed.push(box); }
+  });
+  addEventListener("afterprint", () => { while (closed.length) closed.pop().open = false; });
+
   // text to copy
   for (const button of document.querySelectorAll("button[data-copy]")) {
     button.addEventListener("click", async () => {
