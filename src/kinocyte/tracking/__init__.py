@@ -2,6 +2,7 @@
 
 from kinocyte.tracking.base import LabelSource, Linker
 from kinocyte.tracking.bayesian import Bayesian
+from kinocyte.tracking.branches import branch_table
 from kinocyte.tracking.kalman import Kalman
 from kinocyte.tracking.lap import LAP
 from kinocyte.tracking.lineage import build_tracks
@@ -21,5 +22,6 @@ __all__ = [
     "Mending",
     "Nearest",
     "Overlap",
+    "branch_table",
     "build_tracks",
 ]

@@ -51,7 +51,7 @@ def build_grid(position_um: NDArray[np.float64], first: NDArray[np.int64]) -> Gr
     first : numpy.ndarray of int64, shape (f + 1,)
         First object of each frame.
     """
-    low, size, shape = _cells(position_um, first, _PER_CELL)
+    low, size, shape = _cells(position_um, first)
     offset = np.concatenate([[0], np.cumsum(shape.prod(axis=1))]).astype(np.int64)
     cell_first, member = _fill(position_um, first, low, size, shape, offset)
     return Grid(low, size, shape, offset, cell_first, member)
@@ -102,6 +102,7 @@ def search(
         first,
         grid,
         position_um,
+        position_um[grid.member],
         frames,
         np.ascontiguousarray(reach_um2),
         keep,
@@ -111,38 +112,32 @@ def search(
     return Candidates(start, found, square)
 
 
-@njit(cache=True, nogil=True)
-def _cells(position: Any, first: Any, per_cell: float) -> Any:
+def _cells(
+    position_um: NDArray[np.float64], first: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Return origin, edge length and number of cells of each frame's grid."""
-    frames = len(first) - 1
-    low = np.zeros((frames, 3))
-    size = np.ones(frames)
-    shape = np.ones((frames, 3), np.int64)
-    extent = np.zeros(3)
-    for f in range(frames):
-        n = first[f + 1] - first[f]
-        axes = 0
-        for a in range(3):
-            x = position[first[f] : first[f + 1], a]
-            mean, spread = x.mean(), 2.5 * x.std()
-            low[f, a] = max(x.min(), mean - spread)
-            extent[a] = max(min(x.max(), mean + spread) - low[f, a], 0.0)
-            axes += extent[a] > 0
-        order = np.sort(extent)[::-1]
-        # a flat or thin cloud has fewer dimensions than axes: leave out those shorter than a cell
-        for used in range(axes, 0, -1):
-            size[f] = (np.prod(order[:used]) * per_cell / n) ** (1.0 / used)
-            if size[f] <= order[used - 1]:
-                break
-        if not size[f] > 0.0:
-            size[f] = 1.0
-        for a in range(3):
-            shape[f, a] = max(1, min(n, int(np.ceil(extent[a] / size[f]))))
-        while shape[f, 0] * shape[f, 1] * shape[f, 2] > 8 * n + 8:
-            size[f] *= 2.0
-            for a in range(3):
-                shape[f, a] = max(1, min(n, int(np.ceil(extent[a] / size[f]))))
-    return low, size, shape
+    if len(first) < 2:
+        return np.zeros((0, 3)), np.ones(0), np.ones((0, 3), np.int64)
+    begin, count = first[:-1], np.diff(first).astype(np.float64)
+    mean = np.add.reduceat(position_um, begin) / count[:, None]
+    off = position_um - np.repeat(mean, np.diff(first), axis=0)
+    spread = 2.5 * np.sqrt(np.add.reduceat(off * off, begin) / count[:, None])
+    low = np.maximum(np.minimum.reduceat(position_um, begin), mean - spread)
+    high = np.minimum(np.maximum.reduceat(position_um, begin), mean + spread)
+    extent = np.maximum(high - low, 0.0)
+    order = np.sort(extent, axis=1)[:, ::-1]
+    size = np.zeros(len(count))
+    # a flat or thin cloud has fewer dimensions than axes: leave out those shorter than a cell
+    for axes in (3, 2, 1):
+        edge = (order[:, :axes].prod(axis=1) * _PER_CELL / count) ** (1.0 / axes)
+        size = np.where((size == 0.0) & (edge <= order[:, axes - 1]), edge, size)
+    size[~(size > 0.0)] = 1.0
+    while True:
+        cells = np.clip(np.ceil(extent / size[:, None]), 1.0, np.maximum(count, 1.0)[:, None])
+        many = cells.prod(axis=1) > 8.0 * count + 8.0
+        if not many.any():
+            return low, size, cells.astype(np.int64)
+        size[many] *= 2.0
 
 
 @njit(cache=True, nogil=True)
@@ -236,12 +231,12 @@ def _ring_by_ring(x: Any, f: int, shift: int, limit: float, grid: Any, among: An
 
 @njit(cache=True, nogil=True)
 def _search(  # noqa: C901, PLR0917 - numba calls by position; a call per block would cost more than the block
-    step: Any, first: Any, grid: Any, position: Any, frames: Any, reach: Any, keep: int, source: Any, target: Any
+    step: Any, first: Any, grid: Any, position: Any, where: Any, frames: Any, reach: Any, keep: int,
+    source: Any, target: Any,
 ) -> Any:  # fmt: skip
     """Visit the objects in order and their later frames in order; grow the output as needed."""
     low, size, shape, offset, cell_first, member = grid
     n = len(position)
-    where = position[member]
     start = np.zeros(n + 1, np.int64)
     room, total = max(n * 4, 1024), 0
     found, square = np.empty(room, np.int32), np.empty(room)
@@ -308,5 +303,6 @@ def _grow(found: Any, square: Any, used: int, needed: int) -> Any:
     """Return longer arrays that begin with what is in use."""
     room = needed * 3 // 2
     wider, longer = np.empty(room, np.int32), np.empty(room)
-    wider[:used], longer[:used] = found[:used], square[:used]
+    for k in range(used):
+        wider[k], longer[k] = found[k], square[k]
     return room, wider, longer

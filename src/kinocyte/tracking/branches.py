@@ -1,0 +1,96 @@
+"""What became of each branch of a lineage: name, daughters, time, cell cycle."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from kinocyte.core.schema import require
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def branch_table(objects: pl.DataFrame, tracks: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per track with its place in the lineage and its times.
+
+    Parameters
+    ----------
+    objects : polars.DataFrame
+        Columns ``object_id frame x_um y_um``, in 3D ``z_um``, and ``time_min``.
+    tracks, members : polars.DataFrame
+        As `kinocyte.tracking.build_tracks` returns them.
+
+    Returns
+    -------
+    polars.DataFrame
+        Sorted by ``track_id``:
+
+        - ``name`` : the root's id and one letter per division in order of the daughters' ids, such as ``12ab``
+        - ``n_daughters`` : tracks that have this one as parent
+        - ``n_objects`` : objects of the track
+        - ``first_time_min``, ``last_time_min`` : times of its first and last object
+        - ``cycle_min`` : time from the first object after one division to that after the next; null where the track did
+          not begin and end by a division
+        - ``displacement_um`` : from first to last object
+        - ``path_um`` : along all objects
+
+    Raises
+    ------
+    TableError
+        If a column is missing.
+    """
+    require(objects, ("object_id", "frame", "x_um", "y_um", "time_min"), table="objects")
+    require(tracks, ("track_id", "parent_id", "root_id", "generation"), table="tracks")
+    axes = [c for c in ("x_um", "y_um", "z_um") if c in objects.columns]
+    placed = members.join(objects, on="object_id").sort("track_id", "frame")
+    step = sum(((pl.col(c).diff() ** 2) for c in axes), pl.lit(0.0)).sqrt()
+    away = sum((((pl.col(c).last() - pl.col(c).first()) ** 2) for c in axes), pl.lit(0.0)).sqrt()
+    times = placed.group_by("track_id", maintain_order=True).agg(
+        n_objects=pl.len(),
+        first_time_min=pl.col("time_min").first(),
+        last_time_min=pl.col("time_min").last(),
+        displacement_um=away,
+        path_um=step.sum(),
+    )
+    born = tracks.join(times.select("track_id", "first_time_min"), on="track_id")
+    daughters = born.group_by(track_id="parent_id").agg(
+        n_daughters=pl.len(),
+        next_min=pl.col("first_time_min").min(),
+        divided=pl.col("generation").min(),
+    )
+    table = (
+        tracks.select("track_id", "parent_id", "root_id", "generation")
+        .join(times, on="track_id", how="left")
+        .join(daughters, on="track_id", how="left")
+        .join(tracks.select(parent_id="track_id", before="generation"), on="parent_id", how="left")
+        .with_columns(pl.col("n_daughters").fill_null(0))
+        .sort("track_id")
+    )
+    began = pl.col("generation") > pl.col("before")
+    ended = pl.col("divided") > pl.col("generation")
+    return table.with_columns(
+        name=pl.Series(_names(tracks), dtype=pl.String),
+        cycle_min=pl.when(began & ended).then(pl.col("next_min") - pl.col("first_time_min")),
+    ).select(
+        "track_id", "name", "parent_id", "root_id", "generation", "n_daughters", "n_objects",
+        "first_time_min", "last_time_min", "cycle_min", "displacement_um", "path_um",
+    )  # fmt: skip
+
+
+def _names(tracks: pl.DataFrame) -> list[str]:
+    """Return the names of the tracks in order of their ids; a parent's id is always smaller."""
+    names: dict[int, str] = {}
+    born: dict[int, int] = {}
+    generation: dict[int, int] = {}
+    rows = tracks.select("track_id", "parent_id", "generation").sort("track_id").iter_rows()
+    for track, parent, age in rows:
+        generation[track] = age
+        if parent is None:
+            names[track] = str(track)
+            continue
+        if age == generation[parent]:  # a merge: nobody was born
+            names[track] = f"{names[parent]}'"
+            continue
+        k = born.get(parent, 0)
+        born[parent] = k + 1
+        names[track] = names[parent] + (_LETTERS[k] if k < len(_LETTERS) else f"({k + 1})")
+    return list(names.values())
