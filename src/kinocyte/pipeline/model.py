@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, field_validator
 from pydantic_core import CoreSchema, core_schema
@@ -27,6 +27,7 @@ class MethodOf:
 
 
 AnySegmenter = Annotated[Method, MethodOf("segmentation")]
+AnyRegistrar = Annotated[Method, MethodOf("registration")]
 AnyLinker = Annotated[Method, MethodOf("tracking")]
 AnyFeatureSet = Annotated[Method, MethodOf("measurement")]
 
@@ -55,6 +56,15 @@ class Population(_Section):
         return value
 
 
+class Corrected(_Section):
+    """How the corrected image is made from the raw one once the drift is known."""
+
+    interpolation: Literal["nearest", "linear", "cubic", "lanczos", "fourier"] = param(
+        "linear", help="How pixels between pixels are found; nearest never makes new grey values."
+    )
+    fill: float = param(0.0, help="Grey value where a frame shows nothing after it was moved.")
+
+
 class Report(_Section):
     """The report page written at the end of a run."""
 
@@ -72,6 +82,10 @@ class Pipeline(_Section):
         Title in the report.
     seed : int
         Fixes whatever chance there is; the same seed gives the same result with any number of workers.
+    registration : Registrar, optional
+        How drift is estimated; everything after it works on the corrected image.
+    corrected : Corrected
+        How the corrected image is made.
     population : dict of str to Population
         The kinds of cell.
     report : Report
@@ -80,6 +94,10 @@ class Pipeline(_Section):
 
     name: str = param("", help="Title of the analysis, shown in the report.")
     seed: int = param(1, ge=0, help="Fixes whatever chance there is.")
+    registration: AnyRegistrar | None = param(
+        None, help="How drift is estimated; left out, the movies are taken as they are."
+    )
+    corrected: Corrected = param(Corrected(), help="How the image without drift is made.")
     population: dict[str, Population] = param({}, help="One table a kind of cell: [population.NAME...].")
     report: Report = param(Report(), help="What the report shows.")
 

@@ -7,17 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from kinocyte.core import registry
 from kinocyte.core.errors import InputFileError, ParameterError, nearest
 from kinocyte.core.registry import parameters
 from kinocyte.pipeline.locate import key_lines, line_of
-from kinocyte.pipeline.model import Pipeline, Population, Report
+from kinocyte.pipeline.model import Corrected, Pipeline, Population, Report
 
 #: A pipeline file is a page of text; anything larger is a mistake.
 _MAX_BYTES = 2**20
-_KINDS = {"segmentation": "segmentation", "tracking": "tracking", "measure": "measurement"}
+_KINDS = {
+    "segmentation": "segmentation",
+    "tracking": "tracking",
+    "measure": "measurement",
+    "registration": "registration",
+}
 
 
 def load_pipeline(path: str | Path) -> Pipeline:
@@ -125,6 +130,7 @@ def _keys_beside(path: Sequence[str | int], cls: type | None) -> list[str]:
         return ["method", *parameters(cls)]
     if len(path) == 3 and path[0] == "population":
         return list(Population.model_fields)
-    if len(path) == 2 and path[0] == "report":
-        return list(Report.model_fields)
+    sections: dict[str, type[BaseModel]] = {"report": Report, "corrected": Corrected}
+    if len(path) == 2 and path[0] in sections:
+        return list(sections[str(path[0])].model_fields)
     return list(Pipeline.model_fields)

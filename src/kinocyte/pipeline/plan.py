@@ -18,8 +18,10 @@ from kinocyte.experiment.position import Position
 from kinocyte.experiment.records import STEP_INPUT, fingerprint, record_stands
 from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.steps.base import Step
+from kinocyte.pipeline.steps.correction import Correction
 from kinocyte.pipeline.steps.measurement import Measurement
 from kinocyte.pipeline.steps.objects import ImportedObjects
+from kinocyte.pipeline.steps.registration import Registration
 from kinocyte.pipeline.steps.segmentation import Segmentation
 from kinocyte.pipeline.steps.tracking import Tracking
 
@@ -68,13 +70,17 @@ class Plan:
 def steps_of(pipeline: Pipeline) -> list[Step]:
     """Return the steps that a pipeline declares, in order."""
     steps: list[Step] = []
+    still = pipeline.registration is not None
+    if pipeline.registration is not None:
+        steps += [Registration(method=pipeline.registration), Correction(settings=pipeline.corrected)]
     for name, population in pipeline.population.items():
         if population.segmentation is not None:
-            steps.append(Segmentation(population=name, method=population.segmentation))
-        else:
+            steps.append(Segmentation(population=name, method=population.segmentation, on_corrected=still))
+        else:  # labels that came with the movie lie on its raw pixels
             steps.append(ImportedObjects(population=name))
         if population.measure:
-            steps.append(Measurement(population=name, methods=population.measure))
+            on_corrected = still and population.segmentation is not None
+            steps.append(Measurement(population=name, methods=population.measure, on_corrected=on_corrected))
         if population.tracking is not None:
             steps.append(Tracking(population=name, method=population.tracking))
     return steps
@@ -132,9 +138,8 @@ def _tasks_of(position: Position, steps: Iterable[Step], seed: int) -> Iterable[
     try:
         n_frames = position.n_frames
         records = {r.key: r for r in position.records.all()}
-        tables, labels = set(position.tables), set(position.label_names)
     except KinocyteError as error:
-        problem, records, tables, labels = str(error), {}, set(), set()
+        problem, records = str(error), {}
     for step in steps:
         message = problem or _refusal(step, position, tasks)
         inputs: dict[str, str] = {}
@@ -156,8 +161,7 @@ def _tasks_of(position: Position, steps: Iterable[Step], seed: int) -> Iterable[
             record is not None
             and record.fingerprint == mark
             and record_stands(step.key, records)
-            and tables.issuperset(step.tables())
-            and labels.issuperset(step.labels())
+            and step.stands(position)
         )
         task = Task(
             position=position.id,

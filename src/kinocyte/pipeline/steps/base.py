@@ -31,7 +31,7 @@ class Step(BaseModel, ABC):
     #: raised when the same parameters give a different result than before, so that old results are made again
     version: ClassVar[int] = 1
 
-    population: str
+    population: str | None = None
 
     @property
     def key(self) -> str:
@@ -58,6 +58,10 @@ class Step(BaseModel, ABC):
         """Return the label images the step writes."""
         return ()
 
+    def stands(self, position: Position) -> bool:
+        """Tell whether the outputs are there; whether they are right is told by the record."""
+        return set(self.tables()) <= set(position.tables) and set(self.labels()) <= set(position.label_names)
+
     @abstractmethod
     def check(self, position: Position) -> None:
         """Raise `ParameterError` if the step cannot run on the position as declared."""
@@ -73,3 +77,8 @@ def check_channels(position: Position, channels: tuple[str, ...], what: str) -> 
         if channel not in position.channels:
             msg = f"{what}: position {position.id} has no channel '{channel}'; {nearest(channel, position.channels)}."
             raise ParameterError(msg)
+
+
+def image_kind(*, corrected: bool) -> str:
+    """Return which image of a position a step reads."""
+    return "corrected" if corrected else "raw"

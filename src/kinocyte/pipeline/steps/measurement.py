@@ -10,7 +10,7 @@ from kinocyte.core.errors import ParameterError
 from kinocyte.experiment.position import Position
 from kinocyte.measurement.base import FeatureSet
 from kinocyte.pipeline.model import AnyFeatureSet
-from kinocyte.pipeline.steps.base import Commit, Progress, Step
+from kinocyte.pipeline.steps.base import Commit, Progress, Step, image_kind
 
 
 class Measurement(Step):
@@ -18,15 +18,17 @@ class Measurement(Step):
 
     name: ClassVar[str] = "measurement"
 
+    population: str
     methods: tuple[AnyFeatureSet, ...]
+    on_corrected: bool = False
 
     @property
     def _sets(self) -> list[FeatureSet]:
         return [m for m in self.methods if isinstance(m, FeatureSet)]
 
     def reads(self) -> tuple[str, ...]:
-        """Return the segmentation."""
-        return (f"{self.population}.segmentation",)
+        """Return the segmentation, and the correction where the movie is held still first."""
+        return (f"{self.population}.segmentation", *(("correction",) if self.on_corrected else ()))
 
     def sources(self, position: Position) -> dict[str, str]:
         """Return the fingerprint of the pixels."""
@@ -41,7 +43,8 @@ class Measurement(Step):
 
     def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
         """Measure frame by frame; memory holds one frame and the rows of the objects."""
-        image, labels = position.image(), position.labels(self.population)
+        image = position.image(image_kind(corrected=self.on_corrected))
+        labels = position.labels(self.population)
         frames = []
         for frame in range(labels.n_frames):
             rows = _measure(self._sets, labels.frame(frame), image.frame_channels(frame), position)

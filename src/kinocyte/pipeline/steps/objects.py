@@ -17,6 +17,8 @@ class ImportedObjects(Step):
 
     name: ClassVar[str] = "segmentation"
 
+    population: str
+
     def sources(self, position: Position) -> dict[str, str]:
         """Return the fingerprint of the label image."""
         return {"labels": position.labels_hash(self.population)}

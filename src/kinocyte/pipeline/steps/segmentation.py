@@ -9,7 +9,7 @@ import polars as pl
 from kinocyte.core.schema import OBJECTS, conform, empty
 from kinocyte.experiment.position import Position
 from kinocyte.pipeline.model import AnySegmenter
-from kinocyte.pipeline.steps.base import Commit, Progress, Step, check_channels
+from kinocyte.pipeline.steps.base import Commit, Progress, Step, check_channels, image_kind
 from kinocyte.segmentation.base import Segmenter
 
 
@@ -18,7 +18,9 @@ class Segmentation(Step):
 
     name: ClassVar[str] = "segmentation"
 
+    population: str
     method: AnySegmenter
+    on_corrected: bool = False
 
     @property
     def _segmenter(self) -> Segmenter:
@@ -26,6 +28,10 @@ class Segmentation(Step):
             msg = f"{type(self.method).__qualname__} is not a Segmenter."
             raise TypeError(msg)
         return self.method
+
+    def reads(self) -> tuple[str, ...]:
+        """Return the correction where the movie is held still first."""
+        return ("correction",) if self.on_corrected else ()
 
     def sources(self, position: Position) -> dict[str, str]:
         """Return the fingerprint of the pixels."""
@@ -45,7 +51,8 @@ class Segmentation(Step):
 
     def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
         """Segment frame by frame; memory holds one frame and the rows of the objects."""
-        image, method, scale = position.image(), self._segmenter, position.scale
+        image = position.image(image_kind(corrected=self.on_corrected))
+        method, scale = self._segmenter, position.scale
         rows: list[pl.DataFrame] = []
         with position.write_labels(self.population, before_publish=commit) as writer:
             for frame in range(image.n_frames):

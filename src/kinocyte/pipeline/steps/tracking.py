@@ -19,6 +19,7 @@ class Tracking(Step):
 
     name: ClassVar[str] = "tracking"
 
+    population: str
     method: AnyLinker
 
     @property
