@@ -10,12 +10,14 @@ from pathlib import Path
 LIMIT_MB = 1000
 ONLY_IN_EXTRAS = ("torch", "tensorflow", "PySide6", "PyQt5", "PyQt6", "napari", "pandas", "anndata")
 BELONGS_TO_PYTHON = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
+MADE_LATER = {".nbi", ".nbc"}  # what Numba keeps of the kernels it has compiled
 
 
 def size_mb(path: Path) -> float:
     """Return the bytes of a file or folder, compiled files included, in units of 10^6."""
     files = path.rglob("*") if path.is_dir() else [path]
-    return sum(f.stat().st_size for f in files if f.is_file() and not f.is_symlink()) / 1e6
+    counted = (f for f in files if f.is_file() and not f.is_symlink() and f.suffix not in MADE_LATER)
+    return sum(f.stat().st_size for f in counted) / 1e6
 
 
 def main() -> int:
