@@ -64,6 +64,7 @@ def test_each_step_runs_again_only_when_it_must(make_experiment: Callable[..., E
     assert run(plain, kinocyte.open(experiment.url), where=HERE).ok
     position = kinocyte.open(experiment.url).position("A1/1")
     assert not position.image_of("nuclei").place.endswith("corrected"), "labels lie on the raw pixels again"
+    assert not position.image().place.endswith("corrected")
 
 
 def test_a_fill_that_the_pixels_cannot_hold_is_refused(make_experiment: Callable[..., Experiment]) -> None:

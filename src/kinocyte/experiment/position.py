@@ -87,15 +87,19 @@ class Position:
         Parameters
         ----------
         kind : {"best", "raw", "corrected"}
-            ``best`` is the corrected image where a registration or restoration step wrote one.
+            ``best`` is the image the labels lie on; without labels, the corrected one where there is one.
         """
         if kind not in {"best", "raw", "corrected"}:
             msg = f"There is no image '{kind}'; {nearest(kind, ['best', 'raw', 'corrected'])}."
             raise StoreError(msg)
-        if kind == "corrected" or (kind == "best" and self.has_corrected):
+        if kind == "corrected" or (kind == "best" and self._labels_on_corrected()):
             place = f"{self._path}/corrected" if self._path else "corrected"
             return Image(self._storage, place, times_min=self.attributes.get("times_min"))
         return self._raw
+
+    def _labels_on_corrected(self) -> bool:
+        made_on = [f"{STEP_INPUT}correction" in r.inputs for r in self.records.all() if r.step == "segmentation"]
+        return self.has_corrected and (all(made_on) or not made_on)
 
     @property
     def has_corrected(self) -> bool:
