@@ -88,6 +88,25 @@ SPLITS = {
 }  # fmt: skip
 
 
+def test_steady_movers_are_expected_where_they_go() -> None:
+    # two files of cells that march through each other, as in the test of the Kalman filter, but unevenly
+    rng = np.random.default_rng(3)
+    rows = []
+    for t in range(40):
+        for k in range(6):
+            right, left = 20.0 * k + 6.0 * t, 230.0 + 20.0 * k - 6.0 * t
+            rows += [(t, right + rng.normal(0, 0.5), 0.0), (t, left + rng.normal(0, 0.5), 2.0)]
+    true = {(i, i + 12) for i in range(1, 39 * 12 + 1)}
+    links = LAP(max_distance_um=15).link(objects(*rows))
+    assert f1(pairs(links), true) > 0.97
+    x = np.array(rows)
+    square = ((x[links["target_id"] - 1] - x[links["source_id"] - 1])[:, 1:] ** 2).sum(axis=1)
+    np.testing.assert_allclose(links["cost"], square)
+    # the largest distance counts from where an object was: 6.5 um are too little for half of the steps
+    short = LAP(max_distance_um=6.5).link(objects(*rows))
+    assert short["cost"].max() <= 6.5**2
+
+
 @pytest.mark.parametrize("case", SPLITS)
 def test_split_and_its_mirror_the_merge(case: str) -> None:
     movie = objects(*SPLITS[case])
@@ -166,6 +185,7 @@ def test_links_are_a_matching_forward_in_time_and_row_order_is_irrelevant(source
         assert gap == where[b][0] - where[a][0] > 0
         square = (where[a][1] - where[b][1]) ** 2 + (where[a][2] - where[b][2]) ** 2
         assert cost == pytest.approx(square, abs=1e-300)
+        assert square <= max(method.max_distance_um, method.gap_max_distance_um or 0) ** 2 * (1 + 1e-9)
         assert 0.0 <= sure <= 1.0
     assert links.equals(method.link(movie.sample(fraction=1.0, shuffle=True, seed=1)))
 

@@ -81,7 +81,8 @@ def test_kalman_follows_straight_movers_where_position_alone_fails() -> None:
     true = {(i, i + 12) for i in range(1, 39 * 12 + 1)}
     steady = Kalman(max_distance_um=15, search_radius_um=10).link(movie)
     assert pairs(steady) == true
-    assert f1(pairs(LAP(max_distance_um=15).link(movie)), true) < 0.9
+    by_place = LAP(max_distance_um=15, gap_max_distance_um=1, compatible="trackmate").link(movie)
+    assert f1(pairs(by_place), true) < 0.9
     assert steady["confidence"].min() > 0.0
 
 

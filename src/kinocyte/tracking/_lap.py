@@ -57,13 +57,22 @@ def _by_likelihood(
     rivals = _without(matching, branches)
     margin = margins(known.start, known.target, rivals, matching.edge)
     source = np.flatnonzero((matching.edge >= 0) & ~lost)
-    chosen = matching.edge[source]
-    plain = Links(source, matching.following[source], known.square_um2[chosen])
+    plain = _costed(at, Links(source, matching.following[source], np.empty(0)), penalties)
     links = Links.concatenate([plain, *(b.links for b in branches)])
     margin = np.concatenate([margin[source], *(b.worth for b in branches)])
     # the same pair may be a division in one direction of time and a merge in the other
     _, once = np.unique(links.source * at.n + links.target, return_index=True)
     return links.take(once), confidence(margin[once])
+
+
+def _costed(at: Points, links: Links, penalties: tuple[Penalty, Penalty, Penalty, Penalty]) -> Links:
+    """Return the links with their costs: squared distances, wherever objects were expected, times penalties."""
+    frame, target = at.frame(), links.target.astype(np.int32)
+    away = at.position_um[links.target] - at.position_um[links.source]
+    square = (away * away).sum(axis=1)
+    near = penalties[0].cost(square, links.source, target)
+    far = penalties[1].cost(square, links.source, target)
+    return links._replace(cost=np.where(frame[links.target] - frame[links.source] > 1, far, near))
 
 
 def _without(matching: Matching, branches: list[Branches]) -> NDArray[np.float64]:

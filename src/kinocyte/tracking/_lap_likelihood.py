@@ -9,6 +9,8 @@ self can be considered.
 Only links that can matter are ever looked at: a matching of the nearest candidates yields dual values, and they tell
 up to which distance an object could still gain from another link. Those are searched for and the matching is
 repeated, twice at most.
+
+Where objects turn out to keep part of their last step, the whole is repeated around the positions so expected.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 
 from kinocyte.tracking._assignment import assign
 from kinocyte.tracking._candidates import Candidates, Grid, build_grid, search
-from kinocyte.tracking._motion import Motion, guess, learn, worth
+from kinocyte.tracking._motion import Motion, expected_steps, guess, learn, persistence, worth
 from kinocyte.tracking._penalties import Penalty
 from kinocyte.tracking._points import Points
 
@@ -30,6 +32,9 @@ _NEAREST = 6
 _MOST = 96
 _ROUNDS = 2  # a third round improves about one link in a hundred thousand
 _SLACK = 2.0  # candidates that fall short of being an improvement by less than this are taken along
+_PERSISTENT = 0.25  # correlation of consecutive steps from which on it pays to expect them
+_REPEATS = 3
+_SETTLED = 0.999  # share of objects whose link stays from one repetition to the next
 _TINY = 1e-9
 _SAMPLE = 8_000  # objects from which the motion is learnt
 _PASSES = 2
@@ -46,7 +51,7 @@ class Matching:
     edge : numpy.ndarray of int64, shape (n,)
         Candidate by which it follows, -1 where there is none.
     candidates : Candidates
-        Candidates with their costs (squared distance times penalties).
+        Candidates with their squared distance, from where they are expected, times penalties.
     worth : numpy.ndarray of float64, shape (m,)
         What each candidate is worth.
     motion : Motion
@@ -77,7 +82,21 @@ def link_by_likelihood(
         What widens the distance of links and of gaps.
     """
     motion = learn_motion(at, reach_um, penalties)
-    return match(at, build_grid(at.position_um, at.first), motion, penalties)
+    grid = build_grid(at.position_um, at.first)
+    found = match(at, grid, motion, penalties)
+    share = persistence(at, found.following)
+    if share < _PERSISTENT:
+        return found
+    # objects keep some of their last step: match again around where they are expected
+    for _ in range(_REPEATS):
+        before = found.following
+        step = expected_steps(at, before, share, len(reach_um))
+        motion = learn(at, before, motion, step)
+        found = match(at, grid, motion, penalties, step)
+        if (found.following == before).mean() > _SETTLED:
+            break
+        share = max(persistence(at, found.following), share)
+    return found
 
 
 def learn_motion(
@@ -109,10 +128,11 @@ def match(
     grid: Grid,
     motion: Motion,
     penalties: Penalties,
+    step_um: NDArray[np.float64] | None = None,
 ) -> Matching:
-    """Return the matching of largest worth under a motion model."""
+    """Return the matching of largest worth under a motion model, around expected positions where steps are given."""
     frame = at.frame()
-    known, value, bound = _candidates(at, grid, motion, motion.reach_um2[None, :1], _NEAREST, penalties)
+    known, value, bound = _candidates(at, grid, motion, motion.reach_um2[None, :1], _NEAREST, penalties, step_um)
     edge, net, price = assign(known.start, known.target, value, at.n)
     for turn in range(_ROUNDS):
         # the first time also look at what falls a little short, as prices change
@@ -122,7 +142,7 @@ def match(
         if (reach < 0.0).all():
             break
         keep = min(_NEAREST << (turn + 1), _MOST)
-        more, extra, _ = _candidates(at, grid, motion, reach, keep, penalties)
+        more, extra, _ = _candidates(at, grid, motion, reach, keep, penalties, step_um)
         source = np.repeat(np.arange(at.n), np.diff(more.start))
         gain = extra - net[source] - price[more.target]
         if not (gain > _TINY).any():
@@ -151,11 +171,12 @@ def _candidates(  # noqa: PLR0917 - one place calls it
     reach_um2: NDArray[np.float64],
     keep: int,
     penalties: Penalties,
+    step_um: NDArray[np.float64] | None,
 ) -> tuple[Candidates, NDArray[np.float64], NDArray[np.float64]]:
     """Return candidates with their costs, their worth, and per object what one left out may be worth at most."""
-    found = search(at.position_um, at.first, grid, frames=at.frames, reach_um2=reach_um2, keep=keep)
+    found = search(at.position_um, at.first, grid, frames=at.frames, reach_um2=reach_um2, keep=keep, step_um=step_um)
     frame = at.frame()
-    value = worth(found.square_um2, found.start, found.target, frame=frame, motion=motion)
+    value = worth(found.square_um2, found.start, found.target, at=at, motion=motion)
     full = np.diff(found.start) >= keep
     bound = np.full(at.n, -1.0)
     bound[full] = value[found.start[1:][full] - 1]
@@ -168,7 +189,7 @@ def _candidates(  # noqa: PLR0917 - one place calls it
             penalties[0].cost(found.square_um2, source, found.target),
         )
         found = found._replace(square_um2=cost)
-        value = worth(cost, found.start, found.target, frame=frame, motion=motion)
+        value = worth(cost, found.start, found.target, at=at, motion=motion)
     return found, value, bound
 
 

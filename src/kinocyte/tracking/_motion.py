@@ -25,6 +25,7 @@ from kinocyte.tracking._points import Points
 LEAPS = 0.01
 _FLOOR = 1e-6
 _STEPS = 64
+_ENOUGH = 50_000
 _PSEUDO = 10.0  # links' worth of belief in the prior guess
 #: median of a squared displacement in units of the variance per axis (chi-squared with 2 and 3 degrees of freedom)
 MEDIAN = {2: 1.3862943611198906, 3: 2.3659738843753377}
@@ -129,7 +130,40 @@ def guess(at: Points, reach_um: NDArray[np.float64]) -> Motion:
     return _motion(at, reach, reach / 9.0, fast=(0.05, 4.0), missed=0.02, ended=0.02, births=births)
 
 
-def learn(at: Points, following: NDArray[np.int64], prior: Motion) -> Motion:
+def persistence(at: Points, following: NDArray[np.int64]) -> float:
+    """Return the share of its last step that an object repeats on average, 0 for a random walk."""
+    frame = at.frame()
+    a = _some(np.flatnonzero(following >= 0))
+    a = a[(frame[following[a]] - frame[a] == 1) & (following[following[a]] >= 0)]
+    b = following[a]
+    keep = frame[following[b]] - frame[b] == 1
+    a, b = a[keep], b[keep]
+    x = at.position_um
+    one, two = x[b] - x[a], x[following[b]] - x[b]
+    total = float((one * one).sum())
+    return float((one * two).sum()) / total if len(a) >= _PSEUDO and total > 0.0 else 0.0
+
+
+def expected_steps(at: Points, following: NDArray[np.int64], share: float, gaps: int) -> NDArray[np.float64]:
+    """Return by how much each object is expected to move in 1 .. g frames, shape (n, g, 3).
+
+    Each step repeats the same share of the one before; an object without a predecessor is expected to stay.
+    """
+    source = np.flatnonzero(following >= 0)
+    target, frame = following[source], at.frame()
+    last = np.zeros((at.n, 3))
+    moved = at.position_um[target] - at.position_um[source]
+    last[target] = moved / (frame[target] - frame[source])[:, None]
+    total = np.cumsum(min(share, 1.0) ** np.arange(1, gaps + 1))
+    return last[:, None, :] * total[:, None]
+
+
+def learn(
+    at: Points,
+    following: NDArray[np.int64],
+    prior: Motion,
+    step_um: NDArray[np.float64] | None = None,
+) -> Motion:
     """Return the motion model of the tracks found so far.
 
     Parameters
@@ -140,13 +174,15 @@ def learn(at: Points, following: NDArray[np.int64], prior: Motion) -> Motion:
         Next object of each track, -1 at its end.
     prior : Motion
         Belief that stands in where there are few links.
+    step_um : numpy.ndarray of float64, shape (n, g, 3), optional
+        Expected steps; what is learnt is then how far objects stray from them.
     """
     frame = at.frame()
     source = np.flatnonzero(following >= 0)
     gap = frame[following[source]] - frame[source]
-    near = source[gap == 1]
-    variance = _variances(at, following, near, prior)
-    share, ratio = _fast(at, following, near, float(variance[0]))
+    near = _some(source[gap == 1])
+    variance = _variances(at, following, near, prior, step_um)
+    share, ratio = _fast(at, following, near, float(variance[0]), step_um)
     started = np.zeros(at.n, np.bool_)
     started[following[source]] = True
     early = frame > at.frames[0]
@@ -170,7 +206,7 @@ def worth(
     start: NDArray[np.int64],
     target: NDArray[np.int32],
     *,
-    frame: NDArray[np.int64],
+    at: Points,
     motion: Motion,
 ) -> NDArray[np.float64]:
     """Return what each candidate is worth; see the head of the module.
@@ -181,16 +217,17 @@ def worth(
         Squared distances, or costs, of the candidates.
     start, target : numpy.ndarray
         Candidates ``start[i]:start[i + 1]`` of object ``i`` and their targets.
-    frame : numpy.ndarray of int64, shape (n,)
-        Frame of each object.
+    at : Points
+        The objects; the largest distance is meant between them, wherever one was expected.
     motion : Motion
         The model.
     """
-    return _worth(square_um2, start, target, frame, motion.table())  # type: ignore[no-any-return]
+    return _worth(square_um2, (start, target), at.frame(), at.position_um, motion.table())  # type: ignore[no-any-return]
 
 
 @njit(cache=True, nogil=True)
-def _worth(square: Any, start: Any, target: Any, frame: Any, table: Any) -> Any:
+def _worth(square: Any, candidates: Any, frame: Any, position: Any, table: Any) -> Any:
+    start, target = candidates
     out = np.empty(len(square))
     for i in range(len(start) - 1):
         for e in range(start[i], start[i + 1]):
@@ -199,7 +236,10 @@ def _worth(square: Any, start: Any, target: Any, frame: Any, table: Any) -> Any:
             density += table[g, 3] * np.exp(-0.5 * square[e] / table[g, 2]) + table[g, 4]
             floor = _FLOOR * (2.0 - np.sqrt(square[e] / table[g, 6]))
             out[e] = max(np.log(density) + table[g, 5], floor)
-            if square[e] > table[g, 6] * (1.0 + 1e-12):
+            away = 0.0
+            for a in range(3):
+                away += (position[target[e], a] - position[i, a]) ** 2
+            if max(away, square[e]) > table[g, 6] * (1.0 + 1e-12):
                 out[e] = -1.0
     return out
 
@@ -228,12 +268,23 @@ def _density(at: Points, reach_um2: NDArray[np.float64]) -> float:
     return float(at.n / len(at.frames) / np.prod(extent))
 
 
+def _some(places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return every k-th of many places, at least as many as are enough to learn from."""
+    return places[:: max(1, len(places) // _ENOUGH)]
+
+
 def _fast(
-    at: Points, following: NDArray[np.int64], source: NDArray[np.int64], variance_um2: float
+    at: Points,
+    following: NDArray[np.int64],
+    source: NDArray[np.int64],
+    variance_um2: float,
+    step_um: NDArray[np.float64] | None,
 ) -> tuple[float, float]:
     """Return share and relative variance of fast steps: a mixture of two normals, by expectation maximisation."""
     n = at.dimensions()
     step = at.position_um[following[source]] - at.position_um[source]
+    if step_um is not None:
+        step = step - step_um[source, 0]
     square = (step * step).sum(axis=1) / variance_um2
     share, ratio = 0.05, 9.0
     for _ in range(10):
@@ -247,13 +298,20 @@ def _fast(
 
 
 def _variances(
-    at: Points, following: NDArray[np.int64], source: NDArray[np.int64], prior: Motion
+    at: Points,
+    following: NDArray[np.int64],
+    source: NDArray[np.int64],
+    prior: Motion,
+    step_um: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     """Return the variance per axis over 1, 2, .. steps of the tracks, robust against wrong links."""
     out = np.empty(len(prior.variance_um2))
     now = following[source]
     for g in range(len(out)):
-        square = ((at.position_um[now] - at.position_um[source]) ** 2).sum(axis=1)
+        away = at.position_um[now] - at.position_um[source]
+        if step_um is not None:
+            away = away - step_um[source, g]
+        square = (away * away).sum(axis=1)
         seen = float(np.median(square)) / MEDIAN[prior.dimensions] if len(square) else 0.0
         believed = prior.variance_um2[g] if g == 0 or not len(square) else out[g - 1]
         out[g] = (seen * len(square) + believed * _PSEUDO) / (len(square) + _PSEUDO)

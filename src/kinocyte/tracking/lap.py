@@ -17,7 +17,8 @@ class LAP(Linker):
     Every object is linked to at most one object of a later frame, those pairs being chosen that fit best all
     together. By default all links, gaps included, compete in one assignment, and what a link is worth follows from
     how the objects of this movie move: their displacement, how often one is missed, how often tracks begin and end
-    are learnt from the movie. ``max_distance_um`` stays the largest distance that is ever linked. With
+    are learnt from the movie; where they keep their direction they are looked for where they are expected.
+    ``max_distance_um`` stays the largest distance that is ever linked. With
     ``compatible = "trackmate"`` edges and costs are exactly those of TrackMate's LAP tracker.
 
     What is left out is switched off. Gaps are closed when ``max_frame_gap`` or ``gap_max_distance_um`` is given; the
