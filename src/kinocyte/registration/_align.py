@@ -19,8 +19,8 @@ from kinocyte.registration._spectrum import Grid, ring_mean
 Spectrum = NDArray[np.complex64]
 Floats = NDArray[np.float64]
 
-#: A correlation this many standard deviations of chance high is what the best of some ten thousand places reaches.
-CHANCE = 4.5
+#: Standard deviations of chance that the best of the few places around a guess reaches now and then.
+CHANCE = 3.0
 
 #: Power, relative to the strongest frequencies, below which structure is not told from the window's edges.
 FLOOR = 3e-5
@@ -54,6 +54,25 @@ class Aligned:
 def quality_of(sharpness: Floats) -> Floats:
     """Return a quality of 0 to 1: 0 where chance reaches the same height, 1 far above it."""
     return np.where(sharpness > CHANCE, 1 - (CHANCE / np.maximum(sharpness, CHANCE)) ** 2, 0.0)
+
+
+class Further:
+    """Takes a sequence that converges by a constant factor to its limit (Aitken), every other step."""
+
+    def __init__(self) -> None:
+        self._before: Floats | None = None
+
+    def __call__(self, change: Floats) -> Floats:
+        """Return what is still to come after a change."""
+        change = change - change.mean(axis=0)
+        before, self._before = self._before, change
+        if before is None or before.shape != change.shape:
+            return np.zeros_like(change)
+        factor = float((before * change).sum() / max(float((before**2).sum()), 1e-30))
+        if not 0.1 < factor < 0.95:
+            return np.zeros_like(change)
+        self._before = None
+        return np.asarray(change * (factor / (1 - factor)), dtype=np.float64)
 
 
 class Ramps:
@@ -191,14 +210,17 @@ class Group:
     ) -> tuple[Floats, tuple[float, float, float]]:
         spectrum = self.spectra[t]
         assert spectrum is not None  # noqa: S101 - the caller asks for frames with content only
-        null, power_total, power_frame = _kernel.cross(
+        null, power_total, power_frame, amplitude = _kernel.cross(
             self._buffer, total, spectrum, weight, *self.ramps(self.shift[t]), self.gain[t]
         )
         if null <= 0 or power_total <= 0:
             return self.shift[t], (0.0, 0.0, np.inf)
         shift, result = climb(self._buffer, self.ramps, self.shift[t], self.free, wide=wide)
         height = result[0] / np.sqrt(power_total * power_frame)
-        sharpness = result[0] / np.sqrt(null)
+        # agreement of phases in standard deviations of chance, after Fisher's transformation: a frame of few but
+        # clear frequencies is as sure as one of many
+        agreement = np.clip(result[0] / max(amplitude, 1e-30), -0.9999, 0.9999)
+        sharpness = np.arctanh(agreement) * amplitude / np.sqrt(null)
         diagonal = np.array([result[4], result[7], result[9]])[list(self.free)]
         curvature = -float(diagonal.mean())
         # chance adds a gradient of variance about null * <k^2>, and the curvature turns it into a shift

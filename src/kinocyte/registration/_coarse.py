@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kinocyte.registration._align import Aligned, Group, Spectrum, normalised
+from kinocyte.registration._align import CHANCE, Aligned, Group, Spectrum, normalised
 from kinocyte.registration._merge import Window, fill, solve, spanning
 from kinocyte.registration._spectrum import (
     Axes,
@@ -303,7 +303,7 @@ def refine(correlator: Correlator, found: Guess) -> tuple[Aligned, NDArray[np.bo
         whiten=correlator.search.whiten,
     )
     aligned = group.rounds(3, tolerance_px=0.05)
-    return aligned, aligned.sharpness > 6
+    return aligned, aligned.sharpness > CHANCE
 
 
 def coarse_window(shape: tuple[int, int, int], search: Search, mask: Image | None) -> Image:

@@ -25,6 +25,8 @@ Floats = NDArray[np.float64]
 
 #: Blocks into which a stack is cut for the axial projections, and their least height in px.
 AXIAL_BLOCKS, AXIAL_BLOCK_PX = 8, 16
+#: Axial drift, as a share of the planes, above which the lateral drift is taken anew from common planes.
+RELOOK = 0.05
 #: Most columns of an axial projection.
 AXIAL_COLUMNS = 160
 
@@ -121,6 +123,12 @@ def estimate(movies: Sequence[Movie], plan: Plan, mask: NDArray[Any] | None = No
     if movies[0].ndim == 4 and not frames.volume and plan.axial and movies[0].shape[1] > 1:
         axial = _axial(movies, plan, path, known)
         path[:, 0] = fill(axial.shift[:, 1:2], axial.known & known)[:, 0]
+        if not plan.rigid and np.ptp(path[:, 0]) > max(1.0, RELOOK * movies[0].shape[1]):
+            again = _lateral_again(movies, plan, path, mask_image)
+            if again is not None and again.known.sum() >= known.sum():
+                lateral = again
+                found, known = _relative(lateral, plan.total_px / frames.bin)
+                path[:, 1:] = fill(np.where(known[:, None], found, np.nan), known)[:, 1:] * frames.bin
     elif not frames.volume:
         path[:, 0] = 0.0
     return _table(frames, path, angle, (lateral, axial), known)
@@ -211,6 +219,22 @@ def _mask_image(mask: NDArray[Any], frames: Frames, plan: Plan) -> Image:
         out = out.max(axis=0)
     out = shrink(out if out.ndim == 3 else out[None], frames.bin)
     return np.ascontiguousarray(np.broadcast_to(out, frames.shape))
+
+
+def _lateral_again(movies: tuple[Movie, ...], plan: Plan, path: Floats, mask: Image | None) -> Tracked | None:
+    """Return the lateral shifts from the planes that all frames see, or None where these are too few."""
+    step = max(1, plan.preparation.average)
+    first, last = plan.preparation.planes or (0, movies[0].shape[1])
+    offset = np.rint(path[:, 0]).astype(int)
+    low, depth = int(offset.min()), last - first - int(np.ptp(offset))
+    if depth < 0.3 * (last - first):
+        return None
+
+    def view(pixels: NDArray[Any], frame: int) -> NDArray[Any]:
+        start = int(offset[min(frame // step, len(offset) - 1)]) - low
+        return project(pixels[start : start + depth], plan.preparation.projection)
+
+    return _tracked(Frames(movies, plan.preparation, view=view), plan.search, plan, mask)
 
 
 def _axial(movies: tuple[Movie, ...], plan: Plan, path: Floats, known: NDArray[np.bool_]) -> Tracked:

@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kinocyte.registration._align import Aligned, Group, Spectrum, normalised, quality_of
+from kinocyte.registration._align import Aligned, Further, Group, Spectrum, normalised, quality_of
 from kinocyte.registration._coarse import Search
 from kinocyte.registration._spectrum import Grid, Image, band, ring_mean, short_fast_length, window, windowed
 
 Floats = NDArray[np.float64]
 Source = Callable[[int], Image | None]
 
+#: Images below this number of pixels may be cropped anew until nothing changes.
+SMALL_PIXELS = 100_000
 #: Least share of the frame that a group has to see in common along each axis.
 COMMON = 0.55
 
@@ -100,7 +102,9 @@ def align_group(
         return None
     shift = np.array(guess, dtype=np.float64)
     aligned = None
-    for attempt in range(3):
+    further = Further()
+    attempts = 3 if np.prod(shape) > SMALL_PIXELS else 12
+    for attempt in range(attempts):
         offset = np.rint(shift).astype(np.intp)
         for axis in range(3):
             if axis not in search.free:
@@ -119,9 +123,10 @@ def align_group(
         moved = np.abs(centred - shift)[good][:, list(search.free)]
         # windows were laid where content was expected; where it lies elsewhere they pull, narrow flanks the most
         tolerance = 0.002 * search.taper * min(size[a] for a in search.free)
-        if attempt == 2 or moved.size == 0 or moved.max() <= tolerance:
+        if attempt == attempts - 1 or moved.size == 0 or moved.max() <= tolerance:
             break
-        shift = np.where(good[:, None], centred, shift)
+        change = np.where(good[:, None], centred - shift, 0.0)
+        shift = shift + change + further(change)
     return aligned
 
 

@@ -47,13 +47,14 @@ def cross(out, total, spectrum, weight, ramp_p, ramp_y, ramp_x, gain):  # type: 
 
     Returns
     -------
-    null, power_total, power_frame : float
-        Variance of the correlation under pure chance, and the weighted powers.
+    null, power_total, power_frame, amplitude : float
+        Variance of the correlation under pure chance, the weighted powers, and the correlation of equal phases.
     """
     n_p, n_y, n_x = spectrum.shape
     null = 0.0
     power_total = 0.0
     power_frame = 0.0
+    amplitude = 0.0
     for p in range(n_p):
         for y in range(n_y):
             row = ramp_p[p] * ramp_y[y] * np.complex64(gain)
@@ -70,7 +71,8 @@ def cross(out, total, spectrum, weight, ramp_p, ramp_y, ramp_x, gain):  # type: 
                 null += w * w * a * b
                 power_total += w * a
                 power_frame += w * b
-    return null, power_total, power_frame
+                amplitude += w * math.sqrt(a * b)
+    return null, power_total, power_frame, amplitude
 
 
 @njit(cache=True, nogil=True)

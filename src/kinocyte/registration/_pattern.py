@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from kinocyte.registration._align import Further
 from kinocyte.registration._coarse import Correlator, coarse_window, guess, refine, rescue
 from kinocyte.registration._merge import fill, solve
 from kinocyte.registration._resample_kernel import shifted
@@ -75,7 +76,7 @@ def remove_pattern(tracker: Tracker, *, always: bool) -> bool:
 
 def _refine(tracker: Tracker, chosen: list[int], path: Floats) -> None:
     """Find pattern and shifts at full resolution in turn, until the shifts no longer change."""
-    further = _Further()
+    further = Further()
     for _ in range(ROUNDS):
         tracker.frames.pattern = None
         tracker.sampled_path = path
@@ -92,25 +93,6 @@ def _refine(tracker: Tracker, chosen: list[int], path: Floats) -> None:
         if np.sqrt((change**2).mean()) < 0.01:
             return
         path = path + further(change)
-
-
-class _Further:
-    """Takes a sequence that converges by a constant factor to its limit (Aitken), every other step."""
-
-    def __init__(self) -> None:
-        self._before: Floats | None = None
-
-    def __call__(self, change: Floats) -> Floats:
-        """Return what is still to come after a change."""
-        change = change - change.mean(axis=0)
-        before, self._before = self._before, change
-        if before is None or before.shape != change.shape:
-            return np.zeros_like(change)
-        factor = float((before * change).sum() / max(float((before**2).sum()), 1e-30))
-        if not 0.1 < factor < 0.95:
-            return np.zeros_like(change)
-        self._before = None
-        return np.asarray(change * (factor / (1 - factor)), dtype=np.float64)
 
 
 def _fine(tracker: Tracker, chosen: list[int], tally: Tally) -> None:
@@ -160,7 +142,7 @@ def _moving_alone(
     known, path = found.known, fill(found.shift, found.known)
     if np.ptp(path[known], axis=0).max() < 0.5:
         return None
-    further = _Further()
+    further = Further()
     for _ in range(ROUNDS):
         canvas = _Canvas(path[known], images.shape[1:])
         still = _backfit(lambda: iter(images[known]), canvas, 8)
