@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import Self
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-out = Console(highlight=False)
+#: Texts up to this length are never folded.
+_SHORT = 12
+
+#: Width of tables that go to a file or another program.
+_FILE_WIDTH = 120
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; every cell is text, never markup."""
-    shown = Table(title=escape(title), title_justify="left", header_style="bold")
-    for column in columns:
-        shown.add_column(escape(column), overflow="fold")
-    for row in rows:
-        shown.add_row(*(escape("" if value is None else str(value)) for value in row))
+    """Print a table; every cell is text, never markup. Numbers keep one line, long text is folded."""
+    listed = [tuple(row) for row in rows]
+    shown = Table(title=escape(title), title_justify="left", header_style="bold", padding=(0, 1, 0, 0), box=SIMPLE_HEAD)
+    for i, column in enumerate(columns):
+        short = all(isinstance(r[i], (int, float, NoneType)) or len(str(r[i])) <= _SHORT for r in listed)
+        number = bool(listed) and all(isinstance(r[i], (int, float, NoneType)) for r in listed)
+        shown.add_column(escape(column), overflow="fold", no_wrap=short, justify="right" if number else "left")
+    for row in listed:
+        shown.add_row(*(escape(_cell(value)) for value in row))
     out.print(shown)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 class TaskBar:

@@ -57,9 +57,9 @@ def import_movies(
             on_progress=lambda progress: bar.reached(progress.done),
         )
     for note in plan.notes:
-        err.print(f"note: {note}", style="yellow", markup=False)
+        err.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     for movie, why in report.failed:
-        err.print(f"failed: {movie}: {why}", style="red", markup=False)
+        err.print(f"failed: {movie}: {why}", style="red", markup=False, soft_wrap=True)
     before = f" ({len(report.resumed)} of them begun or finished before)" if report.resumed else ""
     out.print(f"{len(report.imported)} positions are in {target}{before}.", markup=False, soft_wrap=True)
     return 1 if report.failed else 0
@@ -97,9 +97,9 @@ def _show(plan: ImportPlan) -> int:
     ]
     table("What would be imported", (*columns, "pixels", "um/px", "min", "MB"), rows)
     for sentence in plan.notes:
-        out.print(f"note: {sentence}", markup=False)
+        out.print(f"note: {sentence}", markup=False, soft_wrap=True)
     for sentence in (*plan.questions, *plan.problems):
-        err.print(f"needed: {sentence}", style="red", markup=False)
+        err.print(f"needed: {sentence}", style="red", markup=False, soft_wrap=True)
     if plan.conditions is not None and len(plan.conditions.columns) > 1:
         table("Conditions", plan.conditions.columns, plan.conditions.rows())
     return 2 if plan.questions else 1 if plan.problems else 0

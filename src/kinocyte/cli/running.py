@@ -89,9 +89,9 @@ def execute_run(
     )
     for outcome in result.outcomes:
         for warning in outcome.warnings:
-            err.print(f"warning: {outcome.task}: {warning}", style="yellow", markup=False)
+            err.print(f"warning: {outcome.task}: {warning}", style="yellow", markup=False, soft_wrap=True)
         if outcome.status == "failed":
-            err.print(f"failed: {outcome.task}: {outcome.message}", style="red", markup=False)
+            err.print(f"failed: {outcome.task}: {outcome.message}", style="red", markup=False, soft_wrap=True)
     return result
 
 
@@ -129,14 +129,20 @@ def show_status(experiment: str, /, *, json: bool = False) -> int:
         }
         print(json_format.dumps(document, ensure_ascii=False))  # noqa: T201 - for programs
         return 1 if failed.height else 0
-    out.print(f"{opened.name}: {len(opened.wells)} wells, {len(opened.positions)} positions", markup=False)
+    out.print(
+        f"{opened.name}: {len(opened.wells)} wells, {len(opened.positions)} positions", markup=False, soft_wrap=True
+    )
     if state.run is None:
-        out.print(f"Nothing was run yet; run: kinocyte run PIPELINE.toml {experiment}", markup=False)
+        out.print(f"Nothing was run yet; run: kinocyte run PIPELINE.toml {experiment}", markup=False, soft_wrap=True)
         return 0
     steps = state.tasks.group_by("population", "step", maintain_order=True).agg(
         *((pl.col("state") == s).sum().alias(s) for s in ("done", "todo", "failed"))
     )
     table("Steps", ("population", "step", "done", "to do", "failed"), steps.rows())
     for row in failed.iter_rows(named=True):
-        err.print(f"failed: {row['position']} {row['population']} {row['step']}: {row['message']}", markup=False)
+        err.print(
+            f"failed: {row['position']} {row['population']} {row['step']}: {row['message']}",
+            markup=False,
+            soft_wrap=True,
+        )
     return 1 if failed.height else 0
