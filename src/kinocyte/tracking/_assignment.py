@@ -135,7 +135,10 @@ def _explore(root: int, edges: Any, price: Any, edge: Any, owner: Any, work: Any
                 heap[size], place[j], size = j, size, size + 1
             dist[j], came[j], reached_by[j] = d, e, i
             _sift(heap, place, dist, place[j], size)
-        if size == 0:
+            if d <= shift and owner[j] < 0:  # nothing can be nearer: among many equals do not look at all
+                length, alone, free = d, -1, j
+                break
+        if size == 0 or free >= 0:
             break
         j = heap[0]
         size -= 1
