@@ -83,7 +83,7 @@ class Maximum(FilterSpec):
 
     @override
     def apply(self, image: Image, scale: Scale) -> Image:
-        from kinocyte.segmentation._filter_kernels import maximum
+        from kinocyte.core.morphology import maximum
 
         return maximum(image, self.radius_um, scale)
 
@@ -96,7 +96,7 @@ class Minimum(FilterSpec):
 
     @override
     def apply(self, image: Image, scale: Scale) -> Image:
-        from kinocyte.segmentation._filter_kernels import maximum
+        from kinocyte.core.morphology import maximum
 
         return -maximum(-image, self.radius_um, scale)
 
@@ -262,7 +262,7 @@ class TopHat(FilterSpec):
 
     @override
     def apply(self, image: Image, scale: Scale) -> Image:
-        from kinocyte.segmentation._filter_kernels import maximum
+        from kinocyte.core.morphology import maximum
 
         eroded = -maximum(-image, self.radius_um, scale)
         return image - maximum(eroded, self.radius_um, scale)
@@ -280,7 +280,7 @@ class RollingBall(FilterSpec):
 
     @override
     def apply(self, image: Image, scale: Scale) -> Image:
-        from kinocyte.segmentation._filter_kernels import rolling_ball
+        from kinocyte.core.morphology import rolling_ball
 
         return image - rolling_ball(image, self.radius_um, scale)
 
