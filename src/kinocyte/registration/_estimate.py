@@ -119,6 +119,7 @@ def estimate(movies: Sequence[Movie], plan: Plan, mask: NDArray[Any] | None = No
     known, found = shift[1], np.where(shift[1][:, None], shift[0], np.nan)
     scale = np.array([1.0, frames.bin, frames.bin])
     path = fill(found, known) * scale
+    frames.drop()
     axial = None
     if movies[0].ndim == 4 and not frames.volume and plan.axial and movies[0].shape[1] > 1:
         axial = _axial(movies, plan, path, known)

@@ -18,7 +18,7 @@ from kinocyte.registration.base import Movie
 #: Images above this number of pixels are compared at half, a third .. of their resolution.
 MOST_PIXELS = 4_400_000
 #: Bytes of prepared images that are kept.
-CACHE_BYTES = 160_000_000
+CACHE_BYTES = 80_000_000
 
 Box = tuple[int, int, int, int]
 
@@ -193,6 +193,10 @@ class Frames:
                 self._kept.popitem(last=False)
         image = self._kept[t]
         return image if image is None or self.pattern is None else image - self.pattern
+
+    def drop(self) -> None:
+        """Let go of the images that are kept."""
+        self._kept.clear()
 
     def noise(self, sample: Sequence[int]) -> float:
         """Return the median over some images of the standard deviation of their white noise."""
