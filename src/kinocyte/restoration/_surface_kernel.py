@@ -159,13 +159,21 @@ def fit_background(
     -------
     array of float64, (y, x), or None
     """
+    mask = between_cells(image, surface, blur_px, window_px, threshold)
+    finite = np.isfinite(image)
+    if threshold is None and np.count_nonzero(mask) < (3 if surface == "plane" else 6):
+        mask = finite  # of a handful of pixels none can be told to be a cell
+    if not mask.any() or (
+        threshold is not None and int(np.count_nonzero(mask)) < min(6, int(np.count_nonzero(finite)))
+    ):
+        return None
+    return evaluate(fit_surface(image, mask, surface), image.shape, surface)
+
+
+def between_cells(image: Image, surface: Surface, blur_px: float, window_px: int, threshold: float | None) -> Mask:
+    """Return the background pixels of one plane, judged after a first surface through all pixels is taken off."""
     finite = np.isfinite(image)
     if not finite.any():
-        return None
+        return finite
     rough = evaluate(fit_surface(image, finite, surface, absolute=True), image.shape, surface)
-    mask = background_mask(image - rough, blur_px, window_px, threshold)
-    if np.count_nonzero(mask) < (3 if surface == "plane" else 6):
-        if threshold is not None:
-            return None
-        mask = finite
-    return evaluate(fit_surface(image, mask, surface), image.shape, surface)
+    return background_mask(image - rough, blur_px, window_px, threshold)

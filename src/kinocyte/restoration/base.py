@@ -170,8 +170,10 @@ class BackgroundRestorer(Restorer):
             )
             raise ParameterError(msg)
 
-    def without(self, frame: Image, background: Image, t: int) -> Image:
+    def without(self, frame: Image, background: Image, t: int, level: float | None = None) -> Image:
         """Return the frame less its background as the parameters say; NaN where either is.
+
+        ``level`` is the grey value that is kept, the mean of the background where left out.
 
         Raises
         ------
@@ -179,9 +181,10 @@ class BackgroundRestorer(Restorer):
             If the background to divide by is not positive everywhere.
         """
         known = background[np.isfinite(background)]
-        level = float(known.mean()) if self.keep_level and known.size else 0.0
+        if level is None:
+            level = float(known.mean()) if known.size else 0.0
         if self.operation == "subtract":
-            out = frame - background + level
+            out = frame - background + (level if self.keep_level else 0.0)
         else:
             wrong = int(np.count_nonzero(known <= 0))
             if wrong:
