@@ -1,0 +1,111 @@
+"""The settings file beside a drift table: what was done, in a form that does it again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from kinocyte.core import registry
+from kinocyte.core.errors import InputFileError
+from kinocyte.core.version import __version__
+
+if TYPE_CHECKING:
+    from kinocyte.cli.plain_files import PlainMovie
+    from kinocyte.registration import Registrar
+
+
+def settings_text(movie: PlainMovie, method: Registrar, options: BaseModel, out: Path) -> str:
+    """Return the settings of an estimate as TOML.
+
+    Parameters
+    ----------
+    movie : PlainMovie
+        The movie.
+    method : Registrar
+        What was used.
+    options : FileOptions
+        What a person said about the files.
+    out : Path
+        Folder of the table, where the settings lie too.
+
+    Returns
+    -------
+    str
+        Keys ``kinocyte`` (version), ``command``, ``files``, ``channels``, ``frames``; then ``[registration]``, which
+        fits into a pipeline file as it stands.
+    """
+    said = options.model_dump(exclude_unset=True, exclude_defaults=True)
+    words = ["kinocyte", "drift", "estimate", *_sources(movie), "--settings", f"{out / movie.stem}_drift.toml"]
+    words += ["--out", "NEW_FOLDER", *_flags(said)]
+    head: dict[str, Any] = {
+        "kinocyte": __version__,
+        "command": shlex.join(words),
+        "files": [str(p) for p in movie.movie.files],
+        "channels": list(movie.channels),
+        "frames": movie.movie.shape[0],
+    }
+    parameters = {k: v for k, v in method.model_dump(mode="json").items() if v is not None}
+    lines = [f"{k} = {_toml(v)}" for k, v in head.items()]
+    lines += ["", "[registration]", *(f"{k} = {_toml(v)}" for k, v in parameters.items())]
+    return "\n".join(lines) + "\n"
+
+
+def read_method(path: Path) -> Registrar:
+    """Return the method of a settings file.
+
+    Raises
+    ------
+    InputFileError
+        If it cannot be read, holds no ``[registration]``, or a parameter is refused.
+    ParameterError
+        If the method is unknown.
+    """
+    from kinocyte.registration import Registrar
+
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("registration")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        msg = f"{path} cannot be read as settings: {' '.join(str(error).split())}"
+        raise InputFileError(msg) from error
+    if not isinstance(table, dict) or not isinstance(table.get("method"), str):
+        msg = f"{path} holds no [registration] with a method; give the NAME_drift.toml of an earlier run."
+        raise InputFileError(msg)
+    try:
+        method = registry.get("registration", table["method"]).model_validate(table)
+    except ValidationError as error:
+        item = error.errors(include_url=False)[0]
+        place = ".".join(map(str, item["loc"])) or "registration"
+        msg = f"{path}, [registration] {place} is refused: {item['msg'].removeprefix('Value error, ')}."
+        raise InputFileError(msg) from error
+    if not isinstance(method, Registrar):
+        msg = f"{type(method).__qualname__} is not a Registrar."
+        raise TypeError(msg)
+    return method
+
+
+def _sources(movie: PlainMovie) -> list[str]:
+    files = movie.movie.files
+    return [str(files[0])] if len(files) == 1 else sorted({str(p.parent) for p in files})
+
+
+def _flags(said: dict[str, Any]) -> list[str]:
+    words = []
+    for name, value in said.items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(flag)
+        elif isinstance(value, (list, tuple)):
+            words += [flag, ",".join(map(str, value))]
+        else:
+            words += [flag, str(value)]
+    return words
+
+
+def _toml(value: Any) -> str:
+    """Return a text, number, truth value or list of them as TOML, which writes these as JSON does."""
+    return json.dumps(value, ensure_ascii=False)
