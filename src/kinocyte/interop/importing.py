@@ -142,7 +142,12 @@ class _Run:
             for planned in self._todo:
                 self._link(planned)
         else:
-            self._write_all()
+            try:
+                self._write_all()
+            finally:  # a full disk ends the import with files open
+                for planned in self._todo:
+                    if planned.movie is not None:
+                        planned.movie.close()
         order = {p.id: i for i, p in enumerate(self._plan.positions)}
         return ImportReport(
             tuple(sorted(self._imported, key=lambda i: order.get(i, 0))),
