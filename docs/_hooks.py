@@ -20,6 +20,8 @@ from kinocyte.pipeline.model import Pipeline
 _MARK = re.compile(r"^<!-- generated: (?P<name>[a-z ]+) -->$", re.MULTILINE)
 _TO_MODEL = re.compile(r"\[(?P<words>[^]]+)\]\(#model-(?P<model>[^)]+)\)")
 _COMMAND = re.compile(r"^[│|]\s+(?P<name>[a-z][a-z-]+)\s{2,}", re.MULTILINE)
+# one space, as the lines that go on with a description stand further in
+_INNER_COMMAND = re.compile(r"^[│|] (?P<name>[a-z][a-z-]+)\s{2,}", re.MULTILINE)
 
 
 def pipeline() -> str:
@@ -94,7 +96,11 @@ def command_line() -> str:
         raise RuntimeError(msg)
     parts = ["## kinocyte\n", _as_text(top)]
     for name in names:
-        parts += [f"## kinocyte {name}\n", _as_text(_help(name))]
+        said = _help(name)
+        parts += [f"## kinocyte {name}\n", _as_text(said)]
+        if said.lstrip().startswith(f"Usage: kinocyte {name} COMMAND"):  # a group of commands
+            for inner in _INNER_COMMAND.findall(said):
+                parts += [f"### kinocyte {name} {inner}\n", _as_text(_help(name, inner))]
     return "\n".join(parts)
 
 
