@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import polars as pl
 import pytest
 
 import kinocyte
@@ -84,3 +85,53 @@ def test_one_frame_and_blank_movies_pass_through(make_experiment: Callable[..., 
     blank = kinocyte.open(experiment.url).position("A2/1")
     assert blank.table("drift")["dx_px"].abs().max() == 0
     assert any("could not be registered" in w for o in result.outcomes for w in o.warnings)
+
+
+RESTORED = (
+    PIPELINE
+    + """
+[restoration.background]
+method = "model_fit"
+surface = "plane"
+channel = "dna"
+"""
+)
+
+
+def tilted() -> np.ndarray:
+    """Return blobs on a bright slope."""
+    y, x = np.mgrid[:64, :64]
+    return (blobs(3, 5) + (20 * y + 10 * x)[None]).astype(np.uint16)
+
+
+def test_restoration_takes_the_slope_off_before_cells_are_looked_for(
+    make_experiment: Callable[..., Experiment],
+) -> None:
+    experiment = make_experiment({"A1": tilted()})
+    assert run(parse_pipeline(RESTORED), experiment, where=HERE).ok
+    position = kinocyte.open(experiment.url).position("A1/1")
+    frame = position.image("corrected").frame(0, "dna").astype(float)
+    labels = position.labels("nuclei").frame(0)
+    background = frame[labels == 0]
+    raw = position.image("raw").frame(0, "dna").astype(float)[labels == 0]
+    assert background.std() < 0.2 * raw.std()
+    assert position.objects("nuclei").filter(pl.col("frame") == 0).height == 5
+    both = parse_pipeline(RESTORED + '[registration]\nmethod = "phase_correlation"\n')
+    assert run(both, kinocyte.open(experiment.url), where=HERE).ok
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[restoration.x]\nmethod = "model_fitt"\n', "did you mean 'model_fit'"),
+        ('[restoration.x]\nmethod = "model_fit"\nsurfac = "plane"\n', "did you mean 'surface'"),
+        ('[restoration.x]\nmethod = "model_fit"\nchannel = "dnaa"\n', "did you mean 'dna'"),
+        ('[restoration.x]\nmethod = "flat_field"\n', "needs reference images"),
+    ],
+)
+def test_restoration_that_cannot_be_done_is_refused(
+    make_experiment: Callable[..., Experiment], text: str, said: str
+) -> None:
+    experiment = make_experiment({"A1": blobs(2, 1)})
+    with pytest.raises(ParameterError, match=said):
+        run(parse_pipeline(PIPELINE + text), experiment, where=HERE)

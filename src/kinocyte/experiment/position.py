@@ -16,7 +16,8 @@ from kinocyte.core.schema import MEMBERS, OBJECTS, conform
 from kinocyte.experiment.arrays import Image, Labels
 from kinocyte.experiment.groups import read_attributes
 from kinocyte.experiment.journal import Journal
-from kinocyte.experiment.names import item_name
+from kinocyte.experiment.names import field_order, item_name
+from kinocyte.experiment.ngff import parse_well
 from kinocyte.experiment.records import STEP_INPUT, Records, record_stands
 from kinocyte.experiment.staged import CorrectedWriter, LabelsWriter, list_labels
 from kinocyte.experiment.storage import Storage
@@ -70,6 +71,15 @@ class Position:
         """Return what Kinocyte noted at import: original name, source files, pixel hash, link."""
         inner = self._attributes.get("kinocyte", {})
         return inner if isinstance(inner, Mapping) else {}
+
+    def siblings(self) -> list[Position]:
+        """Return all positions of the well, this one included, in order of their fields."""
+        well_path = self._path.rpartition("/")[0]
+        attributes = read_attributes(self._storage, well_path) if well_path else None
+        if attributes is None:
+            return [self]
+        fields = sorted(parse_well(attributes, self._storage.at(well_path)), key=field_order)
+        return [Position(self._storage, f"{well_path}/{f}", self.well, f) for f in fields]
 
     @property
     def name(self) -> str:

@@ -27,6 +27,7 @@ class MethodOf:
 
 
 AnySegmenter = Annotated[Method, MethodOf("segmentation")]
+AnyRestorer = Annotated[Method, MethodOf("restoration")]
 AnyRegistrar = Annotated[Method, MethodOf("registration")]
 AnyLinker = Annotated[Method, MethodOf("tracking")]
 AnyFeatureSet = Annotated[Method, MethodOf("measurement")]
@@ -57,7 +58,7 @@ class Population(_Section):
 
 
 class Corrected(_Section):
-    """How the corrected image is made from the raw one once the drift is known."""
+    """How frames are moved when the corrected image is made."""
 
     interpolation: Literal["nearest", "linear", "cubic", "lanczos", "fourier"] = param(
         "linear", help="How pixels between pixels are found; nearest never makes new grey values."
@@ -82,6 +83,8 @@ class Pipeline(_Section):
         Title in the report.
     seed : int
         Fixes whatever chance there is; the same seed gives the same result with any number of workers.
+    restoration : dict of str to Restorer
+        How grey values are corrected, in order.
     registration : Registrar, optional
         How drift is estimated; everything after it works on the corrected image.
     corrected : Corrected
@@ -94,6 +97,9 @@ class Pipeline(_Section):
 
     name: str = param("", help="Title of the analysis, shown in the report.")
     seed: int = param(1, ge=0, help="Fixes whatever chance there is.")
+    restoration: dict[str, AnyRestorer] = param(
+        {}, help="One table a correction of grey values, [restoration.NAME]; applied in the order of the file."
+    )
     registration: AnyRegistrar | None = param(
         None, help="How drift is estimated; left out, the movies are taken as they are."
     )

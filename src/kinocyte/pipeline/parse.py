@@ -17,6 +17,7 @@ from kinocyte.pipeline.model import Corrected, Pipeline, Population, Report
 
 #: A pipeline file is a page of text; anything larger is a mistake.
 _MAX_BYTES = 2**20
+#: Key of a pipeline file to the kind of method that stands under it; ``restoration`` holds methods by name.
 _KINDS = {
     "segmentation": "segmentation",
     "tracking": "tracking",
@@ -91,7 +92,7 @@ def _sentence(
     if kind == "extra_forbidden":
         return f"{where}: there is no key '{dotted}'; {nearest(str(path[-1]), _keys_beside(path, cls))}."
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
-        family = _KINDS.get(next((str(p) for p in reversed(path) if isinstance(p, str)), ""), "")
+        family = _family(path)
         given = str(item["ctx"].get("tag", "")) if "ctx" in item else ""
         if given in registry.broken(family):
             return f"{where}: {registry.broken(family)[given]}"
@@ -109,7 +110,7 @@ def _walk(loc: Sequence[str | int], document: Mapping[str, Any]) -> tuple[tuple[
     cls: type | None = None
     for part in loc:
         if isinstance(here, Mapping) and part not in here and here.get("method") == part:
-            family = _KINDS.get(next((str(p) for p in reversed(path) if isinstance(p, str)), ""), "")
+            family = _family(path)
             cls = registry.get(family, str(part)) if str(part) in registry.names(family) else None
             continue
         if isinstance(here, str) and part == here:  # a feature set given by name
@@ -117,6 +118,13 @@ def _walk(loc: Sequence[str | int], document: Mapping[str, Any]) -> tuple[tuple[
         path.append(part)
         here = here[part] if _holds(here, part) else None
     return tuple(path), cls
+
+
+def _family(path: Sequence[str | int]) -> str:
+    """Return the kind of method that stands at a place of the file."""
+    if path and path[0] == "restoration":
+        return "restoration"
+    return _KINDS.get(next((str(p) for p in reversed(path) if isinstance(p, str)), ""), "")
 
 
 def _holds(container: Any, key: str | int) -> bool:

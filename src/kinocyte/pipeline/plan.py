@@ -70,16 +70,20 @@ class Plan:
 def steps_of(pipeline: Pipeline) -> list[Step]:
     """Return the steps that a pipeline declares, in order."""
     steps: list[Step] = []
-    still = pipeline.registration is not None
+    restorers = tuple(pipeline.restoration.values())
+    moves = pipeline.registration is not None
+    corrected = moves or bool(restorers)
     if pipeline.registration is not None:
-        steps += [Registration(method=pipeline.registration), Correction(settings=pipeline.corrected)]
+        steps.append(Registration(method=pipeline.registration, restorers=restorers))
+    if corrected:
+        steps.append(Correction(settings=pipeline.corrected, restorers=restorers, undo_drift=moves))
     for name, population in pipeline.population.items():
         if population.segmentation is not None:
-            steps.append(Segmentation(population=name, method=population.segmentation, on_corrected=still))
+            steps.append(Segmentation(population=name, method=population.segmentation, on_corrected=corrected))
         else:  # labels that came with the movie lie on its raw pixels
             steps.append(ImportedObjects(population=name))
         if population.measure:
-            on_corrected = still and population.segmentation is not None
+            on_corrected = corrected and population.segmentation is not None
             steps.append(Measurement(population=name, methods=population.measure, on_corrected=on_corrected))
         if population.tracking is not None:
             steps.append(Tracking(population=name, method=population.tracking))

@@ -1,4 +1,4 @@
-"""Writing the corrected pixels: every frame with the drift of its table undone."""
+"""Writing the corrected pixels: every frame restored and with the drift of its table undone."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ import numpy as np
 
 from kinocyte.core.errors import ParameterError
 from kinocyte.experiment.position import Position
-from kinocyte.pipeline.model import Corrected
+from kinocyte.pipeline.model import AnyRestorer, Corrected
 from kinocyte.pipeline.steps.base import Commit, Progress, Step
+from kinocyte.pipeline.steps.restoring import check_restorers, restored_movie, sources_of
 
 
 class Correction(Step):
-    """Makes the image ``corrected`` beside the raw one; raw pixels are never changed."""
+    """Makes the image ``corrected`` beside the raw one in one pass; raw pixels are never changed."""
 
     name: ClassVar[str] = "correction"
 
     settings: Corrected
+    restorers: tuple[AnyRestorer, ...] = ()
+    undo_drift: bool = True
 
     def reads(self) -> tuple[str, ...]:
-        """Return the registration."""
-        return ("registration",)
+        """Return the registration, where there is one."""
+        return ("registration",) if self.undo_drift else ()
 
     def sources(self, position: Position) -> dict[str, str]:
         """Return the fingerprint of the pixels."""
-        return {"pixels": position.pixel_hash}
+        return sources_of(position, self.restorers)
 
     def tables(self) -> tuple[str, ...]:
         """There is no table."""
@@ -36,7 +39,8 @@ class Correction(Step):
         return position.has_corrected
 
     def check(self, position: Position) -> None:
-        """Check that the fill value can be stored."""
+        """Check that restoration can be done and the fill value can be stored."""
+        check_restorers(position, self.restorers)
         dtype = position.image("raw").dtype
         if dtype.kind in "iu" and not np.iinfo(dtype).min <= self.settings.fill <= np.iinfo(dtype).max:
             msg = f"corrected.fill = {self.settings.fill:g} does not fit into the {dtype} pixels of {position.id}."
@@ -46,14 +50,15 @@ class Correction(Step):
         """Correct frame by frame; memory holds one frame of all channels."""
         from kinocyte.registration.resample import apply_drift
 
-        image, drift = position.image("raw"), position.scan_standing("drift").collect()
-        settings = self.settings
-        movies = [
-            apply_drift(image.movie(c), drift, interpolation=settings.interpolation, fill=settings.fill)
-            for c in image.channels
-        ]
-        with position.write_corrected(image.dtype, before_publish=commit) as writer:
+        image, settings = position.image("raw"), self.settings
+        movies: list[Any] = [restored_movie(position, c, self.restorers, seed) for c in image.channels]
+        dtype = np.result_type(*(m.dtype for m in movies))
+        if self.undo_drift:
+            drift = position.scan_standing("drift").collect()
+            how = settings.interpolation
+            movies = [apply_drift(m, drift, interpolation=how, fill=settings.fill) for m in movies]
+        with position.write_corrected(dtype, before_publish=commit) as writer:
             for frame in range(image.n_frames):
-                writer.write(frame, np.stack([m[frame] for m in movies]))
+                writer.write(frame, np.stack([m[frame] for m in movies]).astype(dtype, copy=False))
                 progress((frame + 1) / image.n_frames)
         return {"frames": image.n_frames, "channels": len(image.channels)}

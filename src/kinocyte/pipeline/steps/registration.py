@@ -8,8 +8,9 @@ import polars as pl
 
 from kinocyte.core.schema import DRIFT, conform
 from kinocyte.experiment.position import Position
-from kinocyte.pipeline.model import AnyRegistrar
+from kinocyte.pipeline.model import AnyRegistrar, AnyRestorer
 from kinocyte.pipeline.steps.base import Commit, Progress, Step, check_channels
+from kinocyte.pipeline.steps.restoring import check_restorers, restored_movie, sources_of
 from kinocyte.registration.base import Registrar
 
 
@@ -19,6 +20,7 @@ class Registration(Step):
     name: ClassVar[str] = "registration"
 
     method: AnyRegistrar
+    restorers: tuple[AnyRestorer, ...] = ()
 
     @property
     def _registrar(self) -> Registrar:
@@ -29,20 +31,21 @@ class Registration(Step):
 
     def sources(self, position: Position) -> dict[str, str]:
         """Return the fingerprint of the pixels."""
-        return {"pixels": position.pixel_hash}
+        return sources_of(position, self.restorers)
 
     def tables(self) -> tuple[str, ...]:
         """Return the drift table."""
         return ("drift",)
 
     def check(self, position: Position) -> None:
-        """Check that the channels are there."""
+        """Check that the channels are there and restoration can be done."""
+        check_restorers(position, self.restorers)
         check_channels(position, self._registrar.channels, "registration")
 
     def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
         """Estimate the drift; frames are read one at a time, as often as the method asks."""
-        image = position.image("raw")
-        movies = {c: image.movie(c) for c in self._registrar.channels or image.channels}
+        channels = self._registrar.channels or position.image("raw").channels
+        movies = {c: restored_movie(position, c, self.restorers, seed) for c in channels}
         drift = conform(self._registrar.estimate(movies, position.scale, seed), DRIFT, table="drift")
         commit()
         position.write_table("drift", drift, step=self.key)

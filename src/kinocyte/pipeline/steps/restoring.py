@@ -1,0 +1,86 @@
+"""Movies of a position after restoration, computed frame by frame: what registration and correction look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinocyte.core.errors import ParameterError
+from kinocyte.core.method import Method
+from kinocyte.experiment.arrays import ChannelMovie
+from kinocyte.experiment.position import Position
+from kinocyte.restoration.base import Restorer
+from kinocyte.restoration.chain import RestoredMovie, fit_chain
+
+
+@dataclass(frozen=True)
+class Restored:
+    """One restored channel; ``movie[t]`` is (y, x) or (z, y, x) of ``dtype``."""
+
+    raw: ChannelMovie
+    restored: RestoredMovie
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return (t, y, x) or (t, z, y, x)."""
+        return self.raw.shape
+
+    @property
+    def ndim(self) -> int:
+        """Return 3 or 4."""
+        return self.raw.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return the type of a restored pixel."""
+        return np.dtype(np.float32) if self.restored.chain.output == "float32" else self.raw.dtype
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.raw)
+
+    def __getitem__(self, frame: int) -> NDArray[Any]:
+        """Return one restored frame."""
+        return self.restored[frame]
+
+
+def restorers_of(methods: Sequence[Method]) -> list[Restorer]:
+    """Return the methods as what they are."""
+    return [m for m in methods if isinstance(m, Restorer)]
+
+
+def restored_movie(position: Position, channel: str, methods: Sequence[Method], seed: int) -> ChannelMovie | Restored:
+    """Return a channel after the restorers that name it (or name none), fitted to this position."""
+    raw = position.image("raw").movie(channel)
+    chosen = [r for r in restorers_of(methods) if not r.channels or channel in r.channels]
+    if not chosen:
+        return raw
+    references = None
+    if any(r.reads == "well" for r in chosen):
+        references = {p.id: p.image("raw").movie(channel) for p in position.siblings()}
+    return Restored(raw, fit_chain(chosen, raw, position.scale, seed, references=references).movie(raw))
+
+
+def check_restorers(position: Position, methods: Sequence[Method]) -> None:
+    """Raise `ParameterError` for a channel the position lacks, or a method that needs more than the position."""
+    from kinocyte.pipeline.steps.base import check_channels
+
+    for restorer in restorers_of(methods):
+        check_channels(position, restorer.channels, f"restoration '{restorer.name()}'")
+        if restorer.reads == "references":
+            msg = (
+                f"restoration '{restorer.name()}' needs reference images, which a pipeline file cannot name; "
+                "use it from Python, or 'illumination', which estimates the field from the movie."
+            )
+            raise ParameterError(msg)
+
+
+def sources_of(position: Position, methods: Sequence[Method]) -> dict[str, str]:
+    """Return the fingerprints of the pixels that restoration reads: this position's, or the whole well's."""
+    if any(r.reads == "well" for r in restorers_of(methods)):
+        return {"pixels": position.pixel_hash} | {f"pixels:{p.id}": p.pixel_hash for p in position.siblings()}
+    return {"pixels": position.pixel_hash}
