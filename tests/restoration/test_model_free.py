@@ -39,7 +39,7 @@ def test_the_background_of_a_well_is_recovered(mode: Literal["time_series", "til
 
 def test_the_amplitude_of_each_frame_is_found() -> None:
     movies, _, gains = well(4, 5)
-    model = ModelFree(mode="tiles", camera_offset=100, amplitude_min=0.5, amplitude_max=2, output="float32")
+    model = ModelFree(mode="tiles", camera_offset=100, least_amplitude=0.5, largest_amplitude=2, output="float32")
     state = model.fit(movies["p0"], SCALE, references=movies)
     found = np.array([model.amplitude(f, state) for f in movies["p1"]])
     np.testing.assert_allclose(found / found.mean(), gains[1] / gains[1].mean(), rtol=4e-3)
@@ -49,7 +49,7 @@ def test_the_amplitude_of_each_frame_is_found() -> None:
     assert np.abs(np.median(rest, axis=(1, 2))).max() < 2
 
 
-def test_the_amplitude_minimises_the_absolute_differences() -> None:
+def test_the_least_amplitudeimises_the_absolute_differences() -> None:
     rng = np.random.default_rng(0)
     background = rng.uniform(50, 150, (20, 22))
     image = 1.02 * background + rng.standard_cauchy((20, 22))
@@ -102,4 +102,4 @@ def test_what_is_wrong_is_said() -> None:
     with pytest.raises(ParameterError, match="fit it anew"):
         ModelFree().apply(movies["p0"][0, 1:], 0, state)
     with pytest.raises(ValueError, match="exceeds"):
-        ModelFree(amplitude_min=1.2)
+        ModelFree(least_amplitude=1.2)

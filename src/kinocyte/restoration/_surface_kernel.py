@@ -13,10 +13,12 @@ Mask = NDArray[np.bool_]
 Surface = Literal["plane", "paraboloid"]
 
 #: a surface of six terms is as well known from so many pixels as from all
-MOST_PIXELS = 65_536
+MOST_PIXELS = 16_384
 MEDIAN_TO_SIGMA = 1.4826
 #: a robust fit ends when its coefficients change by less than this part
 TOLERANCE = 1e-9
+#: least absolute residuals only serve to tell cells from background
+ROUGHLY = 1e-4
 
 
 def sparse_coordinates(shape: tuple[int, ...]) -> tuple[Image, Image]:
@@ -136,7 +138,7 @@ def _reweighted(design: Image, values: Image, start: Image, *, absolute: bool) -
         new = np.asarray(np.linalg.lstsq(weighted.T @ design, weighted.T @ values, rcond=None)[0], dtype=np.float64)
         change = float(np.abs(new - coefficients).max())
         coefficients = new
-        if change <= TOLERANCE * max(span, 1e-300):
+        if change <= (ROUGHLY if absolute else TOLERANCE) * max(span, 1e-300):
             break
     return coefficients
 

@@ -31,8 +31,8 @@ class ModelFree(BackgroundRestorer):
     )
     first_frame: int = param(0, help="First frame that is averaged (time_series).", ge=0)
     last_frame: int | None = param(None, help="Last frame that is averaged (time_series); the last of all if left out.")
-    amplitude_min: float = param(0.95, help="Least amplitude of the background in a frame.", gt=0)
-    amplitude_max: float = param(1.05, help="Largest amplitude of the background in a frame.", gt=0)
+    least_amplitude: float = param(0.95, help="Least amplitude of the background in a frame.", gt=0)
+    largest_amplitude: float = param(1.05, help="Largest amplitude of the background in a frame.", gt=0)
     camera_offset: float = param(0.0, help="Grey value of the camera without light; it is subtracted.")
     threshold_std: float | None = param(
         None, help="Largest local standard deviation of background in grey values; found where left out.", gt=0
@@ -45,8 +45,8 @@ class ModelFree(BackgroundRestorer):
 
     @model_validator(mode="after")
     def _bounds_are_in_order(self) -> ModelFree:
-        if self.amplitude_min > self.amplitude_max:
-            msg = f"amplitude_min = {self.amplitude_min} exceeds amplitude_max = {self.amplitude_max}"
+        if self.least_amplitude > self.largest_amplitude:
+            msg = f"least_amplitude = {self.least_amplitude} exceeds largest_amplitude = {self.largest_amplitude}"
             raise ValueError(msg)
         if self.last_frame is not None and self.last_frame < self.first_frame:
             msg = f"last_frame = {self.last_frame} lies before first_frame = {self.first_frame}"
@@ -83,7 +83,7 @@ class ModelFree(BackgroundRestorer):
         background, filled = median_image(images)
         # where a frame is missing the brightness of the others must not show: a second median, of frames made alike
         for image in images:
-            factor = amplitude(image.astype(np.float64), background, self.amplitude_min, self.amplitude_max)
+            factor = amplitude(image.astype(np.float64), background, self.least_amplitude, self.largest_amplitude)
             np.divide(image, np.float32(factor), out=image)
         background, _ = median_image(images)
         return State(self.name(), {"filled_pixels": filled}, {"background": background})
@@ -119,4 +119,4 @@ class ModelFree(BackgroundRestorer):
         rest = background_only(
             frame - self.camera_offset - background, self.blur_px, self.window_px, self.threshold_std
         )
-        return amplitude(rest + background, background, self.amplitude_min, self.amplitude_max)
+        return amplitude(rest + background, background, self.least_amplitude, self.largest_amplitude)
