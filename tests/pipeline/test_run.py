@@ -231,3 +231,16 @@ def test_a_plan_knows_everything_before_anything_runs(make_experiment: Maker, pi
             assert planned[f"{name}:{record.key}"] == record.fingerprint
             assert record.versions["kinocyte"]
             assert record.method
+
+
+def test_a_linker_that_compares_features_waits_for_the_measurement(make_experiment: Maker) -> None:
+    experiment = make_experiment({"A1": blobs(4, 1)})
+    with_penalty = parse_pipeline(PIPELINE + "feature_penalties = { mean_dna = 1.0 }\n")
+    assert run(with_penalty, experiment, where=HERE).ok
+    record = experiment.positions["A1/1"].records.get("tracking", "nuclei")
+    assert record is not None
+    assert "step:nuclei.measurement" in record.inputs
+    unknown = parse_pipeline(PIPELINE + "feature_penalties = { mean_dnaa = 1.0 }\n")
+    result = run(unknown, kinocyte.open(experiment.url), where=HERE)
+    assert [o.message for o in result.failed] == [m for m in [o.message for o in result.failed] if "mean_dna'" in m]
+    assert len(result.failed) == 1

@@ -136,6 +136,11 @@ class Bayesian(Linker):
             values["max_distance_um"] = radius * um_per_unit
         return cls(**values)
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Return the measured columns that the penalties name."""
+        return tuple(sorted(self.feature_penalties))
+
     def link(self, objects: pl.DataFrame, *, labels: LabelSource | None = None, seed: int = 0) -> pl.DataFrame:
         """Return the links of the most probable explanation.
 

@@ -112,6 +112,17 @@ class LAP(Linker):
                 raise ValueError(msg)
         return weights
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Return the measured columns that the penalties name."""
+        groups = (
+            self.feature_penalties,
+            self.gap_feature_penalties,
+            self.splitting_feature_penalties,
+            self.merging_feature_penalties,
+        )
+        return tuple(sorted({name for group in groups for name in group or ()}))
+
     def frame_gap(self) -> int:
         """Return the largest difference of frames that is linked."""
         if self.compatible == "trackmate" and self.gap_max_distance_um is None:
