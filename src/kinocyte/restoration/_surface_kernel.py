@@ -15,6 +15,8 @@ Surface = Literal["plane", "paraboloid"]
 #: a surface of six terms is as well known from so many pixels as from all
 MOST_PIXELS = 16_384
 MEDIAN_TO_SIGMA = 1.4826
+#: the central 30 % of a normal distribution span this many standard deviations
+NORMAL_30_PERCENT = 0.7706
 #: a robust fit ends when its coefficients change by less than this part
 TOLERANCE = 1e-9
 #: least absolute residuals only serve to tell cells from background
@@ -61,8 +63,8 @@ def background_mask(image: Image, blur_px: float, window_px: int, threshold: flo
     blur_px, window_px : float, int
         Gaussian blur, then side of the box.
     threshold : float or None
-        Largest standard deviation of background in grey values; None takes the median of the image plus three
-        times the (scaled) median deviation from it, which at least half of the pixels pass.
+        Largest standard deviation of background in grey values; None takes the middle of the shortest interval
+        that holds 30 % of the pixels, plus three standard deviations as wide as that interval says.
 
     Returns
     -------
@@ -75,9 +77,12 @@ def background_mask(image: Image, blur_px: float, window_px: int, threshold: flo
     filled = image if finite.all() else np.where(finite, image, np.median(image[finite]))
     std = local_std(filled, blur_px, window_px)
     if threshold is None:
-        known = std[finite]
-        middle = float(np.median(known))
-        threshold = middle + 3 * MEDIAN_TO_SIGMA * float(np.median(np.abs(known - middle)))
+        # background is the third of the pixels that varies most alike, and what varies no more than noise makes it
+        known = np.sort(std[finite])
+        n = max(1, round(0.3 * known.size))
+        length = known[n - 1 :] - known[: known.size - n + 1]
+        at = int(np.argmin(length))
+        threshold = float(known[at] + known[at + n - 1]) / 2 + 3 * float(length[at]) / NORMAL_30_PERCENT
     return finite & (std <= threshold)
 
 

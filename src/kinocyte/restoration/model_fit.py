@@ -18,7 +18,7 @@ class ModelFit(BackgroundRestorer):
 
     Cells are where the blurred frame varies: the standard deviation within a small window exceeds a threshold. The
     fit is robust (Tukey's biweight), so that what escapes the mask does not bend it. Each plane of a stack has its own
-    surface. Where cells cover more than half of the frame, give the threshold.
+    surface. Where cells cover more than 40 % of the frame, give the threshold.
     """
 
     references: ClassVar[tuple[str, ...]] = (
