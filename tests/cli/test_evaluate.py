@@ -243,6 +243,8 @@ def test_a_table_as_truth_of_masks(tmp_path: Path, capsys: Capture) -> None:
     found = scores(capsys, "tracking", truth, result, "--pixel-size-um", 0.5)
     assert (found["TRA"], found["frames"]) == (1, 3)
     assert "--pixel-size-um" in refused(capsys, "tracking", truth, result, "--pixel-size-um", -1)
+    (result / "mask002.tif").unlink()
+    assert "has the frame 2" in refused(capsys, "tracking", truth, result, "--pixel-size-um", 0.5)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +256,7 @@ def test_a_table_as_truth_of_masks(tmp_path: Path, capsys: Capture) -> None:
         ("object_id,frame,x_um,y_um\n1,0,1,1\n1,1,1,1\n", "source_id,target_id\n", "twice"),
         ("object_id,frame,x_um,y_um\n1,0,1,1\n", "source_id,target_id\n1,2\n", "object 2"),
         ("object_id,frame,x_um,y_um\n1,0,,1\n", "source_id,target_id\n", "lack a position"),
+        ("object_id,frame,position\n1,0,A1/1\n1,0,A1/2\n", "source_id,target_id\n", "2 positions"),
         ("object_id,x_um,y_um\n1,1,1\n", "source_id,target_id\n", "frame"),
     ],
 )

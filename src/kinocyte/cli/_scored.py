@@ -67,7 +67,18 @@ def read_sides(
     if start and not (isinstance(left, TrackedFolder) and isinstance(right, TrackedFolder)):
         msg = f"The first mask has the number {start}; beside a table of objects the files count from 0 as its frames."
         raise InputFileError(msg)
+    if isinstance(left, ObjectMovie) and isinstance(right, TrackedFolder):
+        _within(left, right, truth)
     return Sides(_movie(left), _movie(right), masks, start)
+
+
+def _within(truth: ObjectMovie, result: TrackedFolder, path: Path) -> None:
+    if "frame" not in truth.objects.columns or not truth.objects["frame"].dtype.is_numeric():
+        return
+    beyond = truth.objects.filter(pl.col("frame") >= len(result.files))["frame"]
+    if len(beyond):
+        msg = f"'{path}' has the frame {beyond[0]}, but '{result.folder}' ends with frame {len(result.files) - 1}."
+        raise InputFileError(msg)
 
 
 def _movie(side: TrackedFolder | ObjectMovie) -> LabelMovie | ObjectMovie:
@@ -96,6 +107,9 @@ def _links_beside(objects: Path, option: str) -> Path:
 
 def _objects(path: Path, links: Path) -> ObjectMovie:
     objects = _read_table(path)
+    if "position" in objects.columns and objects["position"].n_unique() > 1:
+        msg = f"'{path}' holds {objects['position'].n_unique()} positions; give a table of one position at a time."
+        raise TableError(msg)
     if "z_um" in objects.columns and objects["z_um"].null_count() == objects.height:
         objects = objects.drop("z_um")
     for axis in {"x_um", "y_um", "z_um"} & set(objects.columns):
