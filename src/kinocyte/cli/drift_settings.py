@@ -1,10 +1,11 @@
-"""The settings file beside a drift table: what was done, in a form that does it again."""
+"""The settings file beside a table of drift or of channels: what was done, in a form that does it again."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
     from kinocyte.registration import Registrar
 
 
-def settings_text(movie: PlainMovie, method: Registrar, options: BaseModel, out: Path) -> str:
+def settings_text(
+    movie: PlainMovie,
+    method: Registrar,
+    options: BaseModel,
+    out: Path,
+    *,
+    verb: str = "drift",
+    flags: Sequence[str] = (),
+) -> str:
     """Return the settings of an estimate as TOML.
 
     Parameters
@@ -32,16 +41,20 @@ def settings_text(movie: PlainMovie, method: Registrar, options: BaseModel, out:
         What a person said about the files.
     out : Path
         Folder of the table, where the settings lie too.
+    verb : {"drift", "channels"}
+        What was estimated.
+    flags : sequence of str
+        Further words of the command.
 
     Returns
     -------
     str
-        Keys ``kinocyte`` (version), ``command``, ``files``, ``channels``, ``frames``; then ``[registration]``, which
-        fits into a pipeline file as it stands.
+        Keys ``kinocyte`` (version), ``command``, ``files``, ``channels``, ``frames``; then ``[registration]``,
+        every parameter of the method.
     """
     said = options.model_dump(exclude_unset=True, exclude_defaults=True)
-    words = ["kinocyte", "drift", "estimate", *_sources(movie), "--settings", f"{out / movie.stem}_drift.toml"]
-    words += ["--out", "NEW_FOLDER", *_flags(said)]
+    words = ["kinocyte", verb, "estimate", *_sources(movie), "--settings", f"{out / movie.stem}_{verb}.toml"]
+    words += ["--out", "NEW_FOLDER", *_flags(said), *flags]
     head: dict[str, Any] = {
         "kinocyte": __version__,
         "command": shlex.join(words),
@@ -73,7 +86,7 @@ def read_method(path: Path) -> Registrar:
         msg = f"{path} cannot be read as settings: {' '.join(str(error).split())}"
         raise InputFileError(msg) from error
     if not isinstance(table, dict) or not isinstance(table.get("method"), str):
-        msg = f"{path} holds no [registration] with a method; give the NAME_drift.toml of an earlier run."
+        msg = f"{path} holds no [registration] with a method; give the .toml that an earlier run wrote."
         raise InputFileError(msg)
     try:
         method = registry.get("registration", table["method"]).model_validate(table)

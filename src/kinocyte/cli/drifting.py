@@ -88,10 +88,10 @@ def _estimate_all(files: Sequence[str], out: Path, method: Registrar, options: A
         refuse_existing(out, [f"{m.stem}_{n}" for m in movies for n in ("drift.csv", "drift.toml", *pictures)])
         for movie in movies:
             _check_method(movie, method)
-        return _each(movies, lambda m: _estimate_one(m, out, method, options, plots=plots), bar.finished)
+        return each(movies, lambda m: _estimate_one(m, out, method, options, plots=plots), bar.finished)
 
 
-def _each(movies: Sequence[PlainMovie], work: Callable[[PlainMovie], str], after: Callable[[str], None]) -> int:
+def each(movies: Sequence[PlainMovie], work: Callable[[PlainMovie], str], after: Callable[[str], None]) -> int:
     """Do the work on each movie; one that fails is named, and the others go on."""
     failed = 0
     for movie in movies:
@@ -208,7 +208,7 @@ def apply(
         still = {m.stem: _corrected(m, _table_of(table, m), interpolation, canvas, fill) for m in movies}
         with TaskBar("Correcting", sum(m.movie.shape[0] for m in movies), "frames") as bar:
             done = _Counter(bar)
-            return _each(movies, lambda m: _write(m, still[m.stem], out, done), lambda _: None)
+            return each(movies, lambda m: _write(m, still[m.stem], out, done), lambda _: None)
 
 
 class _Counter:
@@ -246,14 +246,19 @@ def _corrected(
             f"{path} holds {drift.height} frames, '{movie.stem}' {movie.movie.shape[0]}; give the table of this movie."
         )
         raise ParameterError(msg)
-    kind = movie.movie.dtype
-    if kind.kind in "iu" and not (np.iinfo(kind).min <= fill <= np.iinfo(kind).max):
-        msg = f"--fill {fill:g} does not fit into the {kind} pixels of '{movie.stem}'; give a value they can hold."
-        raise ParameterError(msg)
+    check_fill(movie, fill)
     return [
         apply_drift(view, drift, interpolation=interpolation, canvas=canvas, fill=fill)
         for view in movie.views().values()
     ]
+
+
+def check_fill(movie: PlainMovie, fill: float) -> None:
+    """Refuse a fill that the pixels of a movie cannot hold."""
+    kind = movie.movie.dtype
+    if kind.kind in "iu" and not (np.iinfo(kind).min <= fill <= np.iinfo(kind).max):
+        msg = f"--fill {fill:g} does not fit into the {kind} pixels of '{movie.stem}'; give a value they can hold."
+        raise ParameterError(msg)
 
 
 def _write(movie: PlainMovie, channels: Sequence[CorrectedMovie], out: Path, done: _Counter) -> str:

@@ -150,7 +150,7 @@ def before_after(
     height = float(np.clip(1.6 * rows / columns, 0.6, 4.0))
     figure = new_figure(height + 2.0 + 0.7)
     panels = figure.subplots(2, 2, height_ratios=(height, 2.0), squeeze=False)
-    limits = [_limits(pictures) for pictures in (before.projection, before.kymograph)]
+    limits = [_limits(before.projection, after.projection), _limits(before.kymograph, after.kymograph)]
     frames = len(before.kymograph)
     end = frames * (interval_min or 1.0)
     for column, (name, shown) in enumerate((("Before", before), ("After", after))):
@@ -190,11 +190,12 @@ def _ratio(total: NDArray[Any], count: NDArray[Any]) -> NDArray[np.float64]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _limits(picture: NDArray[np.float64]) -> tuple[float, float]:
-    """Return black and white for a picture; one value is grey."""
-    if not np.isfinite(picture).any():
+def _limits(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[float, float]:
+    """Return black and white that two pictures share, so that what is blurred looks so; one value is grey."""
+    values = np.concatenate([before[np.isfinite(before)], after[np.isfinite(after)]])
+    if not values.size:
         return 0.0, 1.0
-    low, high = (float(v) for v in np.nanpercentile(picture, (0.5, 99.5)))
+    low, high = (float(v) for v in np.percentile(values, (0.5, 99.5)))
     return (low, high) if high > low else (low - 1.0, low + 1.0)
 
 

@@ -1,0 +1,237 @@
+"""`kinocyte channels`: the chromatic shift between channels, measured on beads and undone in images taken alike."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from cyclopts import App
+from numpy.typing import NDArray
+
+from kinocyte.cli.console import TaskBar, err
+from kinocyte.cli.drifting import Files, Interpolation, Out, each
+from kinocyte.cli.methods import Words, call_with_method
+from kinocyte.cli.plain_files import FileOptions, PlainMovie, opened, refuse_existing
+from kinocyte.core.errors import InputFileError, ParameterError, nearest
+from kinocyte.core.schema import conform
+from kinocyte.experiment.storage import Storage
+
+if TYPE_CHECKING:
+    from kinocyte.registration import PhaseCorrelation
+
+app = App(name="channels", help="Lay channels on each other: measure their shift on beads, undo it.")
+_estimate = App(help="Estimate the shift between channels.", help_flags=[], version_flags=[])
+app.command(_estimate, name="estimate")
+
+
+@_estimate.default
+def estimate(*words: Words) -> int:
+    """Estimate the shift between channels: the options are those of the method that --method names."""
+    return call_with_method("channels estimate", "registration", words, _estimate_command, default="phase_correlation")
+
+
+def _estimate_command(annotation: Any, default: Any) -> Callable[..., int]:
+    def estimate_channels(
+        *files: str,
+        out: Out,
+        method: Any = default,
+        options: Files = FileOptions(),  # noqa: B008 - frozen
+        settings: Path | None = None,
+        fixed: str | None = None,
+        frame: int = 0,
+        sample: bool = False,
+    ) -> int:
+        """Estimate the shift between channels.
+
+        For each file the folder gets NAME_channels.csv (one row a channel: its shift against the one that stays) and
+        NAME_channels.toml (what reproduces it).
+
+        Parameters
+        ----------
+        files : str
+            Images of beads or a calibration slide with all channels, or folders of them.
+        out : Path
+            Folder to write into; files that exist are never replaced.
+        method
+            How images are compared.
+        options
+            What the files do not say.
+        settings : Path
+            NAME_channels.toml of an earlier run: its method with all its parameters is used.
+        fixed : str
+            Channel that stays where it is; the first when left out.
+        frame : int
+            Frame of a movie that is looked at.
+        sample : bool
+            The images show a sample, not beads. Aligning a sample with itself can make up colocalisation.
+        """
+        from kinocyte.cli.drift_settings import read_method
+
+        if settings is not None:
+            if method != default:
+                msg = "--settings holds the method with all its parameters; leave the other options of the method out."
+                raise ParameterError(msg)
+            method = read_method(settings)
+        flags = [*(["--fixed", fixed] if fixed else []), *(["--frame", str(frame)] if frame else [])]
+        flags += ["--sample"] if sample else []
+        with opened(files, options) as movies, TaskBar("Comparing", len(movies), "images") as bar:
+            refuse_existing(out, [f"{m.stem}_channels.{e}" for m in movies for e in ("csv", "toml")])
+            chosen = _check_estimate(movies, method, fixed, frame)
+            return each(
+                movies,
+                lambda m: _estimate_one(m, out, chosen, options, fixed=fixed, frame=frame, flags=flags),
+                bar.finished,
+            )
+
+    estimate_channels.__annotations__["method"] = annotation
+    return estimate_channels
+
+
+def _check_estimate(movies: Sequence[PlainMovie], method: Any, fixed: str | None, frame: int) -> PhaseCorrelation:
+    """Refuse what cannot be done before anything is read."""
+    from kinocyte.registration import PhaseCorrelation
+
+    if not isinstance(method, PhaseCorrelation):
+        msg = f"Channels are compared with phase_correlation, not {method.method}; leave --method out."
+        raise ParameterError(msg)
+    lengths = [n for n in type(method).model_fields if n.endswith("_um") and getattr(method, n) is not None]
+    if lengths:
+        msg = f"--{lengths[0].replace('_', '-')} has no meaning for channels; leave it out."
+        raise ParameterError(msg)
+    if method.channels:
+        msg = "All channels of a file are compared; leave --channel out and name the one that stays with --fixed."
+        raise ParameterError(msg)
+    for movie in movies:
+        if len(movie.channels) < 2:
+            msg = f"'{movie.stem}' has one channel; give files that hold at least two."
+            raise ParameterError(msg)
+        if fixed is not None and fixed not in movie.channels:
+            msg = f"'{movie.stem}' has no channel '{fixed}'; {nearest(fixed, movie.channels)}."
+            raise ParameterError(msg)
+        if not 0 <= frame < movie.movie.shape[0]:
+            msg = (
+                f"'{movie.stem}' has {movie.movie.shape[0]} frames, the first is 0; --frame {frame} is not among them."
+            )
+            raise ParameterError(msg)
+    return method
+
+
+def _estimate_one(
+    movie: PlainMovie,
+    out: Path,
+    method: PhaseCorrelation,
+    options: Any,
+    *,
+    fixed: str | None,
+    frame: int,
+    flags: Sequence[str],
+) -> str:
+    from kinocyte.cli.drift_settings import settings_text
+    from kinocyte.registration import ColocalisationWarning, estimate_channels
+
+    images = {name: view[frame] for name, view in movie.views().items()}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ColocalisationWarning)
+        shifts = estimate_channels(images, reference=fixed, method=method, sample="--sample" in flags)
+    for warning in said:
+        err.print(f"note: {movie.stem}: {warning.message}", style="yellow", markup=False, soft_wrap=True)
+    folder = Storage(out.absolute())
+    text = settings_text(movie, method, options, out, verb="channels", flags=flags)
+    folder.write_bytes(f"{movie.stem}_channels.toml", text.encode())
+    folder.write_bytes(f"{movie.stem}_channels.csv", shifts.write_csv().encode())
+    reach = shifts.select(pl.max_horizontal(pl.col("dx_px", "dy_px", "dz_px").abs()).max()).item()
+    lost = shifts.filter(pl.col("quality") == 0)["channel"].to_list()
+    more = f" Nothing in common was found for: {', '.join(lost)}." if lost else ""
+    return f"{movie.stem}: {shifts.height} channels, largest shift {reach:.2f} px.{more}"
+
+
+def _table(path: Path) -> pl.DataFrame:
+    from kinocyte.registration.channels import CHANNEL_SHIFTS
+
+    if not path.is_file():
+        msg = f"{path} does not exist; estimate first: kinocyte channels estimate FILES --out DIR"
+        raise ParameterError(msg)
+    try:
+        table = pl.read_csv(path, infer_schema_length=None, schema_overrides={"channel": pl.String})
+    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+        msg = f"{path} cannot be read as a table of channel shifts: {' '.join(str(error).split())}"
+        raise InputFileError(msg) from error
+    shifts = conform(table, CHANNEL_SHIFTS, table=f"channel shifts ({path})")
+    numbers = shifts.select("dx_px", "dy_px", "dz_px", "angle_deg").to_numpy()
+    if not np.isfinite(numbers).all():
+        msg = f"{path} holds a shift that is not a finite number; correct it or estimate again."
+        raise InputFileError(msg)
+    return shifts
+
+
+@app.command(name="apply")
+def apply(
+    table: Path,
+    /,
+    *files: str,
+    out: Out,
+    interpolation: Interpolation = "linear",
+    fill: float = 0.0,
+    options: Files = FileOptions(),  # noqa: B008 - frozen
+) -> int:
+    """Lay channels on each other: NAME_aligned.ome.tif, bit depth and calibration kept.
+
+    Parameters
+    ----------
+    table : Path
+        Table of shifts (CSV) measured on beads.
+    files : str
+        Images or movies taken alike, or folders of them; each file is a movie of its own.
+    out : Path
+        Folder to write into; files that exist are never replaced.
+    interpolation : str
+        How pixels between pixels are found; lanczos and fourier undo shifts only, nearest keeps labels.
+    fill : float
+        Value where a channel shows nothing.
+    options
+        What the files do not say.
+    """
+    with opened(files, options) as movies:
+        refuse_existing(out, [f"{m.stem}_aligned.ome.tif" for m in movies])
+        shifts = _table(table)
+        for movie in movies:
+            _check_apply(movie, shifts, table, interpolation, fill)
+        with TaskBar("Aligning", len(movies), "movies") as bar:
+            return each(movies, lambda m: _write(m, shifts, out, interpolation, fill), bar.finished)
+
+
+def _check_apply(movie: PlainMovie, shifts: pl.DataFrame, table: Path, interpolation: str, fill: float) -> None:
+    from kinocyte.cli.drifting import check_fill
+    from kinocyte.interop.export.movie_tiff import check_type
+
+    check_type(movie.movie.dtype)
+    check_fill(movie, fill)
+    known = shifts["channel"].to_list()
+    for channel in movie.channels:
+        if known.count(channel) != 1:
+            msg = f"{table} holds no single row for channel '{channel}' of '{movie.stem}'; {nearest(channel, known)}."
+            raise ParameterError(msg)
+    if (shifts["angle_deg"] != 0).any() and interpolation in {"lanczos", "fourier"}:
+        msg = f"--interpolation {interpolation} undoes shifts only, and a channel is turned; choose cubic."
+        raise ParameterError(msg)
+
+
+def _write(movie: PlainMovie, shifts: pl.DataFrame, out: Path, interpolation: Interpolation, fill: float) -> str:
+    from kinocyte.interop.export.movie_tiff import write_movie
+    from kinocyte.registration import apply_channels
+
+    def frames() -> Iterator[NDArray[Any]]:
+        for t in range(movie.movie.shape[0]):
+            for name, view in movie.views().items():
+                yield apply_channels(view[t], name, shifts, interpolation=interpolation, fill=fill)
+
+    target = out / f"{movie.stem}_aligned.ome.tif"
+    shape = (*movie.movie.shape[:2], *movie.movie.plane_shape)
+    write_movie(
+        target, frames(), shape=shape, dtype=movie.movie.dtype, channels=movie.channels, calibration=movie.calibration
+    )
+    return f"{movie.stem}: {target}"
