@@ -127,6 +127,23 @@ def test_stacks_keep_their_planes_and_times(tmp_path: Path) -> None:
     assert np.abs(pixels[inner] - pixels[inner][0]).max() < 0.05 * 8000
 
 
+def test_a_movie_that_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    angles = [0.0, 2.0, -3.0]
+    big = scene((160, 200), 4)
+    movie = np.rint([ndimage.rotate(big, a, reshape=False, mode="reflect")[20:-20, 20:-20] for a in angles])
+    tifffile.imwrite(
+        tmp_path / "turning.tif", movie.astype(np.uint16), photometric="minisblack", metadata={"axes": "TYX"}
+    )
+    path, out = str(tmp_path / "turning.tif"), str(tmp_path)
+    assert run(["drift", "estimate", path, "--out", out, "--model", "rigid"]) == 0
+    assert "largest turn 3.0" in capsys.readouterr().out
+    found = pl.read_csv(tmp_path / "turning_drift.csv")["angle_deg"].to_numpy()
+    np.testing.assert_allclose(np.abs(found), np.abs(angles), atol=0.1)
+    assert run(["drift", "apply", out, path, "--out", out, "--canvas", "crop", "--interpolation", "cubic"]) == 0
+    still = tifffile.imread(tmp_path / "turning_corrected.ome.tif").astype(float)
+    assert np.abs(still - still[0]).max() < 0.05 * 8000
+
+
 def test_a_blank_frame_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     movie = drifting()
     movie[3] = 0

@@ -76,3 +76,10 @@ def test_before_and_after_share_black_and_white() -> None:
         assert left.images[0].get_clim() == right.images[0].get_clim()
     assert figure.axes[2].get_ylabel() == "Time (min)"
     assert figure.axes[2].get_ylim() == (6, 0)
+
+
+def test_hundredths_of_a_pixel_do_not_look_like_a_drift() -> None:
+    still = drift_path(table().with_columns(pl.col("dx_px", "dy_px") * 0.001))
+    low, high = still.axes[0].get_ylim()
+    assert high - low == pytest.approx(1.0)
+    assert all(float(t).is_integer() for t in still.axes[-1].get_xticks())

@@ -138,10 +138,12 @@ def _estimate_one(movie: PlainMovie, out: Path, method: Registrar, options: Any,
 
 def _sentence(stem: str, drift: pl.DataFrame) -> str:
     reach = drift.select(pl.max_horizontal(pl.col("dx_px", "dy_px", "dz_px").abs()).max()).item()
+    turned = drift.select(pl.col("angle_deg").abs().max()).item()
+    turn = f", largest turn {turned:.2f} degrees" if turned else ""
     lost = drift.filter(pl.col("quality") == 0)["frame"].to_list()
     named = ", ".join(map(str, lost[:10])) + (" .." if len(lost) > 10 else "")
     more = f" {len(lost)} could not be registered and were interpolated: {named}." if lost else ""
-    return f"{stem}: {drift.height} frames, largest shift {reach:.2f} px.{more}"
+    return f"{stem}: {drift.height} frames, largest shift {reach:.2f} px{turn}.{more}"
 
 
 def _figures(movie: PlainMovie, channel: str, drift: pl.DataFrame) -> dict[str, Figure]:

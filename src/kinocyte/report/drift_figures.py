@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from kinocyte.report.colours import CATEGORIES
@@ -56,6 +57,7 @@ def drift_path(drift: pl.DataFrame, *, times_min: Sequence[float] | None = None)
     shown = [c for c in ("dx", "dy", "dz") if c != "dz" or (rows["dz_px"] != 0).any()]
     for index, name in enumerate(shown):
         _line(panels[0], x, rows[f"{name}_px"].to_numpy(), lost, colour=CATEGORIES[index], name=name)
+    _at_least(panels[0], 1.0)
     style(panels[0], y_label="Shift (px)", grid="y")
     panels[0].legend(
         frameon=False,
@@ -68,10 +70,13 @@ def drift_path(drift: pl.DataFrame, *, times_min: Sequence[float] | None = None)
     )
     if turns:
         _line(panels[1], x, rows["angle_deg"].to_numpy(), lost, colour=CATEGORIES[4], name="angle")
+        _at_least(panels[1], 0.5)
         style(panels[1], y_label="Angle (°)", grid="y")
     _line(panels[-1], x, rows["quality"].to_numpy(), lost, colour=CATEGORIES[6], name="quality")
     panels[-1].set_ylim(-0.05, 1.05)
     style(panels[-1], x_label=label, y_label="Quality", grid="y")
+    if times_min is None:
+        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     if lost.any():
         panels[-1].annotate(
             "× interpolated", (1, 1), xycoords="axes fraction", ha="right", va="bottom", fontsize=9, color=INK
@@ -167,9 +172,11 @@ def before_after(
             extent=(-0.5, length - 0.5, end, 0), interpolation="nearest",
         )  # fmt: skip
         label = "Frame" if interval_min is None else "Time (min)"
+        if interval_min is None:
+            below.yaxis.set_major_locator(MaxNLocator(integer=True))
         style(below, x_label=f"{axis} (px)", y_label=label if column == 0 else "")
         _plain_frame(below)
-    panels[0, 0].set_ylabel("Mean over time", fontsize=10, color=INK)
+    panels[0, 0].set_ylabel("Mean", fontsize=10, color=INK)
     return figure
 
 
@@ -178,6 +185,14 @@ def _line(axes: Axes, x: NDArray[Any], y: NDArray[Any], lost: NDArray[np.bool_],
     axes.plot(x, y, color=colour, linewidth=1.4, marker=marker, markersize=2.5, label=name)
     if lost.any():
         axes.plot(x[lost], y[lost], linestyle="none", marker="x", markersize=5, color=INK)
+
+
+def _at_least(axes: Axes, span: float) -> None:
+    """Widen the vertical axis, so that hundredths of a pixel do not look like a drift."""
+    low, high = axes.get_ylim()
+    if high - low < span:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - span / 2, middle + span / 2)
 
 
 def _plain_frame(axes: Axes) -> None:
