@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -31,22 +31,26 @@ def tables_of(experiment: Experiment, population: str) -> Iterator[tuple[str, pl
 
 def write_csv(experiment: Experiment, folder: Path, populations: Sequence[str]) -> list[Path]:
     """Write one CSV a table."""
-    written = []
-    for population in populations:
-        for name, frame in tables_of(experiment, population):
-            target = folder / f"{name}.csv"
-            frame.collect().write_csv(target)
-            written.append(target)
-    return written
+    return _each(experiment, folder, populations, ".csv", lambda table, target: table.write_csv(target))
 
 
 def write_parquet(experiment: Experiment, folder: Path, populations: Sequence[str]) -> list[Path]:
     """Write one Parquet file a table."""
+    return _each(experiment, folder, populations, ".parquet", lambda table, target: table.write_parquet(target))
+
+
+def _each(
+    experiment: Experiment,
+    folder: Path,
+    populations: Sequence[str],
+    ending: str,
+    write: Callable[[pl.DataFrame, Path], None],
+) -> list[Path]:
     written = []
     for population in populations:
         for name, frame in tables_of(experiment, population):
-            target = folder / f"{name}.parquet"
-            frame.collect().write_parquet(target)
+            target = folder / f"{name}{ending}"
+            write(frame.collect(), target)
             written.append(target)
     return written
 
