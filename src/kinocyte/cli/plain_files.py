@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 
 _NAMES = ("pixel_size_um", "z_step_um", "frame_interval_min", "channels", "axes", "override_metadata")
 
-#: What a person may say about plain files: those fields of `ImportOptions` that mean something without an experiment.
-FileOptions: type[BaseModel] = create_model(
-    "FileOptions",
-    __config__=ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False),
-    **{n: (ImportOptions.model_fields[n].annotation, ImportOptions.model_fields[n]) for n in _NAMES},  # type: ignore[call-overload] # the fields are known when it runs
-)
+if TYPE_CHECKING:
+    FileOptions = BaseModel
+else:
+    #: What a person may say about plain files: the fields of `ImportOptions` that mean something without an experiment.
+    FileOptions = create_model(
+        "FileOptions",
+        __config__=ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False),
+        **{n: (ImportOptions.model_fields[n].annotation, ImportOptions.model_fields[n]) for n in _NAMES},
+    )
 
 
 @dataclass(frozen=True)
