@@ -44,6 +44,7 @@ def demo(
     if code:
         return code
     _say(2, "segment, measure and track", f"kinocyte run {pipeline} {store}")
+    out.print("  The first run on a machine compiles its kernels, which takes about half a minute.", style="dim")
     code = run_pipeline(pipeline, str(store), where=where)
     out.print(f"\nDone in {time.perf_counter() - start:.0f} s. Open the report in a browser:")
     out.print(f"  {(folder / 'demo_report.html').resolve()}", markup=False, soft_wrap=True)

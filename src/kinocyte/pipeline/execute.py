@@ -17,6 +17,8 @@ from kinocyte.pipeline.task import Outcome, perform
 
 #: Receives the id of a task and the fraction of it that is done.
 OnProgress = Callable[[str, float], None]
+#: Below this many megapixels (all frames and channels) a run that names no workers stays in this process.
+_SMALL_MEGAPIXELS = 50.0
 _TOPIC = "kinocyte-progress"
 _PROGRESS_EVERY_S = 0.5
 #: One thread a worker: positions are what runs in parallel.
@@ -36,7 +38,9 @@ class Workers(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     workers: int | None = param(
-        None, ge=0, help="Processes on this machine; 0 runs in this process; one a core when left out."
+        None,
+        ge=0,
+        help="Processes on this machine; 0 runs in this process; when left out, one a core, or 0 for a small job.",
     )
     scheduler: str | None = param(None, help="Address of a running Dask scheduler, such as tcp://10.0.0.5:8786.")
     slurm: bool = param(False, help="Start the workers as Slurm jobs (needs the extra 'cluster').")
@@ -72,10 +76,16 @@ def execute(plan: Plan, storage: Storage, where: Workers, on_progress: OnProgres
     positions = len({t.position for t in todo})
     local = where.scheduler is None and not where.slurm
     n = min(cores() if where.workers is None else where.workers, positions)
-    if local and (n <= 1 and where.workers != 1):
+    unasked = where.workers is None and (n <= 1 or _small(todo))
+    if local and (unasked or where.workers == 0 or not todo):
         yield from _in_process(todo, storage, on_progress)
     else:
         yield from _on_dask(todo, storage, where, n, on_progress)
+
+
+def _small(todo: list[Task]) -> bool:
+    """Tell whether starting workers would take longer than they save."""
+    return sum({t.position: t.megapixels for t in todo}.values()) < _SMALL_MEGAPIXELS
 
 
 def _in_process(todo: list[Task], storage: Storage, on_progress: OnProgress) -> Iterator[Outcome]:

@@ -8,6 +8,7 @@ done.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -40,6 +41,7 @@ class Task:
     needs: tuple[str, ...]
     seed: int
     n_frames: int
+    megapixels: float = 0.0
     state: State = "todo"
     message: str = ""
 
@@ -138,9 +140,10 @@ def _tasks_of(position: Position, steps: Iterable[Step], seed: int) -> Iterable[
     """Return the tasks of one position; a step that cannot run also stops those that read its result."""
     tasks: dict[str, Task] = {}
     problem = ""
-    n_frames = 0
+    n_frames, megapixels = 0, 0.0
     try:
         n_frames = position.n_frames
+        megapixels = math.prod(position.image("raw").shape) / 1e6
         records = {r.key: r for r in position.records.all()}
     except KinocyteError as error:
         problem, records = str(error), {}
@@ -176,6 +179,7 @@ def _tasks_of(position: Position, steps: Iterable[Step], seed: int) -> Iterable[
             needs=tuple(tasks[k].id for k in step.reads() if k in tasks),
             seed=task_seed,
             n_frames=n_frames,
+            megapixels=megapixels,
             state="refused" if message else "done" if stands else "todo",
             message=message,
         )
