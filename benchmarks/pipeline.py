@@ -49,9 +49,12 @@ def timed(*arguments: str) -> tuple[float, float]:
 
 def write_movie(target: Path, frames: int, size: int, seed: int) -> int:
     """Write a simulated movie as a calibrated ImageJ TIFF and return the true number of objects."""
-    movie = simulate_cells(
-        CellMovie(frames=frames, height_px=size, width_px=size, cells=max(4, size * size // 6000)), seed
+    # as many cells at the end as at the start: the work of a frame must not depend on the length of the movie
+    cells = max(4, size * size // 6000)
+    settings = CellMovie(
+        frames=frames, height_px=size, width_px=size, cells=cells, division_rate_per_h=0, death_rate_per_h=0
     )
+    movie = simulate_cells(settings, seed)
     scale = movie.scale
     with tifffile.TiffWriter(target, bigtiff=frames * size * size * 2 > 2**32 - 2**25) as tif:
         tif.write(
