@@ -6,12 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.experiment.position import Position
 from kinocyte.experiment.records import record_key
 
+_ROWS_EVERY = 64
 #: Called after each frame with the fraction of the task that is done.
 Progress = Callable[[float], None]
 #: Called once everything is computed and before the first output is replaced.
@@ -69,6 +71,25 @@ class Step(BaseModel, ABC):
     @abstractmethod
     def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
         """Do the work, publish the outputs and return a JSON-able summary; ``warnings`` is a list of sentences."""
+
+
+class Rows:
+    """Rows that come frame by frame, joined every few frames: thousands of small tables weigh more than their rows."""
+
+    def __init__(self) -> None:
+        self._joined: list[pl.DataFrame] = []
+        self._new: list[pl.DataFrame] = []
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Keep the rows of one frame."""
+        self._new.append(frame)
+        if len(self._new) == _ROWS_EVERY:
+            self._joined.append(pl.concat(self._new, rechunk=True))
+            self._new.clear()
+
+    def table(self) -> pl.DataFrame:
+        """Return all rows in the order in which they came."""
+        return pl.concat([*self._joined, *self._new], rechunk=True)
 
 
 def check_channels(position: Position, channels: tuple[str, ...], what: str) -> None:

@@ -10,7 +10,7 @@ from kinocyte.core.errors import ParameterError
 from kinocyte.experiment.position import Position
 from kinocyte.measurement.base import FeatureSet
 from kinocyte.pipeline.model import AnyFeatureSet
-from kinocyte.pipeline.steps.base import Commit, Progress, Step, image_kind
+from kinocyte.pipeline.steps.base import Commit, Progress, Rows, Step, image_kind
 
 
 class Measurement(Step):
@@ -45,12 +45,12 @@ class Measurement(Step):
         """Measure frame by frame; memory holds one frame and the rows of the objects."""
         image = position.image(image_kind(corrected=self.on_corrected))
         labels = position.labels(self.population)
-        frames = []
+        found = Rows()
         for frame in range(labels.n_frames):
             rows = _measure(self._sets, labels.frame(frame), image.frame_channels(frame), position)
-            frames.append(rows.select(pl.lit(frame, pl.Int32).alias("frame"), pl.all()))
+            found.add(rows.select(pl.lit(frame, pl.Int32).alias("frame"), pl.all()))
             progress((frame + 1) / labels.n_frames)
-        measured = pl.concat(frames)
+        measured = found.table()
         ids = position.table(f"{self.population}_objects").select("object_id", "frame", "label")
         table = ids.join(measured, on=["frame", "label"], how="left", maintain_order="left").drop("frame", "label")
         commit()

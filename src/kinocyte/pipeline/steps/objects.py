@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import polars as pl
-
 from kinocyte.core.errors import ParameterError
 from kinocyte.experiment.position import Position
-from kinocyte.pipeline.steps.base import Commit, Progress, Step
+from kinocyte.pipeline.steps.base import Commit, Progress, Rows, Step
 from kinocyte.pipeline.steps.segmentation import number_objects, object_rows, object_summary
 
 
@@ -39,9 +37,9 @@ class ImportedObjects(Step):
     def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
         """List the objects frame by frame."""
         labels = position.labels(self.population)
-        rows: list[pl.DataFrame] = []
+        rows = Rows()
         for frame in range(labels.n_frames):
-            rows.append(object_rows(labels.frame(frame), frame, position))
+            rows.add(object_rows(labels.frame(frame), frame, position))
             progress((frame + 1) / labels.n_frames)
         objects = number_objects(rows)
         commit()

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from kinocyte.core.schema import OBJECTS, conform, empty
+from kinocyte.core.schema import OBJECTS, conform
 from kinocyte.experiment.position import Position
 from kinocyte.pipeline.model import AnySegmenter
-from kinocyte.pipeline.steps.base import Commit, Progress, Step, check_channels, image_kind
+from kinocyte.pipeline.steps.base import Commit, Progress, Rows, Step, check_channels, image_kind
 from kinocyte.segmentation.base import Segmenter
 
 
@@ -53,12 +53,12 @@ class Segmentation(Step):
         """Segment frame by frame; memory holds one frame and the rows of the objects."""
         image = position.image(image_kind(corrected=self.on_corrected))
         method, scale = self._segmenter, position.scale
-        rows: list[pl.DataFrame] = []
+        rows = Rows()
         with position.write_labels(self.population, before_publish=commit) as writer:
             for frame in range(image.n_frames):
                 labels = method.segment(image.frame_channels(frame, method.channels), scale, seed=seed + frame)
                 writer.write(frame, labels)
-                rows.append(object_rows(labels, frame, position))
+                rows.add(object_rows(labels, frame, position))
                 progress((frame + 1) / image.n_frames)
         objects = number_objects(rows)
         position.write_table(self.tables()[0], objects, step=self.key)
@@ -80,12 +80,9 @@ def object_rows(labels: Any, frame: int, position: Position) -> pl.DataFrame:
     )
 
 
-def number_objects(rows: list[pl.DataFrame]) -> pl.DataFrame:
+def number_objects(rows: Rows) -> pl.DataFrame:
     """Return the objects table, numbered from 1 in order of frame and label."""
-    filled = [r for r in rows if r.height]
-    if not filled:
-        return empty({k: c for k, c in OBJECTS.items() if k != "quality"})
-    return conform(pl.concat(filled).with_row_index("object_id", offset=1), OBJECTS, table="objects")
+    return conform(rows.table().with_row_index("object_id", offset=1), OBJECTS, table="objects")
 
 
 def object_summary(objects: pl.DataFrame, n_frames: int) -> dict[str, Any]:
