@@ -18,7 +18,7 @@ from kinocyte.experiment.groups import read_attributes
 from kinocyte.experiment.journal import Journal
 from kinocyte.experiment.names import field_order, item_name
 from kinocyte.experiment.ngff import parse_well
-from kinocyte.experiment.records import STEP_INPUT, Records, record_stands
+from kinocyte.experiment.records import STEP_INPUT, Record, Records, record_stands
 from kinocyte.experiment.staged import CorrectedWriter, LabelsWriter, list_labels
 from kinocyte.experiment.storage import Storage
 from kinocyte.experiment.tables import list_tables, remove_table, scan_table, table_step, write_table
@@ -117,7 +117,7 @@ class Position:
         place = f"{self._path}/corrected" if self._path else "corrected"
         if read_attributes(self._storage, place) is None:
             return False
-        return record_stands("correction", {r.key: r for r in self.records.all()})
+        return record_stands("correction", self._records_by_key())
 
     def image_of(self, population: str) -> Image:
         """Return the pixels a population was segmented on: the coordinates of its labels are theirs."""
@@ -272,10 +272,14 @@ class Position:
         A table that a step wrote stands while the record of that step stands, and with it everything the step read;
         a table that was imported or written by hand always does.
         """
-        if table not in self.tables:
-            return False
+        return table in self.tables and self._fits(table, self._records_by_key())
+
+    def _fits(self, table: str, records: Mapping[str, Record]) -> bool:
         step = table_step(self._storage, self._path, table)
-        return step is None or record_stands(step, {r.key: r for r in self.records.all()})
+        return step is None or record_stands(step, records)
+
+    def _records_by_key(self) -> dict[str, Record]:
+        return {r.key: r for r in self.records.all()}
 
     def remove_table(self, table: str) -> None:
         """Remove a table that a step of ours wrote; an absent one is fine."""
@@ -284,8 +288,9 @@ class Position:
     def scan_objects(self, population: str) -> pl.LazyFrame:
         """Return the objects of a population lazily, joined with features, track and states where these still fit."""
         frame = self.scan_standing(f"{population}_objects")
+        known, records = self.tables, self._records_by_key()
         for suffix in ("features", "members", "states"):
-            if self.stands(f"{population}_{suffix}"):
+            if f"{population}_{suffix}" in known and self._fits(f"{population}_{suffix}", records):
                 frame = frame.join(
                     self.scan(f"{population}_{suffix}"), on="object_id", how="left", maintain_order="left"
                 )

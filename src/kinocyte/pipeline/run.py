@@ -52,7 +52,7 @@ def run(
     experiment : Experiment
         Where.
     where : Workers, optional
-        Who does the work; one process a core by default.
+        Who does the work; by default one process a core, or this process for a small job.
     positions : sequence of str, optional
         Ids of positions or names of wells.
     on_progress, on_outcome : callable, optional
