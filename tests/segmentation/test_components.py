@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage as ndi
 from skimage import measure
 
+from kinocyte.core.errors import ParameterError
 from kinocyte.segmentation import components
 
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=3, max_side=9))
@@ -101,3 +102,16 @@ def test_empty_arrays(shape):
     assert n == 0
     assert components.fill_holes(np.zeros(shape, bool)).shape == shape
     assert components.renumber(labels)[1] == 0
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        components.pixel_counts,
+        lambda image, n: components.keep(image, np.zeros(n, bool)),
+        lambda image, n: components.gap_to_border_um(image, n, (1.0, 1.0)),
+    ],
+)
+def test_labels_beyond_the_stated_number_are_refused(ask):
+    with pytest.raises(ParameterError, match="holds the value 9"):
+        ask(np.full((4, 4), 9, np.uint32), 3)

@@ -92,3 +92,29 @@ def test_local_levels():
     np.testing.assert_allclose(
         levels.sauvola(image, (9, 9), 0.3), filters.threshold_sauvola(image, 9, 0.3, r=np.ptp(image) / 2)
     )
+
+
+@pytest.mark.parametrize("top", [5e-324, 1e-310, 1e-307, 1e-300, 1e-30, np.nextafter(0.0, 1.0)])
+@pytest.mark.parametrize("bottom", [0.0, 1.0])
+def test_the_histogram_of_a_tiny_range_counts_every_pixel_once(top, bottom):
+    """Near the smallest numbers the first guess of a bin is not finite and must not become an index."""
+    values = bottom + np.linspace(0, top, 1000)
+    counts, centres = levels.histogram(values)
+    assert counts.sum() == values.size
+    assert (centres >= values.min()).all()
+    assert (centres <= values.max()).all()
+
+
+def test_the_histogram_of_the_widest_range_counts_every_pixel_once():
+    values = np.linspace(-1.0, 1.0, 1001) * 1.6e308
+    wide = np.concatenate((values, [-1.7e308, 1.7e308]))
+    counts, centres = levels.histogram(wide)
+    assert counts.sum() == wide.size
+    assert np.isfinite(centres).all()
+    assert (np.diff(centres) > 0).all()
+
+
+def test_two_neighbouring_numbers_are_two_classes():
+    values = np.array([1.0, np.nextafter(1.0, 2.0)] * 8)
+    level = levels.otsu(values)
+    assert (values > level).sum() == 8

@@ -13,6 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.errors import ParameterError
+
 Connectivity = Literal["face", "full"]
 Labels = NDArray[np.uint32]
 #: begin and end of runs of pixels along rows, and the first run of each row
@@ -76,6 +78,7 @@ def keep(labels: Labels, wanted: NDArray[np.bool_]) -> tuple[Labels, int]:
     wanted : array of bool, (n,)
         Entry i belongs to label i + 1.
     """
+    _check_numbered(labels, wanted.size)
     if wanted.all():
         return labels, int(wanted.size)
     lut = np.zeros(wanted.size + 1, np.uint32)
@@ -87,6 +90,7 @@ def keep(labels: Labels, wanted: NDArray[np.bool_]) -> tuple[Labels, int]:
 
 def pixel_counts(labels: Labels, n: int) -> NDArray[np.int64]:
     """Return how many pixels each of the objects 1..n has."""
+    _check_numbered(labels, n)
     counts = np.zeros(n + 1, np.int64)
     _count(labels.reshape(-1), counts)
     return counts[1:]
@@ -131,6 +135,7 @@ def gap_to_border_um(labels: Labels, n: int, spacing_um: Sequence[float]) -> NDA
     spacing_um : sequence of float
         Pixel size, last two entries (y, x).
     """
+    _check_numbered(labels, n)
     if n == 0:
         return np.zeros(0)
     size = np.array(labels.shape[-2:])
@@ -138,6 +143,14 @@ def gap_to_border_um(labels: Labels, n: int, spacing_um: Sequence[float]) -> NDA
     _lateral_extent(np.ascontiguousarray(labels).reshape((1, *labels.shape)[-3:]), low, high)
     gap_px = np.minimum(low, size - 1 - high)
     return np.asarray((gap_px * np.array(spacing_um[-2:])).min(axis=1))
+
+
+def _check_numbered(labels: Labels, n: int) -> None:
+    """Refuse labels beyond n, because the kernels write to tables of n rows without looking."""
+    highest = int(labels.max(initial=0))
+    if highest > n:
+        msg = f"The label image holds the value {highest} but should be numbered 1..{n}; renumber it first."
+        raise ParameterError(msg)
 
 
 def as_volume(mask: NDArray[Any]) -> NDArray[np.uint8]:

@@ -32,8 +32,13 @@ def histogram(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float
         shifted = values.reshape(-1).astype(np.int64) - int(low)
         return np.bincount(shifted), np.arange(int(low), int(high) + 1, dtype=np.float64)
     values = values.astype(np.float64 if values.dtype.kind in "iub" else values.dtype, copy=False)
-    edges = np.histogram_bin_edges(np.array([low, high], dtype=values.dtype), bins=BINS)
-    centres = (edges[:-1] + edges[1:]) / 2.0
+    edges = _edges(low, high, values.dtype)
+    if edges is None:  # so narrow a range holds fewer different values than there are bins
+        grey, counts = np.unique(values, return_counts=True)
+        return counts, grey.astype(np.float64)
+    centres = (
+        edges[:-1] / 2.0 + edges[1:] / 2.0 if np.isinf(float(high) - float(low)) else (edges[:-1] + edges[1:]) / 2.0
+    )
     counts = np.zeros(BINS, np.int64)
     _fill(np.ascontiguousarray(values, dtype=np.float64).reshape(-1), edges.astype(np.float64), counts)
     return counts, centres
@@ -202,18 +207,35 @@ def is_constant(values: NDArray[Any]) -> bool:
     return all((flat[i : i + block] == first).all() for i in range(0, flat.size, block))
 
 
+def _edges(low: Any, high: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """Return the ascending edges of equal bins, or None where the range has no room for that many."""
+    if np.isinf(float(high) - float(low)):
+        return np.linspace(float(low) / 2.0, float(high) / 2.0, BINS + 1) * 2.0
+    edges = np.linspace(low, high, BINS + 1, dtype=dtype)
+    return edges if bool((edges[1:] > edges[:-1]).all()) else None
+
+
 @njit(cache=True, nogil=True)
 def _fill(values, edges, counts):  # type: ignore[no-untyped-def]  # numba infers the types
-    """Count values per bin; a bin holds its lower edge, the last one also its upper."""
+    """Count values per bin; a bin holds its lower edge, the last one also its upper.
+
+    Where the range is near the smallest or largest numbers there are, the first guess of a bin is no number; it must
+    not become an index.
+    """
     n = edges.size - 1
     low = edges[0]
     width = edges[n] - low
     factor = n / width if width > 0 else 0.0
     for k in range(values.size):
         v = values[k]
-        i = min(int((v - low) * factor), n - 1)
-        if v < edges[i]:
+        guess = (v - low) * factor
+        i = 0
+        if guess >= n - 1:
+            i = n - 1
+        elif guess > 0:
+            i = int(guess)
+        while i > 0 and v < edges[i]:
             i -= 1
-        elif i < n - 1 and v >= edges[i + 1]:
+        while i < n - 1 and v >= edges[i + 1]:
             i += 1
         counts[i] += 1
