@@ -60,6 +60,21 @@ def test_incucyte_export(data: Path, tmp_path: Path, movie_pixels: Pixels) -> No
             np.testing.assert_array_equal(got[t, c], expected)
 
 
+def test_wells_of_row_c_are_no_channels(tmp_path: Path) -> None:
+    """Beside B2_1 and D2_1, C2_1 is a well; alone it may be channel 2."""
+    movie = np.zeros((3, 2, 8, 9), np.uint16)
+    for well in ("B2", "C2", "C3", "D2"):
+        place = tmp_path / "plate" / f"{well}_1.ome.tif"
+        place.parent.mkdir(exist_ok=True)
+        tifffile.imwrite(place, movie, metadata={"axes": "TCYX"}, ome=True)
+    movies = found(tmp_path / "plate")
+    assert [m.name for m in movies] == ["B2_1", "C2_1", "C3_1", "D2_1"]
+    assert {m.shape[:2] for m in movies if isinstance(m, Movie)} == {(3, 2)}
+    for name in ("c1_a", "c2_a"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", movie[0, 0])
+    assert only(tmp_path / "c1_a.tif").channels == only(tmp_path / "c2_a.tif").channels
+
+
 def test_mitocheck_names(data: Path, movie_pixels: Pixels) -> None:
     movie = only(data / "mitocheck_movie_30f")
     assert movie.shape == (30, 1, 1, 190, 211)

@@ -20,6 +20,7 @@ from kinocyte.interop.filename_pattern import (
     is_stamp,
     known_name,
     parse_well,
+    rows_of_wells,
     tagged_name,
     time_minutes,
     time_number,
@@ -89,12 +90,15 @@ def group_by_pattern(files: Sequence[Path], root: Path, pattern: NamePattern) ->
 
 def group_known(files: Iterable[Path], root: Path) -> tuple[list[Series], list[Path]]:
     """Return series whose names a known microscope or tagged numbers explain, and the other files."""
+    listed = list(files)
+    rows = rows_of_wells((p.parent, p.stem) for p in listed)
     found: dict[tuple[str, ...], list[Member]] = defaultdict(list)
     rest = []
-    for path in files:
+    for path in listed:
         folder = path.parent.relative_to(root).as_posix() if path.is_relative_to(root) else path.parent.as_posix()
         folder = folder.removeprefix(".")
-        known, tagged = known_name(path.stem), tagged_name(path.stem)
+        known = known_name(path.stem)
+        tagged = None if (path.parent, path.stem) in rows else tagged_name(path.stem)
         if known is not None:
             scheme, parts = known
             found[scheme, folder, parts.plate, parts.well, parts.position].append(Member(path, parts))

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TypedDict, cast
 
@@ -189,6 +189,26 @@ def tagged_name(stem: str) -> tuple[str, NameParts] | None:
     if not values.keys() & {"time", "channel", "z"}:
         return None
     return _TAG.sub(lambda m: f"<{_TAGS[m['tag'].lower()]}>", stem), NameParts(**_texts(values))
+
+
+def rows_of_wells(names: Iterable[tuple[Path, str]]) -> set[tuple[Path, str]]:
+    """Return the names, as (folder, stem), that begin with a well of row C or P and not with a channel or position.
+
+    ``C2_1`` alone may be channel 2. Beside ``B2_1`` it is well C2: no channel and no position is called B.
+    """
+    beginning = re.compile(r"([A-Pa-p])\d{1,2}(?=[-_ .]|$)")
+    groups: dict[tuple[Path, str], list[tuple[str, str]]] = {}
+    for folder, stem in names:
+        found = beginning.match(stem)
+        if found is not None:
+            rest = number_free(stem[found.end() :])
+            groups.setdefault((folder, rest), []).append((found[1].upper(), stem))
+    return {
+        (folder, stem)
+        for (folder, _), members in groups.items()
+        if {letter for letter, _ in members} - {"C", "P"}
+        for _, stem in members
+    }
 
 
 def number_free(stem: str) -> str:
