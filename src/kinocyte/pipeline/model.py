@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, field_validator
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kinocyte.core import registry
+from kinocyte.core.errors import nearest
 from kinocyte.core.method import Method, param
+from kinocyte.pipeline.placed import MethodOf, Place
 
 _NAME = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
-
-
-class MethodOf:
-    """Annotation of a field that takes any installed method of one kind, told apart by its key ``method``."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return the union of the installed methods, so that refusals carry the place of the wrong key."""
-        choices = {name: handler.generate_schema(cls) for name, cls in registry.methods(self.kind).items()}
-        return core_schema.tagged_union_schema(choices, discriminator="method")
 
 
 AnySegmenter = Annotated[Method, MethodOf("segmentation")]
@@ -31,6 +19,59 @@ AnyRestorer = Annotated[Method, MethodOf("restoration")]
 AnyRegistrar = Annotated[Method, MethodOf("registration")]
 AnyLinker = Annotated[Method, MethodOf("tracking")]
 AnyFeatureSet = Annotated[Method, MethodOf("measurement")]
+AnyMender = Annotated[Method, MethodOf("mending")]
+
+
+class EventPlace(Place):
+    """An event that is looked for in every track, or in every pair."""
+
+    method_kind: ClassVar[str] = "event"
+
+    event_name: str = Field(alias="name", pattern=_NAME, description="What the event or the class is called.")
+
+
+AnyEvent = Annotated[EventPlace, MethodOf("event", EventPlace)]
+
+
+class InteractionPlace(Place):
+    """Two populations whose cells are looked at side by side."""
+
+    method_kind: ClassVar[str] = "interaction"
+
+    reference: str = Field(description="Population whose cells have the neighbourhood.")
+    neighbour: str = Field(description="Population that is counted in it; may be the same.")
+    interaction_name: str = Field(
+        "", alias="name", pattern=rf"^$|{_NAME}", description="Name of the tables; REFERENCE_NEIGHBOUR when left out."
+    )
+    reference_state: str | None = Field(
+        None, description="State of the reference cells that take part, such as alive_state; the others have no count."
+    )
+    neighbour_state: str | None = Field(
+        None, description="State of the neighbours, such as death_state; every value gets counts of its own."
+    )
+    event: tuple[AnyEvent, ...] = Field((), description="Events of pairs, [[interaction.event]].")
+
+    @property
+    def called(self) -> str:
+        """Return the name of the tables."""
+        return self.interaction_name or f"{self.reference}_{self.neighbour}"
+
+
+AnyInteraction = Annotated[InteractionPlace, MethodOf("interaction", InteractionPlace)]
+
+
+class ComparisonPlace(Place):
+    """A question asked of the whole experiment."""
+
+    method_kind: ClassVar[str] = "comparison"
+
+    title: str = Field("", description="Heading in the report; made from the keys when left out.")
+    population: str | None = Field(None, description="Whose cells; needed where several populations are declared.")
+    interaction: str | None = Field(None, description="Whose pairs, instead of a population's cells.")
+    where: str | None = Field(None, description='Which cells count, such as "generation == 0".')
+
+
+AnyComparison = Annotated[ComparisonPlace, MethodOf("comparison", ComparisonPlace)]
 
 
 class _Section(BaseModel):
@@ -48,6 +89,10 @@ class Population(_Section):
         help='Feature sets, by name ("shape") or as a table with parameters ({ method = "shape" }).',
     )
     tracking: AnyLinker | None = param(None, help="How the cells are followed; left out to look at single frames.")
+    mending: tuple[AnyMender, ...] = param(
+        (), help="What is mended on the tracks, in order: [[population.NAME.mending]]."
+    )
+    event: tuple[AnyEvent, ...] = param((), help="What is looked for in the tracks: [[population.NAME.event]].")
 
     @field_validator("measure", mode="before")
     @classmethod
@@ -91,6 +136,10 @@ class Pipeline(_Section):
         How the corrected image is made.
     population : dict of str to Population
         The kinds of cell.
+    interaction : tuple of Interaction
+        Who stands near whom.
+    comparison : tuple of Comparison
+        What is asked of the whole experiment once every position is done.
     report : Report
         What the report shows.
     """
@@ -105,6 +154,10 @@ class Pipeline(_Section):
     )
     corrected: Corrected = param(Corrected(), help="How the image without drift is made.")
     population: dict[str, Population] = param({}, help="One table a kind of cell: [population.NAME...].")
+    interaction: tuple[AnyInteraction, ...] = param((), help="Which cells stand near which: [[interaction]].")
+    comparison: tuple[AnyComparison, ...] = param(
+        (), help="What is asked of the whole experiment once every position is done: [[comparison]]."
+    )
     report: Report = param(Report(), help="What the report shows.")
 
     @field_validator("population")
@@ -118,9 +171,28 @@ class Pipeline(_Section):
                 raise ValueError(msg)
         return value
 
+    @model_validator(mode="after")
+    def _names_are_known_and_differ(self) -> Pipeline:
+        for interaction in self.interaction:
+            for name in (interaction.reference, interaction.neighbour):
+                if name not in self.population:
+                    known = nearest(name, self.population)
+                    msg = f"interaction '{interaction.called}' names the population '{name}'; {known}"
+                    raise ValueError(msg)
+        called = [i.called for i in self.interaction]
+        groups = {"interaction": called}
+        groups |= {f"population.{n}.event": [e.event_name for e in p.event] for n, p in self.population.items()}
+        groups |= {f"interaction '{i.called}', event": [e.event_name for e in i.event] for i in self.interaction}
+        for place, names in groups.items():
+            twice = next((n for n in names if names.count(n) > 1), None)
+            if twice is not None:
+                msg = f"{place}: two are called '{twice}'; give one of them another name"
+                raise ValueError(msg)
+        return self
+
     def as_document(self) -> dict[str, Any]:
         """Return the pipeline as JSON-able values, every default written out."""
-        document: dict[str, Any] = self.model_dump(mode="json")
+        document: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
         return document
 
 

@@ -17,14 +17,9 @@ from kinocyte.core.errors import KinocyteError, ParameterError
 from kinocyte.experiment.experiment import Experiment
 from kinocyte.experiment.position import Position
 from kinocyte.experiment.records import STEP_INPUT, fingerprint, record_stands
+from kinocyte.pipeline.declare import steps_of
 from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.steps.base import Step
-from kinocyte.pipeline.steps.correction import Correction
-from kinocyte.pipeline.steps.measurement import Measurement
-from kinocyte.pipeline.steps.objects import ImportedObjects
-from kinocyte.pipeline.steps.registration import Registration
-from kinocyte.pipeline.steps.segmentation import Segmentation
-from kinocyte.pipeline.steps.tracking import Tracking
 
 State = Literal["done", "todo", "refused"]
 
@@ -67,29 +62,6 @@ class Plan:
     def refused(self) -> list[Task]:
         """Return the tasks that cannot be done, with the reason in ``message``."""
         return [t for t in self.tasks if t.state == "refused"]
-
-
-def steps_of(pipeline: Pipeline) -> list[Step]:
-    """Return the steps that a pipeline declares, in order."""
-    steps: list[Step] = []
-    restorers = tuple(pipeline.restoration.values())
-    moves = pipeline.registration is not None
-    corrected = moves or bool(restorers)
-    if pipeline.registration is not None:
-        steps.append(Registration(method=pipeline.registration, restorers=restorers))
-    if corrected:
-        steps.append(Correction(settings=pipeline.corrected, restorers=restorers, undo_drift=moves))
-    for name, population in pipeline.population.items():
-        if population.segmentation is not None:
-            steps.append(Segmentation(population=name, method=population.segmentation, on_corrected=corrected))
-        else:  # labels that came with the movie lie on its raw pixels
-            steps.append(ImportedObjects(population=name))
-        if population.measure:
-            on_corrected = corrected and population.segmentation is not None
-            steps.append(Measurement(population=name, methods=population.measure, on_corrected=on_corrected))
-        if population.tracking is not None:
-            steps.append(Tracking(population=name, method=population.tracking))
-    return steps
 
 
 def plan_run(pipeline: Pipeline, experiment: Experiment, positions: Sequence[str] | None = None) -> Plan:

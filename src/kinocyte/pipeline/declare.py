@@ -1,0 +1,100 @@
+"""The steps that a pipeline declares, in an order in which they can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kinocyte.events.base import EventMethod
+from kinocyte.pipeline.model import AnyEvent, EventPlace, InteractionPlace, Pipeline, Population
+from kinocyte.pipeline.steps.base import Step
+from kinocyte.pipeline.steps.correction import Correction
+from kinocyte.pipeline.steps.events import Events, NeighbourEvents
+from kinocyte.pipeline.steps.interaction import Interaction
+from kinocyte.pipeline.steps.measurement import Measurement
+from kinocyte.pipeline.steps.objects import ImportedObjects
+from kinocyte.pipeline.steps.registration import Registration
+from kinocyte.pipeline.steps.segmentation import Segmentation
+from kinocyte.pipeline.steps.tracking import Tracking
+
+
+def steps_of(pipeline: Pipeline) -> list[Step]:
+    """Return the steps that a pipeline declares, in order.
+
+    Events that name columns of a neighbourhood run after the interactions, all others before them, so that
+    interactions may count cells by state.
+    """
+    steps: list[Step] = []
+    restorers = tuple(pipeline.restoration.values())
+    moves = pipeline.registration is not None
+    corrected = moves or bool(restorers)
+    if pipeline.registration is not None:
+        steps.append(Registration(method=pipeline.registration, restorers=restorers))
+    if corrected:
+        steps.append(Correction(settings=pipeline.corrected, restorers=restorers, undo_drift=moves))
+    for name, population in pipeline.population.items():
+        steps.extend(_cells(name, population, corrected=corrected))
+    split = {n: split_events(p.event, _names_around(n, pipeline.interaction)) for n, p in pipeline.population.items()}
+    for name, (first, _) in split.items():
+        if first:
+            measured = bool(pipeline.population[name].measure)
+            steps.append(Events(population=name, methods=first, measured=measured))
+    with_events = {n for n, (first, _) in split.items() if first}
+    steps.extend(_interaction(i, pipeline, with_events) for i in pipeline.interaction)
+    for name, (first, late) in split.items():
+        if late:
+            around = _names_around(name, pipeline.interaction)
+            steps.append(
+                NeighbourEvents(
+                    population=name,
+                    methods=late,
+                    measured=bool(pipeline.population[name].measure),
+                    interactions=tuple(around),
+                    earlier=bool(first),
+                )
+            )
+    return steps
+
+
+def _cells(name: str, population: Population, *, corrected: bool) -> Iterator[Step]:
+    if population.segmentation is not None:
+        yield Segmentation(population=name, method=population.segmentation, on_corrected=corrected)
+    else:  # labels that came with the movie lie on its raw pixels
+        yield ImportedObjects(population=name)
+    if population.measure:
+        on_corrected = corrected and population.segmentation is not None
+        yield Measurement(population=name, methods=population.measure, on_corrected=on_corrected)
+    if population.tracking is not None:
+        yield Tracking(population=name, method=population.tracking)
+
+
+def _names_around(population: str, interactions: Sequence[InteractionPlace]) -> list[str]:
+    """Return the interactions in which a population is the reference."""
+    return [i.called for i in interactions if i.reference == population]
+
+
+def split_events(
+    events: Sequence[AnyEvent], interactions: Sequence[str]
+) -> tuple[tuple[EventPlace, ...], tuple[EventPlace, ...]]:
+    """Return the events that need no neighbourhood, and those that do, each in order."""
+    first: list[EventPlace] = []
+    late: list[EventPlace] = []
+    for event in events:
+        columns = event.columns if isinstance(event, EventMethod) else ()
+        after = event.after if isinstance(event, EventMethod) else None
+        around = any(c.startswith(f"{i}_") for c in columns for i in interactions)
+        follows = any(e.event_name == after or f"{e.event_name}_state" in columns for e in late)
+        (late if around or follows else first).append(event)
+    return tuple(first), tuple(late)
+
+
+def _interaction(interaction: InteractionPlace, pipeline: Pipeline, with_events: set[str]) -> Interaction:
+    sides = (interaction.reference, interaction.neighbour)
+    counts_states = interaction.reference_state is not None or interaction.neighbour_state is not None
+    return Interaction(
+        population=interaction.called,
+        reference=interaction.reference,
+        neighbour=interaction.neighbour,
+        method=interaction,
+        tracked=tuple(dict.fromkeys(s for s in sides if pipeline.population[s].tracking is not None)),
+        classed=tuple(dict.fromkeys(s for s in sides if s in with_events)) if counts_states else (),
+    )

@@ -1,0 +1,33 @@
+"""Reading the cells of a population as the steps before have made them: exactly the tables that are named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from kinocyte.experiment.position import Position
+
+
+def cells_of(position: Position, population: str, tables: Sequence[str]) -> pl.DataFrame:
+    """Return the objects of a population joined with tables that hold one row an object.
+
+    Parameters
+    ----------
+    position : Position
+        Where.
+    population : str
+        Whose.
+    tables : sequence of str
+        Names of the tables, such as ``targets_features``; each has the column ``object_id``.
+    """
+    cells = position.table(f"{population}_objects")
+    for table in tables:
+        cells = cells.join(position.table(table), on="object_id", how="left", maintain_order="left")
+    return cells
+
+
+def extent_um(position: Position, population: str) -> tuple[float, float]:
+    """Return width and height of the field of view in micrometres."""
+    shape = position.image_of(population).frame_shape
+    return shape[-1] * position.scale.x_um, shape[-2] * position.scale.y_um

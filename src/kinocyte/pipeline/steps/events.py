@@ -1,0 +1,138 @@
+"""What happened to each cell and when: cells and their signals in, events and states out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import polars as pl
+
+from kinocyte.core.errors import ParameterError, nearest
+from kinocyte.core.schema import EVENTS, conform, empty
+from kinocyte.events.base import EventMethod, EventTables
+from kinocyte.experiment.position import Position
+from kinocyte.pipeline.model import AnyEvent
+from kinocyte.pipeline.placed import Place
+from kinocyte.pipeline.steps.base import Commit, Progress, Step
+from kinocyte.pipeline.steps.cells import cells_of, extent_um
+
+
+class _Events(Step):
+    """Looks for the events of a population, in the order of the pipeline file."""
+
+    population: str
+    methods: tuple[AnyEvent, ...]
+    measured: bool = True
+    interactions: tuple[str, ...] = ()
+    """Whose neighbourhoods the events read."""
+    earlier: bool = False
+    """Whether the population has events that need no neighbourhood."""
+
+    def tables(self) -> tuple[str, ...]:
+        """Return events, states and episodes."""
+        return tuple(f"{self.population}_{self._prefix}{t}" for t in ("events", "states", "episodes"))
+
+    _prefix: ClassVar[str] = ""
+
+    def reads(self) -> tuple[str, ...]:
+        """Return the steps whose tables are joined to the objects."""
+        steps = ["segmentation", *(["measurement"] if self.measured else []), "tracking"]
+        own = [f"{self.population}.{s}" for s in steps]
+        if self.earlier:
+            own.append(f"{self.population}.{Events.name}")
+        return (*own, *(f"{i}.interaction" for i in self.interactions))
+
+    def check(self, position: Position) -> None:
+        """Check that a movie has times: events have one."""
+        if position.n_frames > 1:
+            position.scale.time_min(position.n_frames - 1)
+
+    def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
+        """Detect one event after the other; a later one may name an earlier one."""
+        tables = [f"{self.population}_{t}" for t in ("features", "members")][0 if self.measured else 1 :]
+        tables += [f"{self.population}_states"] if self.earlier else []
+        tables += [f"{i}_neighbourhood" for i in self.interactions]
+        cells = cells_of(position, self.population, tables)
+        before = position.table(f"{self.population}_events") if self.earlier else empty(EVENTS)
+        field = extent_um(position, self.population)
+        place = f"population.{self.population}.event"
+        found = detect_events(self.methods, cells, before, field_um=field, progress=progress, place=place)
+        commit()
+        for name, frame in zip(self.tables(), (found.events, found.states, found.episodes), strict=True):
+            position.write_table(name, frame, step=self.key)
+        return event_summary(found.events)
+
+
+class Events(_Events):
+    """Events that need nothing but the cell itself."""
+
+    name: ClassVar[str] = "events"
+
+
+class NeighbourEvents(_Events):
+    """Events whose conditions name columns of a neighbourhood; they run after the interactions."""
+
+    name: ClassVar[str] = "neighbour_events"
+    _prefix: ClassVar[str] = "neighbour_"
+
+
+def detect_events(
+    methods: Sequence[Place],
+    cells: pl.DataFrame,
+    before: pl.DataFrame,
+    *,
+    field_um: tuple[float, float] | None,
+    progress: Progress,
+    place: str,
+) -> EventTables:
+    """Run event methods one after the other on the cells, or pairs, of one position.
+
+    Parameters
+    ----------
+    methods : sequence of Place
+        Event methods with their names.
+    cells : polars.DataFrame
+        ``object_id track_id time_min`` and the measured columns.
+    before : polars.DataFrame
+        Events found already.
+    field_um : (float, float) or None
+        Width and height of the field of view.
+    progress : callable
+        Told the fraction that is done.
+    place : str
+        Where the methods stand in the pipeline file, for messages.
+    """
+    events = [before]
+    states = cells.filter(pl.col("track_id").is_not_null()).select("object_id")
+    episodes: list[pl.DataFrame] = []
+    for number, method in enumerate(methods, start=1):
+        name = str(getattr(method, "event_name", ""))
+        if not isinstance(method, EventMethod):
+            msg = f"{type(method).__qualname__} is not an event method."
+            raise TypeError(msg)
+        absent = [c for c in method.columns if c not in cells.columns]
+        if absent:
+            msg = f"{place} '{name}': there is no column '{absent[0]}'; {nearest(absent[0], cells.columns)}."
+            raise ParameterError(msg)
+        found = method.detect(cells, name, earlier=pl.concat(events, how="diagonal_relaxed"), field_um=field_um)
+        events.append(found.events)
+        states = states.join(found.states, on="object_id", how="left", maintain_order="left")
+        cells = cells.join(found.states, on="object_id", how="left", maintain_order="left")
+        if found.episodes.width:
+            episodes.append(found.episodes.with_columns(pl.lit(name).alias("event")))
+        progress(number / len(methods))
+    new = pl.concat([empty(EVENTS), *events[1:]], how="diagonal_relaxed")
+    listed = pl.concat(episodes, how="diagonal_relaxed") if episodes else pl.DataFrame(schema={"event": pl.String})
+    return EventTables(conform(new, EVENTS, table="events"), states, listed)
+
+
+def event_summary(events: pl.DataFrame) -> dict[str, Any]:
+    """Return how many tracks had each event, and a warning for one that nobody had."""
+    summary: dict[str, Any] = {}
+    warnings = []
+    for (name,), rows in events.group_by("event", maintain_order=True):
+        counts = dict(rows["class"].value_counts().iter_rows())
+        summary[str(name)] = counts
+        if rows.height and not counts.get("event") and set(counts) <= {"none", "excluded"}:
+            warnings.append(f"The event '{name}' was found on none of {rows.height} tracks.")
+    return {**summary, "warnings": warnings}
