@@ -87,7 +87,10 @@ def execute_run(
         f"{counts['done']} tasks done, {counts['kept']} kept from before, "
         f"{counts['failed']} failed, {counts['blocked']} not run because of that."
     )
-    for outcome in result.outcomes:
+    for answer in result.comparisons:
+        for sentence in (*answer.summary.get("sentences", ()), *answer.summary.get("notes", ())):
+            out.print(f"{answer.task}: {sentence}", markup=False, soft_wrap=True)
+    for outcome in (*result.outcomes, *result.comparisons):
         for warning in outcome.warnings:
             err.print(f"warning: {outcome.task}: {warning}", style="yellow", markup=False, soft_wrap=True)
         if outcome.status == "failed":

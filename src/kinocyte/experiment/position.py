@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 
 from kinocyte.core.errors import StoreError, nearest
 from kinocyte.core.scale import Scale
-from kinocyte.core.schema import MEMBERS, OBJECTS, conform
+from kinocyte.core.schema import EVENTS, MEMBERS, OBJECTS, conform, empty
 from kinocyte.experiment.arrays import Image, Labels
 from kinocyte.experiment.groups import read_attributes
 from kinocyte.experiment.journal import Journal
@@ -289,12 +289,17 @@ class Position:
         """Return the objects of a population lazily, joined with features, track and states where these still fit."""
         frame = self.scan_standing(f"{population}_objects")
         known, records = self.tables, self._records_by_key()
-        for suffix in ("features", "members", "states"):
-            if f"{population}_{suffix}" in known and self._fits(f"{population}_{suffix}", records):
-                frame = frame.join(
-                    self.scan(f"{population}_{suffix}"), on="object_id", how="left", maintain_order="left"
-                )
+        beside = [f"{population}_{t}" for t in ("features", "members", "states", "neighbour_states")]
+        beside += [t for t in known if t.endswith("_neighbourhood") and self._around(t, records) == population]
+        for table in beside:
+            if table in known and self._fits(table, records):
+                frame = frame.join(self.scan(table), on="object_id", how="left", maintain_order="left")
         return frame
+
+    def _around(self, neighbourhood: str, records: Mapping[str, Record]) -> str | None:
+        """Return the population whose cells have a neighbourhood."""
+        record = records.get(table_step(self._storage, self._path, neighbourhood) or "")
+        return None if record is None else str(record.method.get("reference"))
 
     def objects(self, population: str) -> pl.DataFrame:
         """Return one row an object and frame: position, features, ``track_id`` and states."""
@@ -305,12 +310,27 @@ class Position:
         return self.scan_standing(f"{population}_links").collect()
 
     def scan_tracks(self, population: str) -> pl.LazyFrame:
-        """Return the tracks of a population lazily."""
-        return self.scan_standing(f"{population}_tracks")
+        """Return the tracks of a population lazily, with class and time of each event where these still fit."""
+        frame = self.scan_standing(f"{population}_tracks")
+        events = self.events(population)
+        for (name,), rows in events.group_by("event", maintain_order=True):
+            found = rows.lazy().select(
+                "track_id",
+                pl.col("class").alias(f"{name}_class"),
+                *(pl.col(c).alias(f"{name}_{c}") for c in ("time_min", "time_se_min")),
+            )
+            frame = frame.join(found, on="track_id", how="left", maintain_order="left")
+        return frame
 
     def tracks(self, population: str) -> pl.DataFrame:
-        """Return one row a track: lineage and motion."""
+        """Return one row a track: lineage, motion, and ``<event>_class <event>_time_min`` of each event."""
         return self.scan_tracks(population).collect()
+
+    def events(self, population: str) -> pl.DataFrame:
+        """Return one row a track and event: class, time and its standard error; no rows where none was looked for."""
+        tables = [t for t in (f"{population}_events", f"{population}_neighbour_events") if self.stands(t)]
+        found = [self.table(t) for t in tables]
+        return conform(pl.concat([empty(EVENTS), *found], how="diagonal_relaxed"), EVENTS, table=f"{population}_events")
 
     def members(self, population: str) -> pl.DataFrame:
         """Return which track each object belongs to."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kinocyte.experiment.experiment import Experiment
+from kinocyte.pipeline.comparing import compare
 from kinocyte.pipeline.execute import OnProgress, Workers, execute
 from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.plan import Plan, plan_run
@@ -20,11 +21,12 @@ class RunResult:
     plan: Plan
     outcomes: tuple[Outcome, ...]
     run_id: str
+    comparisons: tuple[Outcome, ...] = ()
 
     @property
     def failed(self) -> list[Outcome]:
         """Return what did not work, refusals at planning included."""
-        return [o for o in self.outcomes if o.status in {"failed", "blocked"}]
+        return [o for o in (*self.outcomes, *self.comparisons) if o.status in {"failed", "blocked"}]
 
     @property
     def ok(self) -> bool:
@@ -71,7 +73,7 @@ def run(
         outcomes = [Outcome(t.id, "kept") for t in plan.tasks if t.state == "done"]
         outcomes += [Outcome(t.id, "failed", t.message) for t in plan.refused]
         if not plan.todo and not plan.refused:
-            return RunResult(plan, tuple(outcomes), "")
+            return RunResult(plan, tuple(outcomes), "", tuple(compare(pipeline, experiment)))
         with RunFile(experiment.storage, pipeline, plan) as record:
             for early in outcomes:
                 record.add(early)
@@ -80,7 +82,9 @@ def run(
                 record.add(outcome)
                 if on_outcome is not None:
                     on_outcome(outcome)
-        return RunResult(plan, tuple(outcomes), record.id)
+            answers = tuple(compare(pipeline, experiment))
+            record.add_comparisons(answers)
+        return RunResult(plan, tuple(outcomes), record.id, answers)
 
 
 def _silent(_task: str, _fraction: float) -> None:

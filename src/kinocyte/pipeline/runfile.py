@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from types import TracebackType
@@ -54,11 +55,19 @@ class RunFile:
         if outcome.status == "failed" or time.monotonic() - self._written > _WRITE_EVERY_S:
             self._write()
 
+    def add_comparisons(self, outcomes: Iterable[Outcome]) -> None:
+        """Note what became of the comparisons."""
+        self._document["comparisons"] = [
+            {"name": o.task.partition(".")[2], "status": o.status, "message": o.message, "trace": o.trace}
+            for o in outcomes
+        ]
+
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write how the run ended."""
         failed = any(o.status in {"failed", "blocked"} for o in self._outcomes.values())
+        failed = failed or any(c["status"] == "failed" for c in self._document.get("comparisons", ()))
         self._document["state"] = "interrupted" if kind is not None else "failed" if failed else "finished"
         self._document["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         self._write()

@@ -20,6 +20,7 @@ from kinocyte.experiment.experiment import Experiment
 from kinocyte.experiment.groups import read_json
 from kinocyte.report import cells_section, plate_section, quality_section
 from kinocyte.report import methods_text as wording
+from kinocyte.report.comparisons_section import comparisons
 from kinocyte.report.drawing import FORMATS
 from kinocyte.report.examination import examine, readable
 from kinocyte.report.grouping import group_wells
@@ -127,6 +128,7 @@ def _page(
         "plate": plate,
         "wells_at": {(w["row"], w["column"]): w for w in plate["wells"]},
         "row_names": [row_name(r) for r in range(material.plate.n_rows)],
+        "comparisons": comparisons(experiment, book),
         "features": cells_section.features(material, book),
         "over_time": cells_section.over_time(material, book),
         "roses": cells_section.roses(material, book),

@@ -1,0 +1,208 @@
+"""Figures of what differs between conditions: survival, incidence, aligned signals, values and dose curves.
+
+Every function takes the frames of a `kinocyte.statistics.Comparison` and returns a figure; nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kinocyte.report.colours import group_colours
+from kinocyte.report.drawing import GRID, INK, new_figure, plain, style
+
+Frames = Mapping[str, pl.DataFrame]
+_LINES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+#: Most groups that are told apart by colour and line.
+MOST_GROUPS = 12
+
+
+def comparison_figure(method: str, frames: Frames, parameters: Mapping[str, Any]) -> Figure | None:
+    """Return the figure of a comparison, or None for a method that has none.
+
+    Parameters
+    ----------
+    method : str
+        Name of the comparison method.
+    frames : mapping of str to polars.DataFrame
+        ``groups curves points tests`` as the method returns them.
+    parameters : mapping
+        Parameters of the method, for the labels.
+    """
+    draw: dict[str, Callable[[Frames, Mapping[str, Any]], Figure]] = {
+        "survival": survival,
+        "competing_risks": incidence,
+        "aligned_signal": aligned,
+        "values": values,
+        "dose_response": doses,
+    }
+    drawn = draw.get(method)
+    return None if drawn is None else drawn(frames, parameters)
+
+
+def survival(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
+    """Return Kaplan-Meier curves with confidence bands, censored cells as ticks, and the number at risk below."""
+    curves, groups = frames["curves"], _groups(frames)
+    figure = new_figure(2.7 + 0.2 * len(groups))
+    axes, below = _with_risk_table(figure, len(groups))
+    event = str(parameters.get("event") or "event")
+    style(axes, y_label=f"cells without {event}", grid="y")
+    for group, colour, line in _looks(groups):
+        rows = curves.filter(pl.col("group") == group).sort("time")
+        time, share = rows["time"].to_numpy(), rows["survival"].to_numpy()
+        band = [rows[c].to_numpy() for c in ("low", "high")]
+        axes.fill_between(time, *band, step="post", color=colour, alpha=0.18, linewidth=0)
+        axes.step(time, share, where="post", color=colour, linestyle=line, linewidth=1.8, label=plain(str(group), 24))
+        lost = rows.filter(pl.col("censored") > 0)
+        axes.plot(lost["time"], lost["survival"], "|", color=colour, markersize=5, markeredgewidth=0.8)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlim(left=0)
+    _legend(axes, parameters)
+    _risk_table(axes, below, curves, groups)
+    since = parameters.get("since")
+    below.set_xlabel(plain(f"time since {since} (min)" if since else "time (min)", 48), fontsize=10, color=INK)
+    return figure
+
+
+def incidence(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
+    """Return the cumulative incidence of an event where another one may come first, with bands."""
+    figure = new_figure(2.7)
+    event = str(parameters.get("event") or "event")
+    axes = style(figure.add_subplot(), x_label="time (min)", y_label=f"cells with {event}", grid="y")
+    for group, colour, line in _looks(_groups(frames)):
+        rows = frames["curves"].filter(pl.col("group") == group).sort("time")
+        band = [rows[c].to_numpy() for c in ("low", "high")]
+        axes.fill_between(rows["time"].to_numpy(), *band, step="post", color=colour, alpha=0.18, linewidth=0)
+        axes.step(
+            rows["time"], rows["incidence"], where="post", color=colour, linestyle=line, linewidth=1.8,
+            label=plain(str(group), 24),
+        )  # fmt: skip
+    axes.set_ylim(0, 1.02)
+    axes.set_xlim(left=0)
+    _legend(axes, parameters)
+    return figure
+
+
+def aligned(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
+    """Return the mean signal around the event, with its interval over replicates, or over cells where there are none."""
+    figure = new_figure(2.7)
+    event, signal = str(parameters.get("event") or "event"), str(parameters.get("signal") or "signal")
+    axes = style(figure.add_subplot(), x_label=f"time from {event} (min)", y_label=signal, grid="y")
+    axes.axvline(0, color=GRID, linewidth=1.2)
+    for group, colour, line in _looks(_groups(frames)):
+        rows = frames["curves"].filter(_is(group)).sort("time")
+        over = "replicate_" if rows["replicate_low"].is_not_null().any() else ""
+        low, value, high = (rows[f"{over}{c}"].to_numpy() for c in ("low", "value", "high"))
+        axes.fill_between(rows["time"].to_numpy(), low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(rows["time"], value, color=colour, linestyle=line, linewidth=1.8, label=_name(group))
+    _legend(axes, parameters)
+    return figure
+
+
+def values(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
+    """Return each group's quartiles over cells (bar), replicates (points), and mean with its interval (line)."""
+    groups, points = frames["groups"], frames.get("points", pl.DataFrame())
+    named = _groups(frames)
+    figure = new_figure(1.0 + 0.5 * max(1, len(named)))
+    axes = style(figure.add_subplot(), x_label=str(parameters.get("value") or "value"), grid="x")
+    random = np.random.default_rng(0)
+    for row, (group, colour, _) in enumerate(_looks(named)):
+        y = len(named) - 1 - row
+        of = groups.filter(_is(group)).row(0, named=True)
+        axes.barh(y, of["q75"] - of["q25"], left=of["q25"], height=0.55, color=colour, alpha=0.3, linewidth=0)
+        axes.plot([of["median"]] * 2, [y - 0.275, y + 0.275], color=colour, linewidth=1.4)
+        if points.height:
+            means = points.filter(_is(group))["mean"].drop_nulls().to_numpy()
+            at = y + random.uniform(-0.12, 0.12, means.size)
+            axes.plot(means, at, "o", color=colour, markersize=6, markeredgecolor=INK, markeredgewidth=0.7)
+        if of["mean_low"] is not None and of["mean_high"] is not None:
+            axes.plot([of["mean_low"], of["mean_high"]], [y, y], color=INK, linewidth=1.6, solid_capstyle="butt")
+        axes.plot([of["mean"]], [y], "D", color=INK, markersize=4)
+    axes.set_yticks(range(len(named)), [_name(g) for g in reversed(named)])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(-0.6, len(named) - 0.4)
+    axes.set_ylabel(plain(str(parameters.get("by") or ""), 24), fontsize=10, color=INK)
+    return figure
+
+
+def doses(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
+    """Return the fitted curve of each group over the means of the replicates; the control stands at the left edge."""
+    figure = new_figure(2.7)
+    x_label, y_label = str(parameters.get("dose") or "dose"), str(parameters.get("value") or "response")
+    axes = style(figure.add_subplot(), x_label=x_label, y_label=y_label, grid="y")
+    points = frames["points"]
+    positive = points.filter(pl.col("dose") > 0)["dose"]
+    least = float(positive.min() or 1.0) / 10  # type: ignore[arg-type]  # of floats
+    axes.set_xscale("log")
+    for group, colour, line in _looks(_groups(frames)):
+        curve = frames["curves"].filter(_is(group) & (pl.col("dose") > 0)).sort("dose")
+        axes.plot(curve["dose"], curve["value"], color=colour, linestyle=line, linewidth=1.8, label=_name(group))
+        own = points.filter(_is(group))
+        at = own["dose"].clip(lower_bound=least).to_numpy()
+        axes.plot(at, own["value"], "o", color=colour, markersize=5, markeredgecolor=INK, markeredgewidth=0.6)
+        ec50 = frames["groups"].filter(_is(group))["ec50"]
+        if ec50.len() and ec50[0] is not None:
+            axes.axvline(ec50[0], color=colour, linewidth=0.8, linestyle=(0, (2, 2)))
+    if (points["dose"] == 0).any():
+        axes.text(least, 1.01, "0", transform=axes.get_xaxis_transform(), ha="center", fontsize=8.5, color=INK)
+    _legend(axes, parameters)
+    return figure
+
+
+def _groups(frames: Frames) -> list[Any]:
+    return frames["groups"]["group"].to_list()[:MOST_GROUPS]
+
+
+def _is(group: Any) -> pl.Expr:
+    return pl.col("group").is_null() if group is None else pl.col("group") == group
+
+
+def _name(group: Any) -> str:
+    return "all cells" if group is None else plain(f"{group:g}" if isinstance(group, float) else str(group), 24)
+
+
+def _looks(groups: Sequence[Any]) -> list[tuple[Any, str, Any]]:
+    """Return colour and line of every group, so that neither alone tells them apart."""
+    colours = group_colours(len(groups))
+    return [(g, colours[i], _LINES[i % len(_LINES)]) for i, g in enumerate(groups)]
+
+
+def _legend(axes: Axes, parameters: Mapping[str, Any]) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if len(handles) > 1:
+        title = plain(str(parameters.get("by") or ""), 28)
+        axes.legend(handles, labels, title=title, fontsize=8.5, title_fontsize=8.5, frameon=False, loc="best")
+
+
+def _with_risk_table(figure: Figure, n_groups: int) -> tuple[Axes, Axes]:
+    grid = figure.add_gridspec(2, 1, height_ratios=[2.2, 0.35 + 0.2 * n_groups])
+    axes = figure.add_subplot(grid[0])
+    below = figure.add_subplot(grid[1], sharex=axes)
+    return axes, below
+
+
+def _risk_table(axes: Axes, below: Axes, curves: pl.DataFrame, groups: Sequence[Any]) -> None:
+    """Write how many cells are at risk at each tick of the time axis."""
+    style(below)
+    axes.tick_params(labelbottom=False)
+    for side in ("left", "bottom"):
+        below.spines[side].set_visible(False)
+    below.set_ylim(-0.5, len(groups) - 0.2)
+    below.set_yticks(range(len(groups)), [_name(g) for g in reversed(groups)])
+    below.tick_params(axis="y", length=0)
+    below.set_title("at risk", fontsize=8.5, color=INK, loc="left", pad=2)
+    low, high = axes.get_xlim()
+    ticks = [t for t in axes.get_xticks() if 0 <= t <= high and low <= t]
+    for row, (group, colour, _) in enumerate(_looks(groups)):
+        rows = curves.filter(pl.col("group") == group).sort("time")
+        time, at_risk = rows["time"].to_numpy(), rows["at_risk"].to_numpy()
+        for tick in ticks:
+            k = int(np.searchsorted(time, tick, side="left"))
+            count = int(at_risk[k]) if k < time.size else 0
+            below.text(tick, len(groups) - 1 - row, str(count), ha="center", va="center", fontsize=8, color=colour)
