@@ -79,7 +79,7 @@ def link_predicted(method: Kalman, objects: pl.DataFrame) -> pl.DataFrame:
         following, incoming = np.full(at.n, -1, np.int64), np.full(at.n, -1.0)
         following[links.source], incoming[links.target] = links.target, margin
         none = Penalty(np.empty((at.n, 0)), np.empty(0))
-        reach = np.full(method.max_frame_gap, method.search_radius_um)
+        reach = np.full(at.gaps(method.max_frame_gap), method.search_radius_um)
         splits = find_splits(
             at,
             following,
