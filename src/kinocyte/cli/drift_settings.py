@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from kinocyte.core import registry
-from kinocyte.core.errors import InputFileError
+from kinocyte.core.errors import InputFileError, ParameterError
 from kinocyte.core.version import __version__
 
 if TYPE_CHECKING:
@@ -66,6 +66,24 @@ def settings_text(
     lines = [f"{k} = {_toml(v)}" for k, v in head.items()]
     lines += ["", "[registration]", *(f"{k} = {_toml(v)}" for k, v in parameters.items())]
     return "\n".join(lines) + "\n"
+
+
+def method_of(settings: Path | None, method: Any, default: Any) -> Any:
+    """Return the method of a settings file, or the one of the command line where no file is given.
+
+    Raises
+    ------
+    ParameterError
+        If both are given.
+    InputFileError
+        As `read_method`.
+    """
+    if settings is None:
+        return method
+    if method != default:
+        msg = "--settings holds the method with all its parameters; leave the other options of the method out."
+        raise ParameterError(msg)
+    return read_method(settings)
 
 
 def read_method(path: Path) -> Registrar:
