@@ -15,6 +15,7 @@ from kinocyte.core.schema import DRIFT, conform
 from kinocyte.registration._align import quality_of
 from kinocyte.registration._axial import CommonPlanes, Sections
 from kinocyte.registration._coarse import Search
+from kinocyte.registration._geometry import SHAPE, decomposed
 from kinocyte.registration._merge import fill
 from kinocyte.registration._prepare import Frames, Preparation, shrink
 from kinocyte.registration._spectrum import Image
@@ -51,8 +52,8 @@ class Plan:
         ``auto``, ``remove`` or ``keep``.
     total_px : float
         Largest lateral shift against the first frame.
-    rigid : bool
-        Estimate rotation too.
+    model : str
+        ``translation``, ``rigid``, ``similarity`` or ``affine``.
     """
 
     preparation: Preparation = field(default_factory=Preparation)
@@ -63,7 +64,7 @@ class Plan:
     axial_view: str = "y"
     fixed_pattern: str = "auto"
     total_px: float = np.inf
-    rigid: bool = False
+    model: str = "translation"
 
 
 def checked(movies: Sequence[Movie]) -> tuple[Movie, ...]:
@@ -102,18 +103,18 @@ def estimate(movies: Sequence[Movie], plan: Plan, mask: NDArray[Any] | None = No
         found = _stack(movies, plan, mask)
     else:
         found = _plain(movies, plan, mask)
-    return _table(found)
+    return _table(found, plan.model)
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Shift of each image against frame 0 (p, y, x) in px of the frame, its rotation, and how sure it is."""
+    """Shift of each image against frame 0 (p, y, x) in px of the frame, its matrix (y, x), and how sure it is."""
 
     frames: Frames
     lateral: Tracked
     path: Floats
     known: NDArray[np.bool_]
-    angle: Floats
+    matrix: Floats
     axial: Tracked | None = None
 
 
@@ -131,15 +132,15 @@ def _plain(
     if frames.volume and frames.shape[0] > 1 and movies[0].ndim == 4:
         search = replace(plan.search, axes=(0, 1, 2), free=(0, 1, 2))
     mask_image = None if mask is None else _mask_image(mask, frames, plan)
-    angle = np.zeros(frames.n)
-    if plan.rigid:
-        from kinocyte.registration._rotation import track_rigid
+    matrix = np.broadcast_to(np.eye(2), (frames.n, 2, 2))
+    if plan.model != "translation":
+        from kinocyte.registration._models import track_model
 
         if frames.volume:
-            msg = "model = 'rigid' turns projections about the centre of the frame; choose stack = 'projection'."
+            msg = f"model = '{plan.model}' lays projections on each other; choose stack = 'projection'."
             raise ParameterError(msg)
         still = replace(plan, fixed_pattern="keep")
-        lateral, angle = track_rigid(frames, lambda f: _tracked(f, search, still, mask_image))
+        lateral, matrix = track_model(frames, plan.model, lambda f: _tracked(f, search, still, mask_image), mask_image)
     else:
         lateral = _tracked(frames, search, plan, mask_image)
     shift, known = _relative(lateral, plan.total_px / frames.bin)
@@ -147,7 +148,7 @@ def _plain(
     if not frames.volume:
         path[:, 0] = 0.0
     frames.drop()
-    return _Found(frames, lateral, path, known, angle)
+    return _Found(frames, lateral, path, known, matrix)
 
 
 def _stack(movies: tuple[Movie, ...], plan: Plan, mask: NDArray[Any] | None) -> _Found:
@@ -156,7 +157,7 @@ def _stack(movies: tuple[Movie, ...], plan: Plan, mask: NDArray[Any] | None) -> 
     A rough lateral path lays the sections along z on each other; the axial path then tells which planes all frames
     show, and from these the lateral path is measured.
     """
-    if plan.rigid:
+    if plan.model != "translation":
         found = _plain(movies, plan, mask)
         axial = _axial(movies, plan, found.path, found.known)
         return _with_axial(found, axial)
@@ -278,9 +279,9 @@ def _axial(movies: tuple[Movie, ...], plan: Plan, path: Floats, known: NDArray[n
     return _tracked(frames, search, replace(plan, fixed_pattern="keep"), None)
 
 
-def _table(found: _Found) -> pl.DataFrame:
+def _table(found: _Found, model: str) -> pl.DataFrame:
     frames, lateral, axial = found.frames, found.lateral, found.axial
-    path, angle, known = found.path, found.angle, found.known
+    path, known = found.path, found.known
     quality = np.where(known, quality_of(lateral.sharpness), 0.0)
     residual, error = lateral.residual * frames.bin, lateral.error * frames.bin
     if axial is not None:
@@ -291,13 +292,15 @@ def _table(found: _Found) -> pl.DataFrame:
     times, raw = frames.times(), np.arange(frames.n_raw)
     block = np.minimum(raw // max(1, frames.preparation.average), frames.n - 1)
     path = np.stack([np.interp(raw, times, path[:, a]) for a in range(3)], axis=1)
-    turn = np.interp(raw, times, angle)
+    entries = found.matrix.reshape(-1, 4)
+    matrix = np.stack([np.interp(raw, times, entries[:, k]) for k in range(4)], axis=1).reshape(-1, 2, 2)
+    angle, *shape = decomposed(matrix @ np.linalg.inv(matrix[0]))
     columns = {
         "frame": raw,
         "dx_px": path[:, 2] - path[0, 2],
         "dy_px": path[:, 1] - path[0, 1],
         "dz_px": path[:, 0] - path[0, 0],
-        "angle_deg": turn - turn[0],
+        "angle_deg": angle,
         "quality": quality[block],
         "peak_height": np.where(known, lateral.height, 0.0)[block],
         "sharpness": np.where(known, np.minimum(lateral.sharpness, 1e6), 0.0)[block],
@@ -306,6 +309,8 @@ def _table(found: _Found) -> pl.DataFrame:
         "outlier": outlier[block],
         "interpolated": (quality == 0)[block],
     }
+    if model in {"similarity", "affine"}:
+        columns.update(zip(SHAPE, shape, strict=True))
     return conform(pl.DataFrame(columns).with_columns(pl.col("error_px").fill_nan(None)), DRIFT, table="drift")
 
 
