@@ -56,7 +56,7 @@ def parse(path: Path, target: Any, *, opened: Callable[[Path], Any] | None = Non
     """
     parser = DefusedXMLParser(target=target, forbid_dtd=True)
     try:
-        with (opened(path) if opened else path.open("rb")) as stream:
+        with opened(path) if opened else path.open("rb") as stream:
             while block := stream.read(_BLOCK):
                 parser.feed(block)
         return parser.close()
@@ -175,7 +175,9 @@ class Columns:
         columns = [pl.Series(n, [row.get(n) for row in self._rows], dtype=pl.String) for n in names]
         height = len(self._rows)
         part = pl.DataFrame([c if c.name in self._text else typed(c) for c in columns])
-        self._parts.append(part if columns else pl.DataFrame({"": [None] * height}).select(pl.lit(None).alias("_empty")))
+        self._parts.append(
+            part if columns else pl.DataFrame({"": [None] * height}).select(pl.lit(None).alias("_empty"))
+        )
         self._rows = []
 
     def frame(self) -> pl.DataFrame:

@@ -188,15 +188,23 @@ def frame_times(frames: pl.Series, scale: Scale | None) -> pl.Series:
 def _checked_links(links: pl.DataFrame | None, objects: pl.DataFrame) -> pl.DataFrame:
     if links is None or not links.height:
         rest = [] if links is None else [c for c in links.columns if c not in LINKS]
-        return pl.concat([empty(LINKS), links.select(rest)], how="horizontal") if links is not None and rest else empty(LINKS)
+        return (
+            pl.concat([empty(LINKS), links.select(rest)], how="horizontal")
+            if links is not None and rest
+            else empty(LINKS)
+        )
     require(links, ("source_id", "target_id"), table="links")
     frames = objects.select("object_id", "frame")
     order = [c for c in links.columns if c != "frame_gap"]
     joined = (
         links.select(order)
         .with_columns(pl.col("source_id").cast(pl.Int64), pl.col("target_id").cast(pl.Int64))
-        .join(frames.rename({"frame": "_a"}), left_on="source_id", right_on="object_id", how="left", maintain_order="left")
-        .join(frames.rename({"frame": "_b"}), left_on="target_id", right_on="object_id", how="left", maintain_order="left")
+        .join(
+            frames.rename({"frame": "_a"}), left_on="source_id", right_on="object_id", how="left", maintain_order="left"
+        )
+        .join(
+            frames.rename({"frame": "_b"}), left_on="target_id", right_on="object_id", how="left", maintain_order="left"
+        )
     )
     for column, end in (("_a", "source_id"), ("_b", "target_id")):
         if joined[column].null_count():
@@ -233,5 +241,3 @@ def calibrated(data: TrackData, what: str) -> Scale:
         msg = f"{what} counts planes, and '{data.name}' states no distance of planes; give it with --z-step-um."
         raise ParameterError(msg)
     return scale
-
-

@@ -99,4 +99,6 @@ def read_text(path: Path) -> str:
 
 def unreadable(path: Path, error: OSError) -> InputFileError:
     """Return the sentence for a file that cannot be opened."""
-    return InputFileError(f"'{path}' cannot be opened ({error.strerror or error}); check that it is there and may be read.")
+    return InputFileError(
+        f"'{path}' cannot be opened ({error.strerror or error}); check that it is there and may be read."
+    )

@@ -97,7 +97,9 @@ def read_trackmate(
     units = _Units.of(target.root, path, pixel_size_um, frame_interval_min)
     spots, edges, notes = target.spots.frame(), target.edges.frame(), list(units.notes)
     if target.unknown:
-        notes.append(f"elements inside spots or tracks that are not known are left out: {', '.join(sorted(target.unknown))}")
+        notes.append(
+            f"elements inside spots or tracks that are not known are left out: {', '.join(sorted(target.unknown))}"
+        )
     declared = target.root.find("Model")
     objects, spot_columns = _objects(spots, units, path, _declared(declared, "SpotFeatures"))
     known = objects.select("object_id", "frame", ID=spots["ID"] if spots.height else pl.Series(dtype=pl.Int64))

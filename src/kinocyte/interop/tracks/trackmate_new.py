@@ -123,7 +123,7 @@ def _settings(root: Node, data: TrackData) -> None:
     """Add the settings that TrackMate's reader asks for: image, crop, manual detector and tracker, no filters."""
     scale = calibrated(data, "TrackMate")
     objects = data.objects
-    sizes = data.shape or _extent(data)
+    sizes = movie_shape(data)
     t, z, y, x = sizes if len(sizes) == 4 else (sizes[0], 1, *sizes[1:])
     settings = root.add("Settings")
     settings.add(
@@ -146,8 +146,10 @@ def _settings(root: Node, data: TrackData) -> None:
         analyzers.add(kind)
 
 
-def _extent(data: TrackData) -> tuple[int, ...]:
-    """Return a size of the movie that holds every object."""
+def movie_shape(data: TrackData) -> tuple[int, ...]:
+    """Return the size of the movie, (t, y, x) or (t, z, y, x): as it is known, else one that holds every object."""
+    if data.shape is not None:
+        return data.shape
     scale = calibrated(data, "TrackMate")
 
     def size(column: str, step: float) -> int:
@@ -155,7 +157,8 @@ def _extent(data: TrackData) -> tuple[int, ...]:
         high = float(values.max() or 0.0) if values.len() else 0.0  # type: ignore[arg-type] # a number: the column is
         return max(int(min(high / step, 2**31 - 2)) + 1, 1) if np.isfinite(high) else 1
 
-    return (size("frame", 1.0), size("z_um", scale.z_um or 1.0), size("y_um", scale.y_um), size("x_um", scale.x_um))
+    deep = (size("z_um", scale.z_um or 1.0),) if data.is_3d else ()
+    return (size("frame", 1.0), *deep, size("y_um", scale.y_um), size("x_um", scale.x_um))
 
 
 def radii_um(data: TrackData) -> pl.Series:
@@ -202,7 +205,10 @@ def extended(file: TrackMateFile, data: TrackData, *, own_ids: bool) -> TrackMat
         if own_ids:
             _own_id_feature(declarations)
     return dataclasses.replace(
-        file, root=root, spot_columns={**file.spot_columns, **spot_keys}, edge_columns={**file.edge_columns, **edge_keys}
+        file,
+        root=root,
+        spot_columns={**file.spot_columns, **spot_keys},
+        edge_columns={**file.edge_columns, **edge_keys},
     )
 
 
@@ -264,6 +270,6 @@ def track_features(
         (pl.col("gap") > 1).sum().cast(pl.Int64).alias("NUMBER_GAPS"), (pl.col("gap").max() - 1).alias("LONGEST_GAP")
     )
     joined = per_link.join(per_spot, on="TRACK_ID", how="left", maintain_order="left").with_row_index("TRACK_INDEX")
-    return joined.select(["TRACK_ID", "TRACK_INDEX", *(f for f in TRACK_FEATURES if f not in ("TRACK_ID", "TRACK_INDEX"))])
-
-
+    return joined.select(
+        ["TRACK_ID", "TRACK_INDEX", *(f for f in TRACK_FEATURES if f not in ("TRACK_ID", "TRACK_INDEX"))]
+    )

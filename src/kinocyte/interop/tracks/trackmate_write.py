@@ -224,7 +224,11 @@ def _tracks(data: TrackData, file: TrackMateFile) -> tuple[pl.DataFrame, list[in
     ends = links.select("source_id", "target_id").to_numpy().astype(np.int64).reshape(-1, 2)
     if "TRACK_ID" in links.columns and np.array_equal(ends, file.ends) and not links["TRACK_ID"].null_count():
         shown = file.visible if file.visible is not None else file.tracks.get_column("TRACK_ID", default=None)
-        return file.tracks if file.tracks.height else _no_tracks(), list(shown if shown is not None else ()), links["TRACK_ID"].to_numpy()
+        return (
+            file.tracks if file.tracks.height else _no_tracks(),
+            list(shown if shown is not None else ()),
+            links["TRACK_ID"].to_numpy(),
+        )
     return _new_tracks(data, file)
 
 
@@ -236,9 +240,13 @@ def _new_tracks(data: TrackData, file: TrackMateFile) -> tuple[pl.DataFrame, lis
     """Return tracks of links that were made or changed; what stayed a track keeps its id, name and visibility."""
     source, target = link_rows(data)
     group = lineages(data.objects.height, source, target)[source] if len(source) else np.zeros(0, np.int64)
-    old = data.links["TRACK_ID"] if "TRACK_ID" in data.links.columns else pl.Series([None] * len(source), dtype=pl.Int64)
+    old = (
+        data.links["TRACK_ID"] if "TRACK_ID" in data.links.columns else pl.Series([None] * len(source), dtype=pl.Int64)
+    )
     table = pl.DataFrame({"group": group, "old": old})
-    claims = table.drop_nulls().group_by("old", "group").len().sort(["len", "old", "group"], descending=[True, False, False])
+    claims = (
+        table.drop_nulls().group_by("old", "group").len().sort(["len", "old", "group"], descending=[True, False, False])
+    )
     owner: dict[int, int] = {}
     for track, g, _ in claims.iter_rows():
         if g not in owner and track not in owner.values():
