@@ -53,7 +53,14 @@ def settings_text(
         every parameter of the method.
     """
     said = options.model_dump(exclude_unset=True, exclude_defaults=True)
-    words = ["kinocyte", verb, "estimate", *_sources(movie), "--settings", f"{out / movie.stem}_{verb}.toml"]
+    words = [
+        "kinocyte",
+        verb,
+        "estimate",
+        *_sources(movie),
+        "--settings",
+        str(out.absolute() / f"{movie.stem}_{verb}.toml"),
+    ]
     words += ["--out", "NEW_FOLDER", *_flags(said), *flags]
     head: dict[str, Any] = {
         "kinocyte": __version__,
