@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kinocyte.tracking._candidates import Candidates, build_grid, search
+from kinocyte.tracking._candidates import Candidates, search
 from kinocyte.tracking._confidence import confidence, margins
+from kinocyte.tracking._grid import build_grid
 from kinocyte.tracking._lap_likelihood import link_by_likelihood
 from kinocyte.tracking._penalties import Penalty
 from kinocyte.tracking._points import Points, features, links_frame, points

@@ -111,6 +111,7 @@ def _branches(
             motion=matching.motion,
             max_distance_um=method.splitting_max_distance_um,
             penalty=penalties[2],
+            step_um=matching.step_um,
         )
         former = before[splits.links.target]
         lost[former[former >= 0]] = True

@@ -16,7 +16,7 @@ TABLE = "objects"
 
 #: a position farther away than this is none; its square would no longer be a number that can be counted with
 _FARTHEST_UM = 1e15
-_LAST_FRAME = 2**30
+_LAST_FRAME = 2**30 - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,11 @@ from kinocyte.tracking.base import LONGEST_GAP, LONGEST_UM, SHORTEST_UM, LabelSo
 class Kalman(Linker):
     """Link objects to predictions of a filter that assumes steady motion.
 
-    Each track predicts its next position from position and velocity so far; predictions and objects are matched by
-    linear assignment. A track that is missed coasts on for up to ``max_frame_gap`` frames. For objects that keep their
-    direction; for those that wander use `kinocyte.tracking.LAP`.
+    A Kalman filter of position and velocity runs along the links there are and predicts where each object is expected
+    in the next frames; objects are then linked anew around those places, gaps competing with all other links in one
+    assignment, until the links stay. The first links are those that go on most straightly over several frames, so
+    that objects may move as far as they stand apart. For objects that keep their direction; for those that wander
+    `kinocyte.tracking.LAP` is as good and faster.
     """
 
     references: ClassVar[tuple[str, ...]] = (
