@@ -32,6 +32,7 @@ app.command("kinocyte.cli.linking:app", name="link", help="Link objects that wer
 app.command("kinocyte.cli.drifting:app", name="drift", help="Hold movies still: estimate their drift, undo it.")
 app.command("kinocyte.cli.channel_aligning:app", name="channels", help="Lay channels on each other, as beads show.")
 app.command("kinocyte.cli.evaluating:app", name="evaluate", help="Score tracking or segmentation against the truth.")
+app.command("kinocyte.cli.statistics:app", name="statistics", help="Compare groups of cells in any CSV or Parquet.")
 app.command("kinocyte.cli.schema:schema", help="Print the JSON schema of a pipeline file.")
 app.command("kinocyte.cli.doctor:doctor", help="Say what is installed, what is missing, and how to mend it.")
 

@@ -32,7 +32,7 @@ class Comparison:
     points : polars.DataFrame
         What stands behind the estimates, mostly one row a replicate.
     tests : polars.DataFrame
-        One row a test: see `tests_frame`.
+        One row a test: see `outcome_frame`.
     effects : polars.DataFrame
         One row a pair of groups and effect size.
     notes : tuple of str
@@ -93,7 +93,7 @@ _SCHEMA: dict[str, Any] = {
 }  # fmt: skip
 
 
-def tests_frame(outcomes: Sequence[Outcome], dtype: Any, correction: Correction = "holm") -> pl.DataFrame:
+def outcome_frame(outcomes: Sequence[Outcome], dtype: Any, correction: Correction = "holm") -> pl.DataFrame:
     """Return tests as a table, p-values corrected over the pairs of groups of each test.
 
     Parameters
@@ -118,7 +118,8 @@ def tests_frame(outcomes: Sequence[Outcome], dtype: Any, correction: Correction 
     corrected = {n: iter(adjust(ps, correction)) for n, ps in families.items()}
     for outcome in outcomes:
         p = next(corrected[_family(outcome)])
-        shown = replace(outcome, **{k: _finite(getattr(outcome, k)) for k in _NUMBERS})
+        numbers: dict[str, Any] = {k: _finite(getattr(outcome, k)) for k in _NUMBERS}
+        shown = replace(outcome, **numbers)
         rows.append({**asdict(shown), "p_corrected": p, "correction": correction, "sentence": _sentence(shown, p)})
     schema = {**_SCHEMA, "group_a": dtype, "group_b": dtype}
     return pl.DataFrame(rows, schema=schema, orient="row")

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from kinocyte.statistics.kaplan_meier import checked, risk_table
+from kinocyte.statistics.product_limit import checked, risk_table
 
 Floats = NDArray[np.float64]
 
@@ -54,12 +54,12 @@ def cumulative_incidence(
     Parameters
     ----------
     duration, entry : array (n,)
-        See `kinocyte.statistics.kaplan_meier.risk_table`.
+        See `kinocyte.statistics.product_limit.risk_table`.
     event, competing : array (n,)
         1 where the cell left with this event, with a competing one; both 0 where it was lost.
     confidence : float
-        Of the band, made on the scale ``log(-log(1 - incidence))`` from the variance of the delta method (Marubini and Valsecchi
-        1995, equation 10.12).
+        Of the band, made on the scale ``log(-log(1 - incidence))`` from the variance of the delta method (Marubini
+        and Valsecchi 1995, equation 10.12).
     """
     from scipy.special import ndtri
 
@@ -89,7 +89,8 @@ def cumulative_incidence(
 def _variance(n: Floats, d: Floats, k: Floats, before: Floats, incidence: Floats) -> Floats:
     """Return the variance of the incidence at each time by the delta method, in one pass of cumulative sums.
 
-    ``sum_j (F - F_j)^2 d_j / (n_j (n_j - d_j)) + sum_j S_j-1^2 (n_j - k_j) k_j / n_j^3 - 2 sum_j (F - F_j) S_j-1 k_j / n_j^2``
+    ``sum_j (F - F_j)^2 d_j / (n_j (n_j - d_j)) + sum_j S_j-1^2 (n_j - k_j) k_j / n_j^3 - 2 sum_j (F - F_j) S_j-1 k_j
+    / n_j^2``
     """
     left = n - d
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -100,4 +101,4 @@ def _variance(n: Floats, d: Floats, k: Floats, before: Floats, incidence: Floats
     f = incidence
     first = f**2 * np.cumsum(a) - 2 * f * np.cumsum(a * f) + np.cumsum(a * f**2)
     third = f * np.cumsum(c) - np.cumsum(c * f)
-    return np.maximum(first + np.cumsum(b) - 2 * third, 0.0)
+    return np.asarray(np.maximum(first + np.cumsum(b) - 2 * third, 0.0))

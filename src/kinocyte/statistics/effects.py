@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,7 @@ Ints = NDArray[np.int64]
 Interval = Literal["bootstrap over replicates", "bootstrap over cells", "asymptotic over cells", "none"]
 
 #: Up to so many cells in both groups the bootstrap draws cells; beyond, the asymptotic interval is the same.
-MOST_DRAWN = 20_000
+MOST_DRAWN = 5_000
 _BOUNDS = ((0.147, "negligible"), (0.33, "small"), (0.474, "medium"))
 
 
@@ -108,10 +108,10 @@ def effect_sizes(
     a, b : array (n,), (m,)
         Values of the cells; finite.
     replicate_a, replicate_b : array, optional
-        Replicate of each cell. Whole replicates are then drawn, one fewer than there are (Rao and Wu 1988), which makes the
-        bootstrap's variance unbiased for few of them; the interval takes t with (replicates - groups) degrees of freedom, and
-        (replicates - 1) where ``paired``. Cliff's delta is transformed by Fisher's z, so that its interval stays
-        within -1 and 1. No interval with one replicate in a group.
+        Replicate of each cell. Whole replicates are then drawn, one fewer than there are (Rao and Wu 1988), which
+        makes the bootstrap's variance unbiased for few of them; the interval takes t with (replicates - groups)
+        degrees of freedom, and (replicates - 1) where ``paired``. Cliff's delta is transformed by Fisher's z, so that
+        its interval stays within -1 and 1. No interval with one replicate in a group.
     paired : bool
         Draw the replicates of both groups together.
     draws, seed : int
@@ -139,8 +139,9 @@ def effect_sizes(
     bounds = np.full((2, 2), np.nan)
     if min(len(x), len(y)) >= 2 and np.isfinite(delta):
         if replicate_a is not None and replicate_b is not None:
+            names = np.asarray(replicate_a), np.asarray(replicate_b)
             bounds, kind = _over_replicates(
-                x - x0, y - x0, np.asarray(replicate_a), np.asarray(replicate_b), paired, draws, confidence, seed
+                (x - x0, y - x0), names, paired=paired, draws=draws, confidence=confidence, seed=seed
             )
         elif len(x) + len(y) <= MOST_DRAWN:
             bounds, kind = _over_cells(x - x0, y - x0, draws, confidence, seed), "bootstrap over cells"
@@ -155,11 +156,13 @@ def effect_sizes(
 
 
 def _over_replicates(
-    x: Floats, y: Floats, rx: NDArray[np.generic], ry: NDArray[np.generic], paired: bool, draws: int, confidence: float, seed: int
-) -> tuple[Floats, Interval]:  # fmt: skip # noqa: FBT001
+    values: tuple[Floats, Floats], replicates: tuple[NDArray[Any], NDArray[Any]], *, paired: bool, draws: int,
+    confidence: float, seed: int,
+) -> tuple[Floats, Interval]:  # fmt: skip
     """Draw whole replicates by their sufficient sums, so that a draw costs nothing however many cells there are."""
     from scipy.stats import t
 
+    (x, y), (rx, ry) = values, replicates
     names_x, names_y = np.unique(rx), np.unique(ry)
     if paired:
         names_x = names_y = np.intersect1d(names_x, names_y)

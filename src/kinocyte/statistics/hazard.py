@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from kinocyte.core.errors import ParameterError
-from kinocyte.statistics.kaplan_meier import checked, risk_table
+from kinocyte.statistics.product_limit import checked, risk_table
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ def piecewise_hazard(
     Parameters
     ----------
     duration, event, entry : array (n,)
-        See `kinocyte.statistics.kaplan_meier.risk_table`.
+        See `kinocyte.statistics.product_limit.risk_table`.
     edges : array (m + 1,)
         Ascending bounds of the intervals ``(edge, next edge]``; the first also holds events at its lower bound.
     confidence : float
@@ -91,7 +91,7 @@ def kernel_hazard(
     Parameters
     ----------
     duration, event, entry : array (n,)
-        See `kinocyte.statistics.kaplan_meier.risk_table`.
+        See `kinocyte.statistics.product_limit.risk_table`.
     times : array (m,)
         Where the curve is wanted.
     bandwidth : float, optional

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kinocyte.core.errors import ParameterError
 from kinocyte.statistics._partial_likelihood import score_residuals, strata
-from kinocyte.statistics.kaplan_meier import checked, risk_table
+from kinocyte.statistics.product_limit import checked, risk_table
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ def log_rank(duration: ArrayLike, event: ArrayLike, group: ArrayLike, entry: Arr
     Parameters
     ----------
     duration, event, entry : array (n,)
-        See `kinocyte.statistics.kaplan_meier.risk_table`.
+        See `kinocyte.statistics.product_limit.risk_table`.
     group : array (n,)
         Group of each cell.
 
@@ -81,7 +81,7 @@ def log_rank_of_replicates(
     Parameters
     ----------
     duration, event, entry : array (n,)
-        See `kinocyte.statistics.kaplan_meier.risk_table`.
+        See `kinocyte.statistics.product_limit.risk_table`.
     treated : array (n,)
         0 for the reference, 1 for the other group.
     replicate : array (n,)

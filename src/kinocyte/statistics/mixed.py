@@ -47,10 +47,10 @@ def mixed_model(
 ) -> MixedModel:
     """Fit ``value = mean + group + replicate (+ replicate x group) + cell`` by restricted maximum likelihood.
 
-    The replicate is a random intercept. Where replicates hold both groups (``paired``), the deviation of a group within a
-    replicate is random too: without it, the difference would rest on cells, and enough of them make any p-value. As the
-    groups are constant within a replicate, the likelihood needs only count, mean and sum of squares of each, so
-    that a million cells cost no more than ten.
+    The replicate is a random intercept. Where replicates hold both groups (``paired``), the deviation of a group
+    within a replicate is random too: without it, the difference would rest on cells, and enough of them make any
+    p-value. As the groups are constant within a replicate, the likelihood needs only count, mean and sum of squares
+    of each, so that a million cells cost no more than ten.
 
     Parameters
     ----------
@@ -96,7 +96,8 @@ def _units(values: Floats, replicate: NDArray[np.generic]) -> tuple[NDArray[np.g
     names, place = np.unique(replicate, return_inverse=True)
     count = np.bincount(place, minlength=len(names)).astype(np.float64)
     mean = np.bincount(place, values, minlength=len(names)) / count
-    return names, count, mean, np.bincount(place, (values - mean[place]) ** 2, minlength=len(names))
+    within = np.bincount(place, (values - mean[place]) ** 2, minlength=len(names)).astype(np.float64)
+    return names, count, mean, within
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,10 +120,10 @@ class _Fit:
         if self.shared is not None:
             w = w + ratios[1] * self.shared
         inverse = np.linalg.inv(w)
-        information = self.design.T @ inverse @ self.design
-        beta = np.linalg.solve(information, self.design.T @ inverse @ self.mean)
+        information: Floats = np.asarray(self.design.T @ inverse @ self.design, np.float64)
+        beta: Floats = np.asarray(np.linalg.solve(information, self.design.T @ inverse @ self.mean), np.float64)
         rest = self.mean - self.design @ beta
-        return w, information, beta, float(rest @ inverse @ rest)
+        return np.asarray(w), information, beta, float(rest @ inverse @ rest)
 
     def criterion(self, logs: Floats) -> float:
         """Return minus twice the restricted log likelihood, up to a constant."""
@@ -144,17 +145,17 @@ class _Fit:
                 lambda g: self.criterion(np.array([g])), bounds=(start - 1.5, start + 1.5), method="bounded",
                 options={"xatol": 1e-9},
             )  # fmt: skip
-            return np.exp(np.array([found.x]))
+            return np.asarray(np.exp(np.array([found.x])))
         coarse = np.arange(_LOWEST, 12.0, 2.0)
         start2 = min(((u, v) for u in coarse for v in coarse), key=lambda uv: self.criterion(np.array(uv)))
         fitted = minimize(
             lambda z: self.criterion(np.clip(z, _LOWEST, _HIGHEST)), start2, method="Nelder-Mead",
             options={"xatol": 1e-7, "fatol": 1e-10, "maxiter": 2000},
         )  # fmt: skip
-        return np.exp(np.clip(fitted.x, _LOWEST, _HIGHEST))
+        return np.asarray(np.exp(np.clip(fitted.x, _LOWEST, _HIGHEST)))
 
     def estimate(self, ratios: Floats) -> tuple[Floats, Floats, float]:
         """Return the coefficients, their covariance, and the variance between cells."""
         _, information, beta, rest = self._parts(ratios)
         variance = (self.within + rest) / (self.count.sum() - self.design.shape[1])
-        return beta, variance * np.linalg.inv(information), float(variance)
+        return beta, np.linalg.inv(information).astype(np.float64) * variance, float(variance)

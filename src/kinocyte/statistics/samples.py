@@ -17,6 +17,11 @@ from kinocyte.core.schema import EVENT_CLASSES, require
 Floats = NDArray[np.float64]
 Pairing = Literal["auto", "paired", "unpaired"]
 
+#: Said wherever cells are tested because no replicates are named.
+NO_REPLICATES = (
+    "No replicates are named: each cell counts as an independent sample, which makes p-values too small where cells "
+    "share a well or a day; name the column of the replicate."
+)
 #: names of the columns `Samples` adds, which no table of ours uses
 GROUP, REPLICATE, POSITION = "__group__", "__replicate__", "__position__"
 
@@ -96,7 +101,7 @@ def samples(
     replicate: str | None = None,
     position: str | None = None,
     keep: Sequence[str] = (),
-    name: str = "table",
+    name: str = "cells",
 ) -> Samples:
     """Return the rows of a table whose numbers, group and replicate are known.
 
@@ -161,7 +166,7 @@ def number_column(table: pl.DataFrame, column: str, name: str) -> pl.Series:
         if isinstance(values.dtype, pl.Duration):
             return (values.dt.total_milliseconds() / 60_000).alias(column)
         word = values.drop_nulls()[0]
-        msg = f"The column '{column}' of the {name} must hold numbers, but holds {word!r}; name another or correct it."
+        msg = f"The column '{column}' of table '{name}' must hold numbers, but holds {word!r}; name another."
         raise TableError(msg)
     return values.cast(pl.Float64).fill_nan(None)
 
@@ -187,14 +192,14 @@ def _place(table: pl.DataFrame, position: str | None) -> pl.Expr:
     return pl.col(position).cast(pl.String)
 
 
-def occurred(column: pl.Series, *, name: str = "table") -> tuple[pl.Series, tuple[str, ...]]:
+def occurred(column: pl.Series, *, name: str = "cells") -> tuple[pl.Series, tuple[str, ...]]:
     """Return whether the event was seen: true, false, or null for rows that do not count.
 
     Parameters
     ----------
     column : polars.Series
-        Booleans, 0 and 1, or the classes ``event``, ``none``, ``censored_left`` (it happened before the first frame) and
-        ``excluded``; rows of the last two do not count.
+        Booleans, 0 and 1, or the classes ``event``, ``none``, ``censored_left`` (it happened before the first frame)
+        and ``excluded``; rows of the last two do not count.
     name : str
         Name of the table for messages.
 
@@ -209,7 +214,7 @@ def occurred(column: pl.Series, *, name: str = "table") -> tuple[pl.Series, tupl
         values = column.cast(pl.Float64).fill_nan(None)
         wrong = values.filter(~values.is_in([0.0, 1.0]) & values.is_not_null())
         if len(wrong):
-            msg = f"The column '{column.name}' of the {name} holds {wrong[0]:g}; an event is 1, its absence 0."
+            msg = f"The column '{column.name}' of table '{name}' holds {wrong[0]:g}; an event is 1, its absence 0."
             raise TableError(msg)
         return values == 1.0, ()
     words = column.cast(pl.String).str.strip_chars().str.to_lowercase()
@@ -220,7 +225,7 @@ def occurred(column: pl.Series, *, name: str = "table") -> tuple[pl.Series, tupl
     for word in words.drop_nulls().unique().sort():
         if word not in meaning:
             msg = (
-                f"The column '{column.name}' of the {name} holds '{word}'; an event is told by 1 and 0, true and "
+                f"The column '{column.name}' of table '{name}' holds '{word}'; an event is told by 1 and 0, true and "
                 f"false, or the classes {', '.join(EVENT_CLASSES)}."
             )
             raise TableError(msg)

@@ -8,14 +8,14 @@ import polars as pl
 
 from kinocyte.core.method import param
 from kinocyte.statistics.base import Comparer, Comparison
-from kinocyte.statistics.survival_table import survival_table
+from kinocyte.statistics.durations import survival_table
 
 
 class Survival(Comparer):
     """Compares how long cells go without an event: Kaplan-Meier curves, medians, restricted means, log-rank, Cox.
 
-    A cell that is lost is censored when it was last seen, and one that appears late counts from then on. Where replicates are
-    named they are the sample of every test, however many cells they hold.
+    A cell that is lost is censored when it was last seen, and one that appears late counts from then on. Where
+    replicates are named they are the sample of every test, however many cells they hold.
     """
 
     method: Literal["survival"] = "survival"
@@ -29,7 +29,9 @@ class Survival(Comparer):
     by: str = param(help="Column of the groups, such as concentration.")
     since: str | None = param(None, help="Event the time counts from; the start of the movie when left out.")
     origin_min: float = param(0.0, unit="min", help="Time of the movie from which durations count.")
-    replicate: str | None = param("replicate", help="Column of the biological replicate; none takes cells as the sample.")
+    replicate: str | None = param(
+        "replicate", help="Column of the biological replicate; none takes cells as the sample."
+    )
     position: str | None = param("position", help="Column of the position (field of view), to count positions.")
     pairing: Literal["auto", "paired", "unpaired"] = param(
         "auto", help="Whether replicates of the same name in two groups belong together, as those of one day do."
@@ -44,11 +46,11 @@ class Survival(Comparer):
     confidence: float = param(0.95, gt=0, lt=1, help="Confidence of bands and intervals.")
 
     def table(self, tracks: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-        """Return what `compare` takes, see `kinocyte.statistics.survival_table.survival_table`."""
+        """Return what `compare` takes, see `kinocyte.statistics.durations.survival_table`."""
         return survival_table(tracks, events, self.event, since=self.since, origin_min=self.origin_min)
 
     def compare(self, table: pl.DataFrame) -> Comparison:
-        """Return curves and tests of a table made by `table`: ``duration_min``, ``observed``, ``entry_min`` and the groups."""
+        """Return curves and tests of a table with ``duration_min``, ``observed``, ``entry_min`` and the groups."""
         from kinocyte.statistics.survival_comparison import compare_survival
 
         return compare_survival(

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kinocyte.core.errors import ParameterError
 from kinocyte.statistics._partial_likelihood import Stratum, derivatives, score_residuals, strata
-from kinocyte.statistics.kaplan_meier import checked
+from kinocyte.statistics.product_limit import checked
 
 Floats = NDArray[np.float64]
 _STEPS = 60
@@ -45,14 +45,14 @@ class CoxFit:
     @property
     def standard_error(self) -> Floats:
         """Return the standard errors of the log hazard ratios."""
-        return np.sqrt(np.diag(self.covariance))
+        return np.asarray(np.sqrt(np.diag(self.covariance)), np.float64)
 
     def interval(self, confidence: float = 0.95) -> Floats:
         """Return the bounds of the hazard ratios, (p, 2)."""
         from scipy.stats import t
 
         reach = t.ppf(0.5 + confidence / 2, self.df) * self.standard_error
-        return np.exp(np.stack([self.log_hazard_ratio - reach, self.log_hazard_ratio + reach], axis=1))
+        return np.asarray(np.exp(np.stack([self.log_hazard_ratio - reach, self.log_hazard_ratio + reach], axis=1)))
 
     def p(self) -> Floats:
         """Return the two-sided p-value of each log hazard ratio (Wald)."""
@@ -76,23 +76,25 @@ def cox(
     Parameters
     ----------
     duration, event, entry : array (n,)
-        See `kinocyte.statistics.kaplan_meier.risk_table`.
+        See `kinocyte.statistics.product_limit.risk_table`.
     covariates : array (n, p) or (n,)
         For groups: 1 for the group, 0 for the reference.
     cluster : array (n,), optional
-        Replicate of each cell. The covariance is then the sandwich of Lin and Wei (1989) with the score residuals summed over
-        replicates, so that more cells of the same replicates make it no smaller than the replicates allow.
+        Replicate of each cell. The covariance is then the sandwich of Lin and Wei (1989) with the score residuals
+        summed over replicates, so that more cells of the same replicates make it no smaller than the replicates
+        allow.
     stratum : array (n,), optional
         Cells with a baseline hazard of their own, such as the day of the experiment.
     small_sample : bool
-        Widen the sandwich by ``G / (G - q)`` and use t with ``G - q`` degrees of freedom; G replicates, q covariates plus
-        one for the baseline where all share it. For balanced replicates and one covariate this is the t-test on replicates.
+        Widen the sandwich by ``G / (G - q)`` and use t with ``G - q`` degrees of freedom; G replicates, q covariates
+        plus one for the baseline where all share it. For balanced replicates and one covariate this is the t-test on
+        replicates.
 
     Raises
     ------
     ParameterError
-        If there are no events, a covariate is constant among those at risk, one group has no events (the ratio is infinite),
-        or there are too few replicates.
+        If there are no events, a covariate is constant among those at risk, one group has no events (the ratio is
+        infinite), or there are too few replicates.
     """
     t, e, start = checked(duration, event, entry)
     x = np.asarray(covariates, np.float64)
@@ -101,7 +103,7 @@ def cox(
         msg = f"{len(x)} rows of covariates for {len(t)} durations were given, or one is not a number; mend them."
         raise ParameterError(msg)
     beta, value, information, parts = _maximum(t, e, start, x, _codes(stratum, len(t)))
-    inverse = np.linalg.inv(information)
+    inverse: Floats = np.linalg.inv(information).astype(np.float64)
     events = int(e[start < t].sum())
     if cluster is None:
         return CoxFit(beta, inverse, np.inf, value, len(t), events, 0)

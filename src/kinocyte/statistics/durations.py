@@ -22,14 +22,15 @@ def survival_table(
 ) -> pl.DataFrame:
     """Return one row a track with its duration, whether the event was seen, and when the track came under observation.
 
-    A track without the event is censored in its own last frame. Tracks that start after the origin enter late: they count
-    among the cells at risk only from then on, because a cell that had the event before could not have become a track.
+    A track without the event is censored in its own last frame. Tracks that start after the origin enter late: they
+    count among the cells at risk only from then on, because a cell that had the event before could not have become a
+    track.
 
     Parameters
     ----------
     tracks : polars.DataFrame
-        One row a track: ``track_id``, the columns that tell positions apart, and ``first_time_min`` and ``last_time_min`` of
-        its first and last object. Further columns (condition, replicate) are carried along.
+        One row a track: ``track_id``, the columns that tell positions apart, and ``first_time_min`` and
+        ``last_time_min`` of its first and last object. Further columns (condition, replicate) are carried along.
     events : polars.DataFrame
         The events of the tracks (`kinocyte.core.schema.EVENTS`), with the same key columns.
     event : str
@@ -42,15 +43,15 @@ def survival_table(
     competing : str, optional
         Event that makes the one waited for impossible; the first of both counts, and ``cause`` names it.
     keys : sequence of str, optional
-        Columns that tell tracks apart; ``track_id`` with ``experiment``, ``well``, ``position`` and ``population`` where
-        both tables have them.
+        Columns that tell tracks apart; ``track_id`` with ``experiment``, ``well``, ``position`` and ``population``
+        where both tables have them.
 
     Returns
     -------
     polars.DataFrame
-        The tracks with ``duration_min``, ``observed`` (bool), ``entry_min`` (0 where the track was there at the origin)
-        and, with ``competing``, ``cause`` (null where censored). Left out are tracks of the classes ``censored_left`` and
-        ``excluded``, and those that end before the origin, or whose event lies before it.
+        The tracks with ``duration_min``, ``observed`` (bool), ``entry_min`` (0 where the track was there at the
+        origin) and, with ``competing``, ``cause`` (null where censored). Left out are tracks of the classes
+        ``censored_left`` and ``excluded``, and those that end before the origin, or whose event lies before it.
 
     Raises
     ------
@@ -94,7 +95,9 @@ _PLACES = ("experiment", "well", "position", "population")
 def _keys(tracks: pl.DataFrame, events: pl.DataFrame) -> list[str]:
     for name in ("well", "position"):
         if (name in tracks.columns) != (name in events.columns):
-            msg = f"Only one of the tables of tracks and events has the column '{name}', which tells tracks apart; add it."
+            msg = (
+                f"Only one of the tables of tracks and events has the column '{name}', which tells them apart; add it."
+            )
             raise TableError(msg)
     return [*(n for n in _PLACES if n in tracks.columns and n in events.columns), "track_id"]
 

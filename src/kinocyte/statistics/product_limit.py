@@ -121,7 +121,8 @@ def checked(duration: ArrayLike, event: ArrayLike, entry: ArrayLike | None = Non
     Raises
     ------
     ParameterError
-        If lengths differ, a number is negative or not finite, an event is neither 0 nor 1, or someone left before they came.
+        If lengths differ, a number is negative or not finite, an event is neither 0 nor 1, or someone left before
+        they came.
     """
     t = np.asarray(duration, np.float64).ravel()
     e = np.asarray(event, np.float64).ravel()
