@@ -236,3 +236,189 @@ def test_a_movie_that_breaks_half_way_is_named_and_the_others_go_on(
     assert run(["drift", "apply", table, str(broken), str(done / "movie.ome.tif"), "--out", str(out)]) == 1
     assert "failed: broken" in capsys.readouterr().err
     assert [p.name for p in out.iterdir()] == ["movie_corrected.ome.tif"]
+
+
+def content(table: Path) -> NDArray[np.float64]:
+    return pl.read_csv(table).select("dx_px", "dy_px", "dz_px").to_numpy()
+
+
+@pytest.mark.parametrize("form", ["njt", "nanoj", "nanopyx"])
+def test_tables_of_other_programs_there_and_back(done: Path, tmp_path: Path, form: str) -> None:
+    ours, away, back = done / "out" / "movie_drift.csv", tmp_path / "away", tmp_path / "back"
+    assert run(["drift", "convert", str(ours), "--to", form, "--out", str(away)]) == 0
+    (foreign,) = away.iterdir()
+    assert run(["drift", "convert", str(foreign), "--to", "csv", "--out", str(back)]) == 0
+    np.testing.assert_array_equal(content(back / "movie_drift.csv"), content(ours))
+    movie = str(done / "movie.ome.tif")
+    for name, table in (("one", ours), ("two", away), ("three", foreign)):
+        assert run(["drift", "apply", str(table), movie, "--out", str(tmp_path / name)]) == 0
+    first, second, third = (tifffile.imread(tmp_path / n / "movie_corrected.ome.tif") for n in ("one", "two", "three"))
+    np.testing.assert_array_equal(second, first)
+    np.testing.assert_array_equal(third, first)
+
+
+def test_drift_along_z_leaves_and_comes_as_a_second_table(tmp_path: Path) -> None:
+    table = tmp_path / "m_drift.csv"
+    columns = {"frame": [0, 1, 2], "dx_px": [0.0, 1.0, 2.5], "dy_px": [0.0, -3.0, 0.25], "dz_px": [0.0, 0.5, -2.0]}
+    pl.DataFrame(columns).with_columns(angle_deg=0.0, quality=1.0).write_csv(table)
+    assert run(["drift", "convert", str(table), "--to", "njt", "--out", str(tmp_path / "njt")]) == 0
+    both = sorted(map(str, (tmp_path / "njt").iterdir()))
+    assert [Path(p).name for p in both] == ["m_xy_DriftTable.njt", "m_z_DriftTable.njt"]
+    assert run(["drift", "convert", *both, "--to", "csv", "--out", str(tmp_path / "back")]) == 0
+    np.testing.assert_array_equal(content(tmp_path / "back" / "m_drift.csv"), content(table))
+    stack = np.round(scene((3, 8, 40, 40), 5)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "m.ome.tif", stack, ome=True, metadata={"axes": "TZYX"})
+    movie = str(tmp_path / "m.ome.tif")
+    assert run(["drift", "apply", str(table), movie, "--out", str(tmp_path / "a")]) == 0
+    words = ["drift", "apply", both[0], movie, "--z-table", both[1], "--out", str(tmp_path / "b")]
+    assert run(words) == 0
+    first, second = (tifffile.imread(tmp_path / n / "m_corrected.ome.tif") for n in "ab")
+    np.testing.assert_array_equal(first, second)
+
+
+def test_what_cannot_be_converted_is_refused(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = str(done / "out" / "movie_drift.csv")
+    out = ["--out", str(tmp_path / "new")]
+    assert "at least one table" in refused(["drift", "convert", "--to", "njt", *out], capsys, tmp_path)
+    assert "both tables of 'movie'" in refused(["drift", "convert", good, good, "--to", "njt", *out], capsys, tmp_path)
+    turned = tmp_path / "turned_drift.csv"
+    pl.read_csv(good).with_columns(angle_deg=pl.col("frame") * 0.5).write_csv(turned)
+    assert "cannot hold" in refused(["drift", "convert", str(turned), "--to", "njt", *out], capsys, tmp_path)
+    bad = tmp_path / "bad.njt"
+    bad.write_bytes(b"PK nothing")
+    assert "bad.njt" in refused(["drift", "convert", str(bad), "--to", "csv", *out], capsys, tmp_path)
+    words = ["drift", "apply", str(bad), str(done / "movie.ome.tif"), *out]
+    assert "bad.njt" in refused(words, capsys, tmp_path)
+    words = ["drift", "apply", str(done / "out"), str(done / "movie.ome.tif"), *out, "--z-table", good]
+    assert "leave --z-table out" in refused(words, capsys, tmp_path)
+
+
+def test_ome_zarr_holds_what_the_tiff_holds(done: Path, tmp_path: Path) -> None:
+    movie, table = str(done / "movie.ome.tif"), str(done / "out" / "movie_drift.csv")
+    words = ["drift", "apply", table, movie, "--out", str(tmp_path), "--canvas", "crop"]
+    assert run(words) == 0
+    assert run([*words, "--format", "ome-zarr"]) == 0
+    place = tmp_path / "movie_corrected.ome.zarr"
+    yaozarrs = pytest.importorskip("yaozarrs")
+    yaozarrs.validate_zarr_store(str(place))
+    from kinocyte.experiment.storage import Storage
+    from kinocyte.interop.omezarr import read_omezarr
+
+    (found,) = read_omezarr(str(place))
+    assert Storage(place).exists("0/zarr.json")
+    pixels = tifffile.imread(tmp_path / "movie_corrected.ome.tif")
+    assert found.shape == (6, 2, 1, *pixels.shape[2:])
+    assert found.dtype == np.uint16
+    assert found.channels == ("phase", "red")
+    known = found.calibration
+    assert (known.pixel_x_um, known.frame_interval_min) == (0.5, 4.0)
+    for t, c in np.ndindex(6, 2):
+        np.testing.assert_array_equal(found.read(t, c), pixels[t, c])
+    assert not list(tmp_path.glob(".*")), "nothing half-written stays"
+    # and back in as a movie of its own
+    assert run(["drift", "estimate", str(place), "--out", str(tmp_path / "again"), "--no-plots"]) == 0
+    assert pl.read_csv(tmp_path / "again" / "movie_corrected_drift.csv")["dx_px"].abs().max() < 0.1
+
+
+def test_ome_zarr_without_a_calibration_states_none(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "bare.tif", drifting()[:, 0], metadata={"axes": "TYX"})
+    table = tmp_path / "t.csv"
+    zero = pl.DataFrame({"frame": range(6)}).with_columns(
+        **dict.fromkeys(("dx_px", "dy_px", "dz_px", "angle_deg"), pl.lit(0.0)), quality=1.0
+    )
+    zero.write_csv(table)
+    words = ["drift", "apply", str(table), str(tmp_path / "bare.tif"), "--out", str(tmp_path), "--format", "ome-zarr"]
+    assert run(words) == 0
+    from kinocyte.interop.omezarr import read_omezarr
+
+    (found,) = read_omezarr(str(tmp_path / "bare_corrected.ome.zarr"))
+    assert (found.calibration.pixel_x_um, found.calibration.frame_interval_min) == (None, None)
+
+
+def test_an_ome_zarr_that_breaks_half_way_leaves_nothing(done: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.ome.tif"
+    tifffile.imwrite(broken, drifting(), ome=True, compression="zlib", metadata={"axes": "TCYX", **CALIBRATION})
+    with tifffile.TiffFile(broken) as file:
+        offset, length = file.pages[7].dataoffsets[0], file.pages[7].databytecounts[0]
+    with broken.open("r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff" * length)
+    out = tmp_path / "out"
+    table = str(done / "out" / "movie_drift.csv")
+    assert run(["drift", "apply", table, str(broken), "--out", str(out), "--format", "ome-zarr"]) == 1
+    assert not list(out.iterdir())
+
+
+def test_the_bar_advances_by_frames(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kinocyte.cli.console import TaskBar
+
+    seen: list[int] = []
+    monkeypatch.setattr(TaskBar, "reached", lambda _, frames: seen.append(frames))
+    words = ["drift", "estimate", str(done / "movie.ome.tif"), "--out", str(tmp_path / "out")]
+    assert run(words) == 0
+    assert seen == sorted(seen)
+    assert set(seen) >= set(range(1, 7)), "every frame of the six moves the bar"
+    assert seen[-1] == 6
+    seen.clear()
+    assert run(["drift", "apply", str(tmp_path / "out"), words[2], "--out", str(tmp_path / "out")]) == 0
+    assert seen == sorted(seen)
+    assert set(seen) >= set(range(1, 7))
+
+
+def test_a_mask_leaves_out_what_moves_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    movie = drifting()[:, :1]
+    movie[:, 0, :64] = np.stack([np.roll(scene((64, 128), 7), (-4 * t, 5 * t), (0, 1)) for t in range(6)])
+    path = write(tmp_path / "m.ome.tif", movie)
+    mask = np.zeros((128, 128), np.uint8)
+    mask[64:] = 255
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    words = ["drift", "estimate", str(path), "--no-plots", "--out"]
+    assert run([*words, str(tmp_path / "one"), "--mask", str(tmp_path / "mask.tif")]) == 0
+    found = content(tmp_path / "one" / "m_drift.csv")
+    assert run([*words, str(tmp_path / "all")]) == 0
+    lost = np.abs(content(tmp_path / "all" / "m_drift.csv") - PATH[:, ::-1]).max()
+    assert np.abs(found - PATH[:, ::-1]).max() < min(0.6, 0.2 * lost)
+    settings = tomllib.loads((tmp_path / "one" / "m_drift.toml").read_text(encoding="utf-8"))
+    again = shlex.split(settings["command"].replace("NEW_FOLDER", str(tmp_path / "two")))
+    assert run([*again[1:], "--no-plots"]) == 0
+    assert (tmp_path / "two" / "m_drift.csv").read_bytes() == (tmp_path / "one" / "m_drift.csv").read_bytes()
+    tifffile.imwrite(tmp_path / "small.tif", mask[:50])
+    no = [*words, str(tmp_path / "no"), "--mask"]
+    assert "they must agree" in refused([*no, str(tmp_path / "small.tif")], capsys, tmp_path)
+    tifffile.imwrite(tmp_path / "void.tif", 0 * mask)
+    assert "0 everywhere" in refused([*no, str(tmp_path / "void.tif")], capsys, tmp_path)
+    assert "no single image" in refused([*no, str(path)], capsys, tmp_path)
+
+
+def test_every_parameter_of_the_method_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    from kinocyte.registration import PhaseCorrelation
+
+    assert run(["drift", "estimate", "--help"]) == 0
+    said = capsys.readouterr().out
+    for name in set(PhaseCorrelation.model_fields) - {"method"}:
+        assert f"--{name.replace('_', '-')}" in said
+
+
+def test_options_that_hold_several_numbers(done: Path, tmp_path: Path) -> None:
+    words = ["drift", "estimate", str(done / "movie.ome.tif"), "--out", str(tmp_path), "--no-plots"]
+    more = [
+        "--region-px",
+        "10",
+        "120",
+        "5",
+        "125",
+        "--lags",
+        "1",
+        "--lags",
+        "3",
+        "--channel",
+        "phase",
+        "--channel",
+        "red",
+    ]
+    assert run([*words, *more, "--combine", "joint", "--average-frames", "1"]) == 0
+    settings = tomllib.loads((tmp_path / "movie_drift.toml").read_text(encoding="utf-8"))["registration"]
+    assert settings["region_px"] == [10, 120, 5, 125]
+    assert settings["lags"] == [1, 3]
+    assert settings["channel"] == ["phase", "red"]
+    np.testing.assert_allclose(content(tmp_path / "movie_drift.csv"), PATH[:, ::-1], atol=0.1)

@@ -136,11 +136,11 @@ def test_a_ball_has_the_surface_of_a_ball(step: float) -> None:
 
 def test_surface_weights_of_cubic_voxels_are_the_published_ones() -> None:
     # Legland, Kieu, Devaux (2007), table of 13 directions: axes, face diagonals, space diagonals
-    from kinocyte.measurement._boundary import _direction_weights, earlier_steps
+    from kinocyte.core.crofton import direction_weights, earlier_steps
 
     published = {1: 0.04577789120476 * 2, 2: 0.03698062787608 * 2, 3: 0.03519563978232 * 2}
     expected = [published[int(np.abs(step).sum())] for step in earlier_steps(3)]
-    np.testing.assert_allclose(_direction_weights(3, (1.0, 1.0, 1.0)), expected, rtol=1e-9)
+    np.testing.assert_allclose(direction_weights(3, (1.0, 1.0, 1.0)), expected, rtol=1e-9)
 
 
 def test_shortest_diameter_of_a_slanted_bar_is_its_width() -> None:

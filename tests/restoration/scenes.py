@@ -34,7 +34,7 @@ def vignette(shape: tuple[int, int], depth: float = 0.4) -> Image:
     y, x = grid(shape)
     r2 = ((y / shape[0] - 0.45) ** 2 + (x / shape[1] - 0.55) ** 2) / 0.5
     field = 1 - depth * r2
-    return field / field.mean()
+    return np.asarray(field / field.mean())
 
 
 def cells(

@@ -39,6 +39,36 @@ def test_cells_do_not_bend_the_surface(part: float) -> None:
     assert np.abs(found - truth).mean() < 0.1 * np.abs(naive - truth).mean()
 
 
+def crowded(cover: float, seed: int, *, sign: float = 1.0, alike: bool = False) -> tuple[Any, Any]:
+    """Return a noisy frame of which discs cover that part, and its background."""
+    rng = np.random.default_rng(seed)
+    truth = paraboloid((200, 220))
+    y, x = np.mgrid[:200, :220]
+    light, mask = np.zeros(truth.shape), np.zeros(truth.shape, dtype=bool)
+    while mask.mean() < cover:
+        (cy, cx), radius = rng.uniform(0, 1, 2) * truth.shape, rng.uniform(5, 12)
+        disc = (y - cy) ** 2 + (x - cx) ** 2 <= radius**2
+        light[disc], mask[disc] = 100 if alike else rng.uniform(50, 150), True
+    return truth + sign * light + rng.normal(0, 2, truth.shape), truth
+
+
+@pytest.mark.parametrize("cells", ["any", "bright"])
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.6, 0.8])
+def test_cells_may_cover_most_of_the_frame(part: float, cells: Literal["any", "bright"]) -> None:
+    for seed in (0, 1):
+        image, truth = crowded(part, seed)
+        assert np.abs(ModelFit(cells=cells).background(image) - truth).max() < 2.0
+
+
+def test_dark_cells_and_cells_of_one_brightness() -> None:
+    image, truth = crowded(0.8, 2, sign=-1)
+    assert np.abs(ModelFit(cells="dark").background(image) - truth).max() < 2.0
+    image, truth = crowded(0.8, 3, alike=True)
+    assert np.abs(ModelFit(cells="bright").background(image) - truth).max() < 2.0
+    image, truth = crowded(0.8, 3, sign=-1, alike=True)
+    assert np.abs(ModelFit(cells="dark").background(image) - truth).max() < 2.0
+
+
 @settings(max_examples=15, deadline=None)
 @given(a=st.floats(-50, 50), b=st.floats(-2, 2), c=st.floats(0.1, 10))
 def test_background_follows_what_is_added_and_scaled(a: float, b: float, c: float) -> None:

@@ -11,7 +11,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from kinocyte.tracking._assignment import assign
-from kinocyte.tracking._candidates import build_grid, search
+from kinocyte.tracking._candidates import search
+from kinocyte.tracking._grid import build_grid
 
 
 def sparse(worth: NDArray[np.float64], there: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
@@ -77,3 +78,27 @@ def test_search_finds_what_all_pairs_find(kind: str, seed: int) -> None:
         kept = nearest.square_um2[nearest.start[i] : nearest.start[i + 1]]
         expected = [np.sort(square[i][inside & (frame == f)])[:4] for f in np.unique(frame)]
         np.testing.assert_allclose(kept, np.concatenate(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_search_among_objects_that_share_a_position(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    # a heap of a hundred in each of two places, and some around them
+    position = np.concatenate([np.repeat([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0]], 100, axis=0), rng.normal(0, 5, (50, 3))])
+    position = np.concatenate([position, position])[:, :] * [1.0, 1.0, 0.0]
+    position[:250], position[250:] = rng.permutation(position[:250]), rng.permutation(position[250:])
+    first = np.array([0, 250, 500])
+    grid = build_grid(position, first)
+    assert len(grid.run) > 0
+    allowed = rng.random(500) < 0.7
+    near = search(
+        position, first, grid, frames=np.array([0, 1]), reach_um2=np.array([[49.0]]), keep=6, target=allowed
+    )  # fmt: skip
+    for i in range(250):
+        square = ((position[250:] - position[i]) ** 2).sum(axis=1)
+        order = np.lexsort((np.abs(np.arange(250) - i), square))
+        best = [k for k in order if allowed[250 + k] and square[k] <= 49.0][:6]
+        got = slice(near.start[i], near.start[i + 1])
+        np.testing.assert_allclose(near.square_um2[got], square[best], atol=1e-12)
+        # of those at the same distance the ones of like place
+        assert sorted(abs(near.target[got] - 250 - i)) == sorted(abs(np.array(best) - i))

@@ -12,9 +12,20 @@ import polars as pl
 from cyclopts import App
 from numpy.typing import NDArray
 
-from kinocyte.cli.console import TaskBar, err
-from kinocyte.cli.drifting import Files, Interpolation, Out, each
+from kinocyte.cli.console import err
 from kinocyte.cli.methods import Words, call_with_method
+from kinocyte.cli.movie_writing import (
+    Files,
+    Form,
+    FrameProgress,
+    Interpolation,
+    Out,
+    check_output,
+    each,
+    target,
+    watched,
+    write,
+)
 from kinocyte.cli.plain_files import FileOptions, PlainMovie, opened, refuse_existing
 from kinocyte.core.errors import InputFileError, ParameterError, nearest
 from kinocyte.core.schema import conform
@@ -26,6 +37,9 @@ if TYPE_CHECKING:
 app = App(name="channels", help="Lay channels on each other: measure their shift on beads, undo it.")
 _estimate = App(help="Estimate the shift between channels.", help_flags=[], version_flags=[])
 app.command(_estimate, name="estimate")
+app.command(
+    "kinocyte.cli.table_converting:convert_channels", name="convert", help="Write channel shifts for other programs."
+)
 
 
 @_estimate.default
@@ -69,23 +83,19 @@ def _estimate_command(annotation: Any, default: Any) -> Callable[..., int]:
         sample : bool
             The images show a sample, not beads. Aligning a sample with itself can make up colocalisation.
         """
-        from kinocyte.cli.drift_settings import read_method
+        from kinocyte.cli.drift_settings import method_of
 
-        if settings is not None:
-            if method != default:
-                msg = "--settings holds the method with all its parameters; leave the other options of the method out."
-                raise ParameterError(msg)
-            method = read_method(settings)
+        method = method_of(settings, method, default)
         flags = [*(["--fixed", fixed] if fixed else []), *(["--frame", str(frame)] if frame else [])]
         flags += ["--sample"] if sample else []
-        with opened(files, options) as movies, TaskBar("Comparing", len(movies), "images") as bar:
+        with opened(files, options) as movies:
             refuse_existing(out, [f"{m.stem}_channels.{e}" for m in movies for e in ("csv", "toml")])
             chosen = _check_estimate(movies, method, fixed, frame)
-            return each(
-                movies,
-                lambda m: _estimate_one(m, out, chosen, options, fixed=fixed, frame=frame, flags=flags),
-                bar.finished,
-            )
+
+            def work(movie: PlainMovie, _: FrameProgress) -> str:
+                return _estimate_one(movie, out, chosen, options, fixed=fixed, frame=frame, flags=flags)
+
+            return each(movies, "Comparing", work, frames=1)
 
     estimate_channels.__annotations__["method"] = annotation
     return estimate_channels
@@ -149,17 +159,41 @@ def _estimate_one(
     return f"{movie.stem}: {shifts.height} channels, largest shift {reach:.2f} px.{more}"
 
 
-def _table(path: Path) -> pl.DataFrame:
+def read_channels(path: Path, axial: Path | None, names: Sequence[str]) -> pl.DataFrame:
+    """Return a table of channel shifts of any of the programs.
+
+    Parameters
+    ----------
+    path, axial : Path
+        The table, and that of the shifts along z where a program keeps it apart.
+    names : sequence of str
+        Channels in the order of the rows, for a table without names.
+
+    Raises
+    ------
+    InputFileError, TableError, ParameterError
+        If a file cannot be read, or does not hold one finite shift for each channel.
+    """
+    from kinocyte.interop.drift_tables import read_shifts
     from kinocyte.registration.channels import CHANNEL_SHIFTS
 
     if not path.is_file():
         msg = f"{path} does not exist; estimate first: kinocyte channels estimate FILES --out DIR"
         raise ParameterError(msg)
     try:
-        table = pl.read_csv(path, infer_schema_length=None, schema_overrides={"channel": pl.String})
+        with path.open("rb") as file:
+            ours = b"channel" in file.readline(4096)
+        table = pl.read_csv(path, infer_schema_length=None, schema_overrides={"channel": pl.String}) if ours else None
     except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
         msg = f"{path} cannot be read as a table of channel shifts: {' '.join(str(error).split())}"
         raise InputFileError(msg) from error
+    if table is None:
+        shift = read_shifts(path, axial)
+        if len(shift) != len(names):
+            msg = f"{path} holds {len(shift)} rows for {len(names)} channels ({', '.join(names) or 'none is named'})."
+            raise ParameterError(msg)
+        columns = {"channel": list(names), "dx_px": shift[:, 0], "dy_px": shift[:, 1], "dz_px": shift[:, 2]}
+        table = pl.DataFrame(columns).with_columns(angle_deg=0.0, quality=1.0)
     shifts = conform(table, CHANNEL_SHIFTS, table=f"channel shifts ({path})")
     numbers = shifts.select("dx_px", "dy_px", "dz_px", "angle_deg").to_numpy()
     if not np.isfinite(numbers).all():
@@ -174,8 +208,10 @@ def apply(
     /,
     *files: str,
     out: Out,
+    form: Form = "ome-tiff",
     interpolation: Interpolation = "linear",
     fill: float = 0.0,
+    z_table: Path | None = None,
     options: Files = FileOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Lay channels on each other: NAME_aligned.ome.tif, bit depth and calibration kept.
@@ -183,33 +219,41 @@ def apply(
     Parameters
     ----------
     table : Path
-        Table of shifts (CSV) measured on beads.
+        Table of shifts measured on beads: NAME_channels.csv, or that of Fast4DReg, NanoJ (.njt, CSV) or NanoPyx (CSV),
+        whose rows are the channels of the files in their order.
     files : str
         Images or movies taken alike, or folders of them; each file is a movie of its own.
     out : Path
         Folder to write into; files that exist are never replaced.
+    form : str
+        One OME-TIFF file a movie, or one OME-Zarr folder (NAME_aligned.ome.zarr).
     interpolation : str
         How pixels between pixels are found; lanczos and fourier undo shifts only, nearest keeps labels.
     fill : float
         Value where a channel shows nothing.
+    z_table : Path
+        Table of the shifts along z, which Fast4DReg keeps in a file of its own.
     options
         What the files do not say.
     """
     with opened(files, options) as movies:
-        refuse_existing(out, [f"{m.stem}_aligned.ome.tif" for m in movies])
-        shifts = _table(table)
-        for movie in movies:
-            _check_apply(movie, shifts, table, interpolation, fill)
-        with TaskBar("Aligning", len(movies), "movies") as bar:
-            return each(movies, lambda m: _write(m, shifts, out, interpolation, fill), bar.finished)
+        refuse_existing(out, [target(m.stem, "aligned", form) for m in movies])
+        shifts = {m.stem: read_channels(table, z_table, m.channels) for m in movies}
+        for m in movies:
+            check_output(m, fill, form)
+            _check_apply(m, shifts[m.stem], table, interpolation)
+
+        def work(movie: PlainMovie, progress: FrameProgress) -> str:
+            shape = (*movie.movie.shape[:2], *movie.movie.plane_shape)
+            progress.begin(shape[0], shape[0] * shape[1])
+            frames = _aligned(movie, shifts[movie.stem], progress, interpolation, fill)
+            place = out / target(movie.stem, "aligned", form)
+            return write(movie, frames, place, shape=shape, dtype=movie.movie.dtype, form=form)
+
+        return each(movies, "Aligning", work)
 
 
-def _check_apply(movie: PlainMovie, shifts: pl.DataFrame, table: Path, interpolation: str, fill: float) -> None:
-    from kinocyte.cli.drifting import check_fill
-    from kinocyte.interop.export.movie_tiff import check_type
-
-    check_type(movie.movie.dtype)
-    check_fill(movie, fill)
+def _check_apply(movie: PlainMovie, shifts: pl.DataFrame, table: Path, interpolation: str) -> None:
     known = shifts["channel"].to_list()
     for channel in movie.channels:
         if known.count(channel) != 1:
@@ -220,18 +264,13 @@ def _check_apply(movie: PlainMovie, shifts: pl.DataFrame, table: Path, interpola
         raise ParameterError(msg)
 
 
-def _write(movie: PlainMovie, shifts: pl.DataFrame, out: Path, interpolation: Interpolation, fill: float) -> str:
-    from kinocyte.interop.export.movie_tiff import write_movie
+def _aligned(
+    movie: PlainMovie, shifts: pl.DataFrame, progress: FrameProgress, interpolation: Interpolation, fill: float
+) -> Iterator[NDArray[Any]]:
+    """Yield all channels of frame 0 where they belong, then those of frame 1."""
     from kinocyte.registration import apply_channels
 
-    def frames() -> Iterator[NDArray[Any]]:
-        for t in range(movie.movie.shape[0]):
-            for name, view in movie.views().items():
-                yield apply_channels(view[t], name, shifts, interpolation=interpolation, fill=fill)
-
-    target = out / f"{movie.stem}_aligned.ome.tif"
-    shape = (*movie.movie.shape[:2], *movie.movie.plane_shape)
-    write_movie(
-        target, frames(), shape=shape, dtype=movie.movie.dtype, channels=movie.channels, calibration=movie.calibration
-    )
-    return f"{movie.stem}: {target}"
+    views = watched(movie, progress)
+    for t in range(movie.movie.shape[0]):
+        for name, view in views.items():
+            yield apply_channels(view[t], name, shifts, interpolation=interpolation, fill=fill)

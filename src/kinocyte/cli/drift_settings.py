@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from kinocyte.core import registry
-from kinocyte.core.errors import InputFileError
+from kinocyte.core.errors import InputFileError, ParameterError
 from kinocyte.core.version import __version__
 
 if TYPE_CHECKING:
@@ -53,7 +53,14 @@ def settings_text(
         every parameter of the method.
     """
     said = options.model_dump(exclude_unset=True, exclude_defaults=True)
-    words = ["kinocyte", verb, "estimate", *_sources(movie), "--settings", f"{out / movie.stem}_{verb}.toml"]
+    words = [
+        "kinocyte",
+        verb,
+        "estimate",
+        *_sources(movie),
+        "--settings",
+        str(out.absolute() / f"{movie.stem}_{verb}.toml"),
+    ]
     words += ["--out", "NEW_FOLDER", *_flags(said), *flags]
     head: dict[str, Any] = {
         "kinocyte": __version__,
@@ -66,6 +73,24 @@ def settings_text(
     lines = [f"{k} = {_toml(v)}" for k, v in head.items()]
     lines += ["", "[registration]", *(f"{k} = {_toml(v)}" for k, v in parameters.items())]
     return "\n".join(lines) + "\n"
+
+
+def method_of(settings: Path | None, method: Any, default: Any) -> Any:
+    """Return the method of a settings file, or the one of the command line where no file is given.
+
+    Raises
+    ------
+    ParameterError
+        If both are given.
+    InputFileError
+        As `read_method`.
+    """
+    if settings is None:
+        return method
+    if method != default:
+        msg = "--settings holds the method with all its parameters; leave the other options of the method out."
+        raise ParameterError(msg)
+    return read_method(settings)
 
 
 def read_method(path: Path) -> Registrar:

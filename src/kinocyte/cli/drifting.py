@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
-from cyclopts import App, Parameter
+from cyclopts import App
 from numpy.typing import NDArray
 
-from kinocyte.cli.console import TaskBar, err
-from kinocyte.cli.console import out as console
 from kinocyte.cli.methods import Words, call_with_method
+from kinocyte.cli.movie_writing import (
+    Files,
+    Form,
+    FrameProgress,
+    Interpolation,
+    Out,
+    check_output,
+    each,
+    target,
+    watched,
+    write,
+)
 from kinocyte.cli.plain_files import FileOptions, PlainMovie, opened, refuse_existing
-from kinocyte.core.errors import InputFileError, KinocyteError, ParameterError
+from kinocyte.core.errors import ParameterError
 from kinocyte.core.schema import DRIFT, conform
 from kinocyte.experiment.storage import Storage
 
@@ -23,15 +33,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from kinocyte.registration import CorrectedMovie, Registrar
+    from kinocyte.registration.base import Movie
 
 app = App(name="drift", help="Hold movies still: estimate their drift, undo it.")
 _estimate = App(help="Estimate the drift of movies.", help_flags=[], version_flags=[])
 app.command(_estimate, name="estimate")
 
-Interpolation = Literal["nearest", "linear", "cubic", "lanczos", "fourier"]
+app.command(
+    "kinocyte.cli.table_converting:convert_drift", name="convert", help="Write drift tables for other programs."
+)
+
 Canvas = Literal["same", "crop", "extend"]
-Out = Annotated[Path, Parameter(name="--out")]
-Files = Annotated[FileOptions, Parameter(name="*")]
 
 
 @_estimate.default
@@ -46,6 +58,7 @@ def _estimate_command(annotation: Any, default: Any) -> Callable[..., int]:
         out: Out,
         method: Any = default,
         options: Files = FileOptions(),  # noqa: B008 - frozen
+        mask: Path | None = None,
         settings: Path | None = None,
         plots: bool = True,
     ) -> int:
@@ -64,44 +77,55 @@ def _estimate_command(annotation: Any, default: Any) -> Callable[..., int]:
             How drift is found.
         options
             What the files do not say.
+        mask : Path
+            Image of the size of a frame (or stack) that is 0 where nothing shall be looked at.
         settings : Path
             NAME_drift.toml of an earlier run: its method with all its parameters is used.
         plots : bool
             Draw the pictures, for which the movie is read once more.
         """
-        from kinocyte.cli.drift_settings import read_method
+        from kinocyte.cli.drift_settings import method_of
 
-        if settings is not None:
-            if method != default:
-                msg = "--settings holds the method with all its parameters; leave the other options of the method out."
-                raise ParameterError(msg)
-            method = read_method(settings)
-        return _estimate_all(files, out, method, options, plots=plots)
+        return _estimate_all(files, out, method_of(settings, method, default), options, mask=mask, plots=plots)
 
     estimate_drift.__annotations__["method"] = annotation
     return estimate_drift
 
 
-def _estimate_all(files: Sequence[str], out: Path, method: Registrar, options: Any, *, plots: bool) -> int:
+def _estimate_all(
+    files: Sequence[str], out: Path, method: Registrar, options: Any, *, mask: Path | None, plots: bool
+) -> int:
     pictures = [f"{kind}.{form}" for kind in ("drift", "before_after") for form in ("png", "svg")] if plots else []
-    with opened(files, options) as movies, TaskBar("Estimating", len(movies), "movies") as bar:
+    with opened(files, options) as movies:
         refuse_existing(out, [f"{m.stem}_{n}" for m in movies for n in ("drift.csv", "drift.toml", *pictures)])
         for movie in movies:
             _check_method(movie, method)
-        return each(movies, lambda m: _estimate_one(m, out, method, options, plots=plots), bar.finished)
+        region = None if mask is None else _read_mask(mask, movies)
+        flags = [] if mask is None else ["--mask", str(mask)]
+
+        def work(movie: PlainMovie, progress: FrameProgress) -> str:
+            drift = _estimated(movie, method, region, progress, plots=plots)
+            return _publish(movie, drift, out, method, options, flags=flags, progress=progress, plots=plots)
+
+        return each(movies, "Estimating", work)
 
 
-def each(movies: Sequence[PlainMovie], work: Callable[[PlainMovie], str], after: Callable[[str], None]) -> int:
-    """Do the work on each movie; one that fails is named, and the others go on."""
-    failed = 0
+def _read_mask(path: Path, movies: Sequence[PlainMovie]) -> NDArray[np.bool_]:
+    """Return where may be looked, (y, x) or (z, y, x), after a look at its shape."""
+    with opened([str(path)], FileOptions()) as found:
+        if len(found) != 1 or found[0].movie.shape[:2] != (1, 1):
+            msg = f"{path} is no single image of one channel; give a mask of the size of a frame."
+            raise ParameterError(msg)
+        mask = np.asarray(found[0].movie.read(0, 0), dtype=bool)
     for movie in movies:
-        try:
-            console.print(work(movie), markup=False, soft_wrap=True)
-        except KinocyteError as error:
-            failed += 1
-            err.print(f"failed: {movie.stem}: {error}", style="red", markup=False, soft_wrap=True)
-        after(movie.stem)
-    return 1 if failed else 0
+        shape = movie.movie.plane_shape
+        if mask.shape not in {shape, shape[-2:]}:
+            msg = f"The mask {path} has the shape {mask.shape}, the frames of '{movie.stem}' {shape}; they must agree."
+            raise ParameterError(msg)
+    if not mask.any():
+        msg = f"The mask {path} is 0 everywhere; mark what may be looked at."
+        raise ParameterError(msg)
+    return mask
 
 
 def _check_method(movie: PlainMovie, method: Registrar) -> None:
@@ -118,20 +142,48 @@ def _check_method(movie: PlainMovie, method: Registrar) -> None:
         raise ParameterError(msg)
 
 
-def _estimate_one(movie: PlainMovie, out: Path, method: Registrar, options: Any, *, plots: bool) -> str:
+def _estimated(
+    movie: PlainMovie, method: Registrar, mask: NDArray[np.bool_] | None, progress: FrameProgress, *, plots: bool
+) -> pl.DataFrame:
+    views = watched(movie, progress)
+    chosen = method.channels or tuple(views)
+    n_frames = movie.movie.shape[0]
+    progress.begin(n_frames, n_frames * (_passes(movie, method) * len(chosen) + (2 if plots else 0)))
+    movies = {c: views[c] for c in chosen}
+    return conform(method.estimate(movies, movie.scale, mask=mask), DRIFT, table="drift")
+
+
+def _passes(movie: PlainMovie, method: Registrar) -> int:
+    """Return how often a method reads each frame of a movie of which a part stays in memory."""
+    deep = len(movie.movie.plane_shape) == 3 and getattr(method, "stack", "volume") == "projection"
+    turning = getattr(method, "model", "translation") != "translation"
+    return (3 if deep and getattr(method, "axial", True) else 1) + (1 if turning else 0)
+
+
+def _publish(
+    movie: PlainMovie,
+    drift: pl.DataFrame,
+    out: Path,
+    method: Registrar,
+    options: Any,
+    *,
+    flags: Sequence[str],
+    progress: FrameProgress,
+    plots: bool,
+) -> str:
+    """Write table, settings and pictures; return the sentence about them."""
     from kinocyte.cli.drift_settings import settings_text
 
-    views = movie.views()
-    chosen = method.channels or tuple(views)
-    drift = conform(method.estimate({c: views[c] for c in chosen}, movie.scale), DRIFT, table="drift")
     folder = Storage(out.absolute())
     if plots:
         from kinocyte.report.drawing import render
 
-        for name, figure in _figures(movie, chosen[0], drift).items():
+        channel = (method.channels or movie.channels)[0]
+        for name, figure in _figures(movie, channel, drift, progress).items():
             for form in ("png", "svg"):
                 folder.write_bytes(f"{movie.stem}_{name}.{form}", render(figure, form, f"{movie.stem}_{name}"))
-    folder.write_bytes(f"{movie.stem}_drift.toml", settings_text(movie, method, options, out).encode())
+    settings = settings_text(movie, method, options, out, flags=flags)
+    folder.write_bytes(f"{movie.stem}_drift.toml", settings.encode())
     folder.write_bytes(f"{movie.stem}_drift.csv", drift.write_csv().encode())
     return _sentence(movie.stem, drift)
 
@@ -146,12 +198,12 @@ def _sentence(stem: str, drift: pl.DataFrame) -> str:
     return f"{stem}: {drift.height} frames, largest shift {reach:.2f} px{turn}.{more}"
 
 
-def _figures(movie: PlainMovie, channel: str, drift: pl.DataFrame) -> dict[str, Figure]:
+def _figures(movie: PlainMovie, channel: str, drift: pl.DataFrame, progress: FrameProgress) -> dict[str, Figure]:
     """Return the drift over time, and one channel before and after (stacks as maximum along z)."""
     from kinocyte.registration import apply_drift
     from kinocyte.report.drift_figures import before_after, busiest_line, drift_path, summary
 
-    view = movie.views()[channel]
+    view = watched(movie, progress)[channel]
     still = apply_drift(view, drift, fill=float("nan"), keep_dtype=False)
     wide = {a: np.ptp(drift[f"d{a}_px"].to_numpy()) for a in ("x", "y")}
     axis: Literal["x", "y"] = "x" if wide["x"] >= wide["y"] else "y"
@@ -181,9 +233,11 @@ def apply(
     /,
     *files: str,
     out: Out,
+    form: Form = "ome-tiff",
     interpolation: Interpolation = "linear",
     canvas: Canvas = "same",
     fill: float = 0.0,
+    z_table: Path | None = None,
     options: Files = FileOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Undo the drift of movies: NAME_corrected.ome.tif, all channels, bit depth and calibration kept.
@@ -191,90 +245,74 @@ def apply(
     Parameters
     ----------
     table : Path
-        Drift table (CSV) for all movies, or the folder that holds the NAME_drift.csv of each.
+        Drift table for all movies, or the folder that holds that of each: NAME_drift.csv, or the table that Fast4DReg,
+        NanoJ (.njt, CSV) or NanoPyx (CSV) made.
     files : str
         Movies, or folders of them; each file is a movie of its own.
     out : Path
         Folder to write into; files that exist are never replaced.
+    form : str
+        One OME-TIFF file a movie, or one OME-Zarr folder (NAME_corrected.ome.zarr).
     interpolation : str
         How pixels between pixels are found; lanczos and fourier undo shifts only, nearest keeps labels.
     canvas : str
         Size of the frames: the same, cropped to what all frames show, or extended to what any frame shows.
     fill : float
         Value where a frame shows nothing.
+    z_table : Path
+        Table of the drift along z, which Fast4DReg keeps in a file of its own.
     options
         What the files do not say.
     """
     with opened(files, options) as movies:
-        refuse_existing(out, [f"{m.stem}_corrected.ome.tif" for m in movies])
-        still = {m.stem: _corrected(m, _table_of(table, m), interpolation, canvas, fill) for m in movies}
-        with TaskBar("Correcting", sum(m.movie.shape[0] for m in movies), "frames") as bar:
-            done = _Counter(bar)
-            return each(movies, lambda m: _write(m, still[m.stem], out, done), lambda _: None)
+        refuse_existing(out, [target(m.stem, "corrected", form) for m in movies])
+        if z_table is not None and table.is_dir():
+            msg = f"{table} is a folder, in which the tables along z are found by their names; leave --z-table out."
+            raise ParameterError(msg)
+        for movie in movies:
+            check_output(movie, fill, form)
+        drifts = {m.stem: _table_of(table, z_table, m) for m in movies}
+        for m in movies:  # what cannot be done is refused before anything is written
+            _corrected(m.views().values(), drifts[m.stem], interpolation, canvas, fill)
+
+        def work(movie: PlainMovie, progress: FrameProgress) -> str:
+            still = _corrected(watched(movie, progress).values(), drifts[movie.stem], interpolation, canvas, fill)
+            shape = (len(still[0]), len(still), *still[0].shape[1:])
+            progress.begin(len(still[0]), len(still) * len(still[0]))
+            place = out / target(movie.stem, "corrected", form)
+            return write(movie, _in_turn(still), place, shape=shape, dtype=still[0].dtype, form=form)
+
+        return each(movies, "Correcting", work)
 
 
-class _Counter:
-    def __init__(self, bar: TaskBar) -> None:
-        self._bar, self._done = bar, 0
+def _table_of(place: Path, z_table: Path | None, movie: PlainMovie) -> pl.DataFrame:
+    """Return the drift of a movie from its table, whichever program made it."""
+    from kinocyte.interop.drift_tables import find_tables, read_drift
 
-    def step(self) -> None:
-        self._done += 1
-        self._bar.reached(self._done)
-
-
-def _table_of(place: Path, movie: PlainMovie) -> tuple[Path, pl.DataFrame]:
-    path = place / f"{movie.stem}_drift.csv" if place.is_dir() else place
+    path, axial = find_tables(place, movie.stem) if place.is_dir() else (place, z_table)
     if not path.exists():
         msg = f"{path} does not exist; estimate first: kinocyte drift estimate FILES --out DIR"
         raise ParameterError(msg)
-    try:
-        return path, conform(pl.read_csv(path, infer_schema_length=None), DRIFT, table=f"drift ({path})")
-    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
-        msg = f"{path} cannot be read as a table of drift: {' '.join(str(error).split())}"
-        raise InputFileError(msg) from error
-
-
-def _corrected(
-    movie: PlainMovie, table: tuple[Path, pl.DataFrame], interpolation: Interpolation, canvas: Canvas, fill: float
-) -> list[CorrectedMovie]:
-    """Return each channel with its drift undone, not computed yet."""
-    from kinocyte.interop.export.movie_tiff import check_type
-    from kinocyte.registration import apply_drift
-
-    check_type(movie.movie.dtype)
-    path, drift = table
+    drift = read_drift(path, axial)
     if drift.height != movie.movie.shape[0]:
         msg = (
             f"{path} holds {drift.height} frames, '{movie.stem}' {movie.movie.shape[0]}; give the table of this movie."
         )
         raise ParameterError(msg)
-    check_fill(movie, fill)
-    return [
-        apply_drift(view, drift, interpolation=interpolation, canvas=canvas, fill=fill)
-        for view in movie.views().values()
-    ]
+    return drift
 
 
-def check_fill(movie: PlainMovie, fill: float) -> None:
-    """Refuse a fill that the pixels of a movie cannot hold."""
-    kind = movie.movie.dtype
-    if kind.kind in "iu" and not (np.iinfo(kind).min <= fill <= np.iinfo(kind).max):
-        msg = f"--fill {fill:g} does not fit into the {kind} pixels of '{movie.stem}'; give a value they can hold."
-        raise ParameterError(msg)
+def _corrected(
+    views: Iterable[Movie], drift: pl.DataFrame, interpolation: Interpolation, canvas: Canvas, fill: float
+) -> list[CorrectedMovie]:
+    """Return each channel with its drift undone, not computed yet."""
+    from kinocyte.registration import apply_drift
+
+    return [apply_drift(v, drift, interpolation=interpolation, canvas=canvas, fill=fill) for v in views]
 
 
-def _write(movie: PlainMovie, channels: Sequence[CorrectedMovie], out: Path, done: _Counter) -> str:
-    from kinocyte.interop.export.movie_tiff import write_movie
-
-    def frames() -> Any:
-        for t in range(len(channels[0])):
-            for channel in channels:
-                yield channel[t]
-            done.step()
-
-    target = out / f"{movie.stem}_corrected.ome.tif"
-    shape = (len(channels[0]), len(channels), *channels[0].shape[1:])
-    write_movie(
-        target, frames(), shape=shape, dtype=channels[0].dtype, channels=movie.channels, calibration=movie.calibration
-    )
-    return f"{movie.stem}: {target}"
+def _in_turn(channels: Sequence[CorrectedMovie]) -> Iterator[NDArray[Any]]:
+    """Yield all channels of frame 0, then those of frame 1."""
+    for t in range(len(channels[0])):
+        for channel in channels:
+            yield channel[t]

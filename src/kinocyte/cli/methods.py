@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
 from kinocyte.core import registry
+from kinocyte.core.method import Method
 
 #: Takes every word as it is; the words are read again once the method is known.
 Words = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
@@ -47,7 +48,7 @@ def call_with_method(
     ParameterError
         If the method is unknown.
     """
-    cls = registry.get(kind, chosen(words, default))
+    cls = _in_words(registry.get(kind, chosen(words, default)))
     try:
         complete: Any = cls()
     except ValidationError:  # a parameter without default: the command line must give it
@@ -62,3 +63,15 @@ def call_with_method(
     inner.default(command)
     result = inner(list(words), exit_on_error=False, print_error=False, result_action="return_value")
     return result if isinstance(result, int) else 0
+
+
+def _in_words(cls: type[Method]) -> type[Method]:
+    """Return the method with every field of one or several names taking several, as ``--channel a --channel b``.
+
+    The command line reads a union as its first member, and would keep the first name only.
+    """
+    one_or_more = {n: f for n, f in cls.model_fields.items() if f.annotation == str | tuple[str, ...]}
+    if not one_or_more:
+        return cls
+    fields: dict[str, Any] = {n: (tuple[str, ...], f) for n, f in one_or_more.items()}
+    return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, **fields)

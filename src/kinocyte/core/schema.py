@@ -33,6 +33,8 @@ UNIT_SUFFIXES: Mapping[str, str] = MappingProxyType(
         "_um2_per_min": "um2/min",
         "_per_min": "1/min",
         "_per_um": "1/um",
+        "_per_um2": "1/um2",
+        "_per_um3": "1/um3",
         "_rad_per_min": "rad/min",
         "_um": "um",
         "_um2": "um2",
@@ -146,6 +148,34 @@ EVENTS: Schema = MappingProxyType(
         "time_min": Column(pl.Float64, "time of the event", "min", nullable=True),
         "time_se_min": Column(pl.Float64, "standard error of the time", "min", nullable=True),
         "confidence": Column(pl.Float64, "0 to 1", nullable=True),
+    }
+)
+
+PAIRS: Schema = MappingProxyType(
+    {
+        "reference_id": Column(pl.Int64, "object_id of the cell that is looked from"),
+        "neighbour_id": Column(pl.Int64, "object_id of the cell beside it"),
+        "reference_track_id": Column(pl.Int64, "track of the reference cell", nullable=True),
+        "neighbour_track_id": Column(pl.Int64, "track of the neighbour", nullable=True),
+        "frame": Column(pl.Int32, "frame of the movie, from 0"),
+        "time_min": Column(pl.Float64, "time of the frame", "min"),
+        "distance_um": Column(pl.Float64, "from centre to centre", "um"),
+        "edge_distance_um": Column(
+            pl.Float64, "shortest way between both masks, 0 where they touch or overlap", "um", nullable=True
+        ),
+        "contact_length_um": Column(
+            pl.Float64, "outline of the reference that the neighbour touches (contact, 2D)", "um", False, True
+        ),
+        "contact_area_um2": Column(
+            pl.Float64, "surface of the reference that the neighbour touches (contact, 3D)", "um2", False, True
+        ),
+        "contact_fraction": Column(
+            pl.Float64, "part of the outline of the reference that is touched", None, False, True
+        ),
+        "overlap_um2": Column(pl.Float64, "area of both masks together (contact, 2D)", "um2", False, True),
+        "overlap_um3": Column(pl.Float64, "volume of both masks together (contact, 3D)", "um3", False, True),
+        "reference_overlap_fraction": Column(pl.Float64, "overlap over the size of the reference", None, False, True),
+        "neighbour_overlap_fraction": Column(pl.Float64, "overlap over the size of the neighbour", None, False, True),
     }
 )
 

@@ -15,6 +15,7 @@ from itertools import product
 import numpy as np
 from numba import njit
 
+from kinocyte.core.crofton import border_per_line, earlier_steps
 from kinocyte.measurement._runs import Floats, Ints, Runs
 
 
@@ -30,16 +31,6 @@ def border_counts(runs: Runs) -> tuple[Ints, Ints]:
     """
     entries, euler = _enter(runs.image, runs.offsets, runs.spans, earlier_steps(runs.ndim), _euler_table(runs.ndim))
     return entries, euler
-
-
-@cache
-def earlier_steps(ndim: int) -> Ints:
-    """Return the steps (z, y, x) to the neighbours before a pixel in raster order, (4, 3) or (13, 3)."""
-    depths = (-1, 0) if ndim == 3 else (0,)
-    steps = [s for s in product(depths, (-1, 0, 1), (-1, 0, 1)) if s < (0, 0, 0)]
-    out = np.array(steps, dtype=np.int64)
-    out.flags.writeable = False
-    return out
 
 
 @cache
@@ -63,43 +54,9 @@ def _euler_table(ndim: int) -> Ints:
 
 
 def crofton(entries: Ints, ndim: int, spacing_um: tuple[float, ...]) -> Floats:
-    """Return the Crofton perimeter (um) or surface area (um2) of each object.
-
-    A body's mean shadow over all directions is a fixed part of its border: perimeter / pi in 2D, surface / 4 in
-    3D (Cauchy). Lines through the pixels along 4 or 13 directions sample it; each direction weighs as much as the
-    angle nearest to it, so pixels need not be square.
-
-    Sources: Legland, Kieu, Devaux (2007) Image Anal Stereol 26:83, doi:10.5566/ias.v26.p83-92; Lehmann, Legland
-    (2012) Insight J, hdl:10380/3342.
-    """
-    steps_um = earlier_steps(ndim)[:, 3 - ndim :] * np.asarray(spacing_um)
-    lengths = np.linalg.norm(steps_um, axis=1)
-    shadow_per_line = math.prod(spacing_um) / lengths
-    weights = _direction_weights(ndim, tuple(spacing_um))
-    border_per_shadow = math.pi if ndim == 2 else 4.0
-    total: Floats = (entries * (weights * shadow_per_line * border_per_shadow)).sum(axis=1)
+    """Return the Crofton perimeter (um) or surface area (um2) of each object, see `border_per_line`."""
+    total: Floats = (entries * border_per_line(ndim, tuple(spacing_um))).sum(axis=1)
     return total
-
-
-@cache
-def _direction_weights(ndim: int, spacing_um: tuple[float, ...]) -> Floats:
-    """Return the part of all directions that is nearest to each step and its opposite; sums to 1."""
-    steps = earlier_steps(ndim)[:, 3 - ndim :] * np.asarray(spacing_um)
-    units = steps / np.linalg.norm(steps, axis=1, keepdims=True)
-    if ndim == 3:
-        from scipy.spatial import SphericalVoronoi
-
-        areas = SphericalVoronoi(np.concatenate([units, -units])).calculate_areas()
-        halves: Floats = areas[: len(units)] + areas[len(units) :]
-        halves /= areas.sum()
-        return halves
-    angles = np.arctan2(units[:, 0], units[:, 1]) % math.pi
-    order = np.argsort(angles)
-    turn = angles[order]
-    gaps = np.diff(np.concatenate([turn, turn[:1] + math.pi]))
-    weights = np.empty(len(units))
-    weights[order] = (gaps + np.roll(gaps, 1)) / (2 * math.pi)
-    return weights
 
 
 def perimeter_um(runs: Runs, spacing_um: tuple[float, ...]) -> Floats:

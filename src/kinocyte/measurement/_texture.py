@@ -10,9 +10,9 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.crofton import earlier_steps
 from kinocyte.core.scale import Scale
 from kinocyte.core.schema import column_names
-from kinocyte.measurement._boundary import earlier_steps
 from kinocyte.measurement._intensity import object_values
 from kinocyte.measurement._runs import Floats, Runs, find_runs
 

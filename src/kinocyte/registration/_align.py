@@ -7,14 +7,17 @@ the step below reaches the least-squares solution of all pairs at once, so that 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.registration import _kernel
 from kinocyte.registration._spectrum import Grid, ring_mean
+from kinocyte.registration._threads import each
 
 Spectrum = NDArray[np.complex64]
 Floats = NDArray[np.float64]
@@ -75,18 +78,12 @@ class Further:
         return np.asarray(change * (factor / (1 - factor)), dtype=np.float64)
 
 
-class Ramps:
-    """Phase ramps of a grid."""
+class Frequencies:
+    """Angular frequencies of a grid along p, y and x, each by itself and one after the other."""
 
     def __init__(self, grid: Grid) -> None:
         self.each = grid.frequencies()
         self.flat = np.concatenate(self.each)
-        self.n = tuple(len(f) for f in self.each)
-
-    def __call__(self, shift: Floats) -> tuple[Spectrum, Spectrum, Spectrum]:
-        """Return ``exp(i k r)`` of the three axes: multiplied with a spectrum they undo the shift r."""
-        p, y, x = (np.exp(1j * f * r).astype(np.complex64) for f, r in zip(self.each, shift, strict=True))
-        return p, y, x
 
 
 def normalised(spectrum: Spectrum) -> Spectrum | None:
@@ -129,7 +126,7 @@ class Group:
         self.grid, self.free, self.whiten = grid, free, whiten
         self.spectra = list(spectra)
         self.shift = np.array(shift, dtype=np.float64)
-        self.ramps = Ramps(grid)
+        self.frequencies = Frequencies(grid)
         n_rings = max(4, min(64, min(grid.shape[a] for a in free) // 2))
         self.n_rings = n_rings
         self.ring = grid.rings(n_rings)
@@ -138,7 +135,8 @@ class Group:
         )
         self.gain = np.array([0.0 if s is None else 1.0 for s in self.spectra])
         self.power = self._mean_power()
-        self._buffer = np.empty(grid.spectrum_shape, dtype=np.complex64)
+        self.size = int(np.prod(grid.spectrum_shape))
+        self._local = threading.local()
 
     def _mean_power(self) -> Floats:
         rings = [ring_mean(s, self.ring, self.n_rings) for s in self.spectra if s is not None]
@@ -146,11 +144,20 @@ class Group:
 
     def total(self) -> Spectrum:
         """Return the sum of the aligned spectra, each times its gain."""
-        out = np.zeros(self.grid.spectrum_shape, dtype=np.complex64)
-        for spectrum, shift, gain in zip(self.spectra, self.shift, self.gain, strict=True):
-            if spectrum is not None and gain > 0:
-                _kernel.accumulate(out, spectrum, *self.ramps(shift), gain)
-        return out
+        n = len(self.spectra)
+
+        def part(frames: range) -> Spectrum:
+            out = np.zeros(self.grid.spectrum_shape, dtype=np.complex64)
+            for t in frames:
+                spectrum = self.spectra[t]
+                if spectrum is not None and self.gain[t] > 0:
+                    _kernel.accumulate(out, spectrum, self.frequencies.flat, self.shift[t], self.gain[t])
+            return out
+
+        # always two parts: the sum is then the same on one thread and on two
+        first, second = each(part, (range(n // 2), range(n // 2, n)), self.size)
+        first += second
+        return first
 
     def weight(self, total: Spectrum) -> NDArray[np.float32]:
         """Return the weight of each frequency, from how well it repeats from frame to frame."""
@@ -190,9 +197,10 @@ class Group:
             weight = self.weight(total)
             before = self.shift.copy()
             after = self.shift.copy()
-            for t in range(n):
-                if self.spectra[t] is not None:
-                    after[t], stats[t] = self._place(t, total, weight, wide=number == 0)
+            place = partial(self._place, total=total, weight=weight, wide=number == 0)
+            content = [t for t in range(n) if self.spectra[t] is not None]
+            for t, found in zip(content, each(place, content, self.size), strict=True):
+                after[t], stats[t] = found
             good = quality_of(stats[:, 0])
             if not (good > 0).any():
                 break
@@ -205,17 +213,25 @@ class Group:
                 break
         return Aligned(self.shift, stats[:, 0], stats[:, 1], stats[:, 2], total)
 
+    def _power(self) -> NDArray[np.float32]:
+        """Return room for a cross-power, one per thread."""
+        if not hasattr(self._local, "power"):
+            self._local.power = np.empty((2, *self.grid.spectrum_shape), dtype=np.float32)
+        out: NDArray[np.float32] = self._local.power
+        return out
+
     def _place(
-        self, t: int, total: Spectrum, weight: NDArray[np.float32], *, wide: bool
+        self, t: int, *, total: Spectrum, weight: NDArray[np.float32], wide: bool
     ) -> tuple[Floats, tuple[float, float, float]]:
         spectrum = self.spectra[t]
         assert spectrum is not None  # noqa: S101 - the caller asks for frames with content only
+        power = self._power()
         null, power_total, power_frame, amplitude = _kernel.cross(
-            self._buffer, total, spectrum, weight, *self.ramps(self.shift[t]), self.gain[t]
+            power, total, spectrum, weight, self.frequencies.flat, self.shift[t], self.gain[t]
         )
         if null <= 0 or power_total <= 0:
             return self.shift[t], (0.0, 0.0, np.inf)
-        shift, result = climb(self._buffer, self.ramps, self.shift[t], self.free, wide=wide)
+        shift, result = climb(power, self.frequencies, self.shift[t], self.free, wide=wide)
         height = result[0] / np.sqrt(power_total * power_frame)
         # agreement of phases in standard deviations of chance, after Fisher's transformation: a frame of few but
         # clear frequencies is as sure as one of many
@@ -232,15 +248,17 @@ class Group:
         return shift, (float(sharpness), float(height), float(error))
 
 
-def climb(power: Spectrum, ramps: Ramps, start: Floats, free: tuple[int, ...], *, wide: bool) -> tuple[Floats, Floats]:
+def climb(
+    power: NDArray[np.float32], frequencies: Frequencies, start: Floats, free: tuple[int, ...], *, wide: bool
+) -> tuple[Floats, Floats]:
     """Return the place of the highest correlation near a start, and the sums there.
 
     Parameters
     ----------
-    power : complex64 array
-        Weighted cross-power.
-    ramps : Ramps
-        Ramps of its grid.
+    power : float32 array (2, p, y, kx)
+        Real and imaginary part of the weighted cross-power.
+    frequencies : Frequencies
+        Of its grid.
     start : array, shape (3,)
         Where to begin, px.
     free : tuple of int
@@ -250,21 +268,20 @@ def climb(power: Spectrum, ramps: Ramps, start: Floats, free: tuple[int, ...], *
     """
     shift, result, step = start.copy(), np.zeros(10), np.zeros(3)
     flags = np.array([int(a in free) for a in range(3)])
-    sizes = np.array(ramps.n[:2])
     if wide:
-        _kernel.moments(power, ramps.flat, sizes[0], sizes[1], shift, result)
+        _kernel.moments(power, frequencies.flat, shift, result)
         if not _kernel.newton_step(result, flags, step) or np.abs(step).max() >= 0.7:
-            shift = _scan(power, ramps, shift, free)
-    _kernel.climb(power, ramps.flat, sizes, flags, shift, result)
+            shift = _scan(power[0] + np.complex64(1j) * power[1], frequencies, shift, free)
+    _kernel.climb(power, frequencies.flat, flags, shift, result)
     return shift, result
 
 
-def _scan(power: Spectrum, ramps: Ramps, start: Floats, free: tuple[int, ...]) -> Floats:
+def _scan(power: Spectrum, frequencies: Frequencies, start: Floats, free: tuple[int, ...]) -> Floats:
     """Return the best place of a grid of two pixels around the start, in steps of half a pixel."""
     offset = np.arange(-2.0, 2.01, 0.5)
     tables = [
         np.exp(1j * np.outer(f, offset + s)) if a in free else np.exp(1j * np.outer(f, [s]))
-        for a, (f, s) in enumerate(zip(ramps.each, start, strict=True))
+        for a, (f, s) in enumerate(zip(frequencies.each, start, strict=True))
     ]
     p, y, x = (t.astype(np.complex64) for t in tables)
     values = np.einsum("pkj,pl->lkj", np.einsum("pyj,yk->pkj", power @ x, y), p).real

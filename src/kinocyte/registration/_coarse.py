@@ -20,6 +20,7 @@ from kinocyte.registration._spectrum import (
     window,
     windowed,
 )
+from kinocyte.registration._threads import each
 
 Floats = NDArray[np.float64]
 
@@ -110,20 +111,21 @@ class Correlator:
         self.bin_px = bin_px
         full = float(np.mean([bin_px[a] for a in (1, 2)]))
         self.band = band(self.grid.cycles(), search.smallest_px / full, search.largest_px / full)
-        self.spectra: list[Spectrum | None] = []
-        noise: list[float] = []
         taken = float((weight.astype(np.float64) ** 2).sum())
-        for image in images:
-            spectrum = None
-            if image is not None:
-                raw = self.grid.transform(windowed(image, weight, search.axes))
-                power = float(np.vdot(raw, raw).real) / raw.size
-                spectrum = normalised(raw)
-                if spectrum is not None:
-                    # planes that are not transformed share the noise
-                    planes = shape[0] if 0 not in search.axes else 1
-                    noise.append(noise_sd**2 * taken / planes / power)
-            self.spectra.append(spectrum)
+        # planes that are not transformed share the noise
+        planes = shape[0] if 0 not in search.axes else 1
+
+        def spectrum(image: Image | None) -> tuple[Spectrum | None, float]:
+            if image is None:
+                return None, 0.0
+            raw = self.grid.transform(windowed(image, weight, search.axes))
+            power = float(np.vdot(raw, raw).real) / raw.size
+            scaled = normalised(raw)
+            return scaled, 0.0 if scaled is None else noise_sd**2 * taken / planes / power
+
+        found = each(spectrum, images, weight.size)
+        self.spectra = [s for s, _ in found]
+        noise = [share for s, share in found if s is not None]
         self.noise = float(np.median(noise)) if noise else 0.0
         self.weight_ = self._weight()
         self.chance = self._chance(weight)
@@ -233,12 +235,15 @@ def guess(correlator: Correlator, pairs: Sequence[tuple[int, int]] | None = None
 
 def _measure(correlator: Correlator, pairs: list[tuple[int, int]]) -> list[NDArray[np.float64]]:
     """Return columns: first, second, shift (m, 3), height."""
-    rows = []
-    for a, b in pairs:
-        first, second = correlator.spectra[a], correlator.spectra[b]
-        if first is not None and second is not None:
-            shift, height = correlator.peak(first, second, b - a)
-            rows.append((a, b, *shift, height))
+
+    def measure(pair: tuple[int, int]) -> tuple[float, ...] | None:
+        first, second = (correlator.spectra[t] for t in pair)
+        if first is None or second is None:
+            return None
+        shift, height = correlator.peak(first, second, pair[1] - pair[0])
+        return (*pair, *shift, height)
+
+    rows = [row for row in each(measure, pairs, int(np.prod(correlator.grid.shape))) if row is not None]
     table = np.array(rows, dtype=np.float64).reshape(-1, 6)
     return [table[:, 0], table[:, 1], table[:, 2:5], table[:, 5]]
 

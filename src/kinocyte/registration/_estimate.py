@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,21 +13,21 @@ from numpy.typing import NDArray
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.schema import DRIFT, conform
 from kinocyte.registration._align import quality_of
+from kinocyte.registration._axial import CommonPlanes, Sections
 from kinocyte.registration._coarse import Search
+from kinocyte.registration._geometry import SHAPE, decomposed
 from kinocyte.registration._merge import fill
-from kinocyte.registration._prepare import Frames, Preparation, project, shrink
+from kinocyte.registration._prepare import Frames, Preparation, shrink
 from kinocyte.registration._spectrum import Image
 from kinocyte.registration._track import Tracked, Tracker, track
 from kinocyte.registration.base import Movie
 
 Floats = NDArray[np.float64]
 
-#: Blocks into which a stack is cut for the axial projections, and their least height in px.
-AXIAL_BLOCKS, AXIAL_BLOCK_PX = 8, 16
 #: Axial drift, as a share of the planes, above which the lateral drift is taken anew from common planes.
 RELOOK = 0.05
-#: Most columns of an axial projection.
-AXIAL_COLUMNS = 160
+#: Longest side of the images from which the lateral drift of stacks is first told, px.
+ROUGH_SIDE = 256
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ class Plan:
         ``auto``, ``remove`` or ``keep``.
     total_px : float
         Largest lateral shift against the first frame.
-    rigid : bool
-        Estimate rotation too.
+    model : str
+        ``translation``, ``rigid``, ``similarity`` or ``affine``.
     """
 
     preparation: Preparation = field(default_factory=Preparation)
@@ -65,7 +64,7 @@ class Plan:
     axial_view: str = "y"
     fixed_pattern: str = "auto"
     total_px: float = np.inf
-    rigid: bool = False
+    model: str = "translation"
 
 
 def checked(movies: Sequence[Movie]) -> tuple[Movie, ...]:
@@ -99,40 +98,87 @@ def estimate(movies: Sequence[Movie], plan: Plan, mask: NDArray[Any] | None = No
     _check_crops(movies[0], plan)
     if mask is not None:
         movies = _masked(movies, mask)
-    frames = Frames(movies, plan.preparation)
+    stack = movies[0].ndim == 4 and plan.preparation.projection != "volume" and movies[0].shape[1] > 1
+    if stack and plan.axial:
+        found = _stack(movies, plan, mask)
+    else:
+        found = _plain(movies, plan, mask)
+    return _table(found, plan.model)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Shift of each image against frame 0 (p, y, x) in px of the frame, its matrix (y, x), and how sure it is."""
+
+    frames: Frames
+    lateral: Tracked
+    path: Floats
+    known: NDArray[np.bool_]
+    matrix: Floats
+    axial: Tracked | None = None
+
+
+def _plain(
+    movies: tuple[Movie, ...],
+    plan: Plan,
+    mask: NDArray[Any] | None,
+    side: int | None = None,
+    view: CommonPlanes | None = None,
+) -> _Found:
+    """Return what projections, planes or volumes tell; images above ``side`` pixels are made smaller."""
+    longest = max(movies[0].shape[-2:])
+    frames = Frames(movies, plan.preparation, view=view, least_bin=1 if side is None else max(1, -(-longest // side)))
+    search = plan.search
+    if frames.volume and frames.shape[0] > 1 and movies[0].ndim == 4:
+        search = replace(plan.search, axes=(0, 1, 2), free=(0, 1, 2))
     mask_image = None if mask is None else _mask_image(mask, frames, plan)
-    angle = np.zeros(frames.n)
-    search = replace(plan.search, axes=(0, 1, 2), free=(0, 1, 2)) if frames.volume else plan.search
-    if frames.volume and (frames.shape[0] < 2 or movies[0].ndim == 3):
-        search = plan.search
-    if plan.rigid:
-        from kinocyte.registration._rotation import track_rigid
+    matrix = np.broadcast_to(np.eye(2), (frames.n, 2, 2))
+    if plan.model != "translation":
+        from kinocyte.registration._models import track_model
 
         if frames.volume:
-            msg = "model = 'rigid' turns projections about the centre of the frame; choose stack = 'projection'."
+            msg = f"model = '{plan.model}' lays projections on each other; choose stack = 'projection'."
             raise ParameterError(msg)
         still = replace(plan, fixed_pattern="keep")
-        lateral, angle = track_rigid(frames, lambda f: _tracked(f, search, still, mask_image))
+        lateral, matrix = track_model(frames, plan.model, lambda f: _tracked(f, search, still, mask_image), mask_image)
     else:
         lateral = _tracked(frames, search, plan, mask_image)
-    shift = _relative(lateral, plan.total_px / frames.bin)
-    known, found = shift[1], np.where(shift[1][:, None], shift[0], np.nan)
-    scale = np.array([1.0, frames.bin, frames.bin])
-    path = fill(found, known) * scale
-    frames.drop()
-    axial = None
-    if movies[0].ndim == 4 and not frames.volume and plan.axial and movies[0].shape[1] > 1:
-        axial = _axial(movies, plan, path, known)
-        path[:, 0] = fill(axial.shift[:, 1:2], axial.known & known)[:, 0]
-        if not plan.rigid and np.ptp(path[:, 0]) > max(1.0, RELOOK * movies[0].shape[1]):
-            again = _lateral_again(movies, plan, path, mask_image)
-            if again is not None and again.known.sum() >= known.sum():
-                lateral = again
-                found, known = _relative(lateral, plan.total_px / frames.bin)
-                path[:, 1:] = fill(np.where(known[:, None], found, np.nan), known)[:, 1:] * frames.bin
-    elif not frames.volume:
+    shift, known = _relative(lateral, plan.total_px / frames.bin)
+    path = fill(np.where(known[:, None], shift, np.nan), known) * np.array([1.0, frames.bin, frames.bin])
+    if not frames.volume:
         path[:, 0] = 0.0
-    return _table(frames, path, angle, (lateral, axial), known)
+    frames.drop()
+    return _Found(frames, lateral, path, known, matrix)
+
+
+def _stack(movies: tuple[Movie, ...], plan: Plan, mask: NDArray[Any] | None) -> _Found:
+    """Return lateral and axial shifts of stacks.
+
+    A rough lateral path lays the sections along z on each other; the axial path then tells which planes all frames
+    show, and from these the lateral path is measured.
+    """
+    if plan.model != "translation":
+        found = _plain(movies, plan, mask)
+        axial = _axial(movies, plan, found.path, found.known)
+        return _with_axial(found, axial)
+    rough = _plain(movies, plan, mask, ROUGH_SIDE)
+    if rough.frames.bin > 1 and rough.known.sum() < 0.9 * len(rough.known):
+        rough = _plain(movies, plan, mask)  # fine structure may stay where coarse structure changes
+    axial = _axial(movies, plan, rough.path, rough.known)
+    depth_px = fill(axial.shift[:, 1:2], axial.known & rough.known)[:, 0]
+    first, last = plan.preparation.planes or (0, int(movies[0].shape[1]))
+    view = CommonPlanes(plan.preparation, depth_px, last - first)
+    if np.ptp(depth_px) > max(1.0, RELOOK * (last - first)) and view.depth >= 0.3 * (last - first):
+        again = _plain(movies, plan, mask, view=view)
+        if again.known.sum() >= rough.known.sum():
+            return _with_axial(again, axial)
+    return _with_axial(rough if rough.frames.bin == 1 else _plain(movies, plan, mask), axial)
+
+
+def _with_axial(found: _Found, axial: Tracked) -> _Found:
+    path = found.path.copy()
+    path[:, 0] = fill(axial.shift[:, 1:2], axial.known & found.known)[:, 0]
+    return replace(found, path=path, axial=axial)
 
 
 def _check_crops(movie: Movie, plan: Plan) -> None:
@@ -222,63 +268,20 @@ def _mask_image(mask: NDArray[Any], frames: Frames, plan: Plan) -> Image:
     return np.ascontiguousarray(np.broadcast_to(out, frames.shape))
 
 
-def _lateral_again(movies: tuple[Movie, ...], plan: Plan, path: Floats, mask: Image | None) -> Tracked | None:
-    """Return the lateral shifts from the planes that all frames see, or None where these are too few."""
-    step = max(1, plan.preparation.average)
-    first, last = plan.preparation.planes or (0, movies[0].shape[1])
-    offset = np.rint(path[:, 0]).astype(int)
-    low, depth = int(offset.min()), last - first - int(np.ptp(offset))
-    if depth < 0.3 * (last - first):
-        return None
-
-    def view(pixels: NDArray[Any], frame: int) -> NDArray[Any]:
-        start = int(offset[min(frame // step, len(offset) - 1)]) - low
-        return project(pixels[start : start + depth], plan.preparation.projection)
-
-    return _tracked(Frames(movies, plan.preparation, view=view), plan.search, plan, mask)
-
-
 def _axial(movies: tuple[Movie, ...], plan: Plan, path: Floats, known: NDArray[np.bool_]) -> Tracked:
     """Return the axial shifts (axis 1) from projections along y or x of the part that all frames see."""
     region = plan.preparation.region or (0, movies[0].shape[-2], 0, movies[0].shape[-1])
-    size = np.array([region[1] - region[0], region[3] - region[2]])
-    step = max(1, plan.preparation.average)
-    offset = np.rint(path[:, 1:]).astype(int)
-    low, high = offset[known].min(axis=0, initial=0), offset[known].max(axis=0, initial=0)
-    common = size - (high - low)
-    if (common < 0.25 * size).any():
-        low, common = offset.min(axis=0) * 0, size
-        offset = offset * 0
-    blocks = int(np.clip(common[0 if plan.axial_view == "y" else 1] // AXIAL_BLOCK_PX, 1, AXIAL_BLOCKS))
-
-    def view(pixels: NDArray[Any], frame: int) -> NDArray[Any]:
-        top, left = np.clip(offset[min(frame // step, len(offset) - 1)] - low, 0, size - common)
-        part = pixels[:, top : top + common[0], left : left + common[1]]
-        axis = 1
-        if plan.axial_view == "x":
-            axis = 2
-        edges = np.linspace(0, part.shape[axis], blocks + 1).astype(int)
-        cuts = [part.take(range(a, b), axis) if axis == 2 else part[:, a:b] for a, b in itertools.pairwise(edges)]
-        planes = np.stack([project(c, plan.preparation.projection, axis) for c in cuts])
-        factor = max(1, planes.shape[2] // AXIAL_COLUMNS)
-        width = planes.shape[2] // factor * factor
-        cut = planes[..., :width].reshape(*planes.shape[:2], -1, factor)
-        return np.asarray(cut.mean(axis=-1), dtype=np.float32)
-
+    size = (int(region[1] - region[0]), int(region[3] - region[2]))
     preparation = replace(plan.preparation, enhance="none")
-    frames = Frames(movies, preparation, view=view)
+    view = Sections(plan.preparation, plan.axial_view, path, known, size)
+    frames = Frames(movies, preparation, view=view, least_bin=None)
     search = replace(plan.search, axes=(1, 2), free=(1,), smallest_px=0.0, largest_px=0.0, step_px=np.inf)
     return _tracked(frames, search, replace(plan, fixed_pattern="keep"), None)
 
 
-def _table(
-    frames: Frames,
-    path: Floats,
-    angle: Floats,
-    tracked: tuple[Tracked, Tracked | None],
-    known: NDArray[np.bool_],
-) -> pl.DataFrame:
-    lateral, axial = tracked
+def _table(found: _Found, model: str) -> pl.DataFrame:
+    frames, lateral, axial = found.frames, found.lateral, found.axial
+    path, known = found.path, found.known
     quality = np.where(known, quality_of(lateral.sharpness), 0.0)
     residual, error = lateral.residual * frames.bin, lateral.error * frames.bin
     if axial is not None:
@@ -289,13 +292,15 @@ def _table(
     times, raw = frames.times(), np.arange(frames.n_raw)
     block = np.minimum(raw // max(1, frames.preparation.average), frames.n - 1)
     path = np.stack([np.interp(raw, times, path[:, a]) for a in range(3)], axis=1)
-    turn = np.interp(raw, times, angle)
+    entries = found.matrix.reshape(-1, 4)
+    matrix = np.stack([np.interp(raw, times, entries[:, k]) for k in range(4)], axis=1).reshape(-1, 2, 2)
+    angle, *shape = decomposed(matrix @ np.linalg.inv(matrix[0]))
     columns = {
         "frame": raw,
         "dx_px": path[:, 2] - path[0, 2],
         "dy_px": path[:, 1] - path[0, 1],
         "dz_px": path[:, 0] - path[0, 0],
-        "angle_deg": turn - turn[0],
+        "angle_deg": angle,
         "quality": quality[block],
         "peak_height": np.where(known, lateral.height, 0.0)[block],
         "sharpness": np.where(known, np.minimum(lateral.sharpness, 1e6), 0.0)[block],
@@ -304,6 +309,8 @@ def _table(
         "outlier": outlier[block],
         "interpolated": (quality == 0)[block],
     }
+    if model in {"similarity", "affine"}:
+        columns.update(zip(SHAPE, shape, strict=True))
     return conform(pl.DataFrame(columns).with_columns(pl.col("error_px").fill_nan(None)), DRIFT, table="drift")
 
 

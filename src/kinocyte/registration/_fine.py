@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kinocyte.registration._align import Aligned, Further, Group, Spectrum, normalised, quality_of
 from kinocyte.registration._coarse import Search
 from kinocyte.registration._spectrum import Grid, Image, band, ring_mean, short_fast_length, window, windowed
+from kinocyte.registration._threads import each
 
 Floats = NDArray[np.float64]
 Source = Callable[[int], Image | None]
@@ -164,20 +165,27 @@ def _align_crops(
     start, size = box
     whole = Grid(size, search.axes)
     seen = None if mask is None else _common_mask(mask, start, size)
-    spectra: list[Spectrum | None] = []
+
+    def product(k: int) -> Image | None:
+        image = source(frames[k])
+        if image is None:
+            return None
+        weight = window(size, search.axes, search.taper, rest[k])
+        if seen is not None:
+            weight *= seen
+        return windowed(image[_box(start[k], size, image.shape)], weight, search.axes)
+
     grid = whole
-    for t, begin, offset in zip(frames, start, rest, strict=True):
-        image = source(t)
-        spectrum = None
-        if image is not None:
-            weight = window(size, search.axes, search.taper, offset)
-            if seen is not None:
-                weight *= seen
-            product = windowed(image[_box(begin, size, image.shape)], weight, search.axes)
-            if grid is whole and search.whiten == "weighted":
-                grid = replace(whole, limit=useful_limit(whole, whole.transform(product)))
-            spectrum = normalised(grid.transform(product))
-        spectra.append(spectrum)
+    if search.whiten == "weighted":
+        first = next((p for p in map(product, range(len(frames))) if p is not None), None)
+        if first is not None:
+            grid = replace(whole, limit=useful_limit(whole, whole.transform(first)))
+
+    def spectrum(k: int) -> Spectrum | None:
+        image = product(k)
+        return None if image is None else normalised(grid.transform(image))
+
+    spectra = each(spectrum, range(len(frames)), int(np.prod(size)))
     passed = band(grid.cycles(), search.smallest_px / bin_px, search.largest_px / bin_px)
     if path is not None:
         passed = passed * separable(grid, path)

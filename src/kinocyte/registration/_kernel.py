@@ -16,32 +16,69 @@ Spectrum = NDArray[np.complex64]
 
 
 @njit(cache=True, nogil=True)
-def accumulate(total, spectrum, ramp_p, ramp_y, ramp_x, gain):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba
-    """Add a spectrum, shifted by the given phase ramps and times a gain, to a total in place."""
-    n_p, n_y, n_x = spectrum.shape
-    for p in range(n_p):
-        for y in range(n_y):
-            row = ramp_p[p] * ramp_y[y] * np.complex64(gain)
-            for x in range(n_x):
-                total[p, y, x] += spectrum[p, y, x] * row * ramp_x[x]
+def _phases(freq, start, n, shift):  # type: ignore[no-untyped-def]  # numba
+    """Return cosine and sine of ``freq * shift`` of one axis, float32 (n,)."""
+    cosine = np.empty(n, np.float32)
+    sine = np.empty(n, np.float32)
+    for k in range(n):
+        angle = freq[start + k] * shift
+        cosine[k] = math.cos(angle)
+        sine[k] = math.sin(angle)
+    return cosine, sine
 
 
 @njit(cache=True, nogil=True)
-def cross(out, total, spectrum, weight, ramp_p, ramp_y, ramp_x, gain):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba
-    """Write the weighted cross-power of a spectrum with the total that it is taken out of.
+def accumulate(total, spectrum, freq, shift, gain):  # type: ignore[no-untyped-def]  # numba
+    """Add a spectrum, with its shift undone and times a gain, to a total in place.
 
     Parameters
     ----------
-    out : complex64 (p, y, kx)
-        Receives ``weight * conj(total - gain * shifted) * spectrum``.
+    total, spectrum : complex64 (p, y, kx)
+        Sum and what is added.
+    freq : float32
+        Angular frequencies in rad/px of the axes p, y, x, one after the other.
+    shift : float64 (3,)
+        Shift in px.
+    gain : float
+        Weight of the spectrum.
+    """
+    n_p, n_y, n_x = spectrum.shape
+    cos_x, sin_x = _phases(freq, n_p + n_y, n_x, shift[2])
+    for p in range(n_p):
+        for y in range(n_y):
+            angle = freq[p] * shift[0] + freq[n_p + y] * shift[1]
+            c = np.float32(gain * math.cos(angle))
+            s = np.float32(gain * math.sin(angle))
+            row = spectrum[p, y]
+            to = total[p, y]
+            for x in range(n_x):
+                u = c * cos_x[x] - s * sin_x[x]
+                v = c * sin_x[x] + s * cos_x[x]
+                a = row[x].real
+                b = row[x].imag
+                to[x] += complex(a * u - b * v, a * v + b * u)
+
+
+@njit(cache=True, nogil=True)
+def cross(out, total, spectrum, weight, freq, shift, gain):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba
+    """Write the weighted cross-power of a spectrum with the total that it is taken out of.
+
+    Sums run along y for each frequency of x by itself, so that the processor takes several at once.
+
+    Parameters
+    ----------
+    out : float32 (2, p, y, kx)
+        Receives real and imaginary part of ``weight * conj(total - gain * shifted) * spectrum``.
     total : complex64 (p, y, kx)
         Sum of the shifted spectra of the group.
     spectrum : complex64 (p, y, kx)
-        The frame; its share in the total is ``gain`` times itself shifted by the ramps.
+        The frame; its share in the total is ``gain`` times itself with the shift undone.
     weight : float32 (p, y, kx)
         Weight times multiplicity (2 for a frequency whose conjugate is not stored).
-    ramp_p, ramp_y, ramp_x : complex64
-        Phase ramps of the shift with which the frame entered the total.
+    freq : float32
+        Angular frequencies in rad/px of the axes p, y, x, one after the other.
+    shift : float64 (3,)
+        Shift with which the frame entered the total, px.
     gain : float
         0 where the frame is no part of the total.
 
@@ -51,82 +88,96 @@ def cross(out, total, spectrum, weight, ramp_p, ramp_y, ramp_x, gain):  # type: 
         Variance of the correlation under pure chance, the weighted powers, and the correlation of equal phases.
     """
     n_p, n_y, n_x = spectrum.shape
-    null = 0.0
-    power_total = 0.0
-    power_frame = 0.0
-    amplitude = 0.0
+    cos_x, sin_x = _phases(freq, n_p + n_y, n_x, shift[2])
+    sums = np.zeros((4, n_x), np.float32)
+    null, power_total, power_frame, amplitude = sums
     for p in range(n_p):
         for y in range(n_y):
-            row = ramp_p[p] * ramp_y[y] * np.complex64(gain)
+            angle = freq[p] * shift[0] + freq[n_p + y] * shift[1]
+            c = np.float32(gain * math.cos(angle))
+            s = np.float32(gain * math.sin(angle))
+            row = spectrum[p, y]
+            whole = total[p, y]
+            real, imag = out[0, p, y], out[1, p, y]
+            weights = weight[p, y]
             for x in range(n_x):
-                frame = spectrum[p, y, x]
-                w = weight[p, y, x]
-                other = total[p, y, x] - frame * (row * ramp_x[x])
-                a = other.real * other.real + other.imag * other.imag
-                b = frame.real * frame.real + frame.imag * frame.imag
-                out[p, y, x] = complex(
-                    w * (other.real * frame.real + other.imag * frame.imag),
-                    w * (other.real * frame.imag - other.imag * frame.real),
-                )
-                null += w * w * a * b
-                power_total += w * a
-                power_frame += w * b
-                amplitude += w * math.sqrt(a * b)
-    return null, power_total, power_frame, amplitude
+                a = row[x].real
+                b = row[x].imag
+                w = weights[x]
+                u = c * cos_x[x] - s * sin_x[x]
+                v = c * sin_x[x] + s * cos_x[x]
+                m = whole[x].real - (a * u - b * v)
+                n = whole[x].imag - (a * v + b * u)
+                real[x] = w * (m * a + n * b)
+                imag[x] = w * (m * b - n * a)
+                others = w * (m * m + n * n)
+                own = w * (a * a + b * b)
+                product = others * own
+                null[x] += product
+                power_total[x] += others
+                power_frame[x] += own
+                amplitude[x] += np.float32(math.sqrt(product))
+    return null.sum(), power_total.sum(), power_frame.sum(), amplitude.sum()
 
 
 @njit(cache=True, nogil=True)
-def moments(power, freq, n_p, n_y, shift, result):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba
+def moments(power, freq, shift, result):  # type: ignore[no-untyped-def]  # numba
     """Sum a cross-power under the phase ramps of a shift: correlation, gradient and Hessian.
 
     Parameters
     ----------
-    power : complex64 (p, y, kx)
-        Weighted cross-power.
+    power : float32 (2, p, y, kx)
+        Real and imaginary part of the weighted cross-power.
     freq : float32
         Angular frequencies in rad/px of the axes p, y, x, one after the other.
-    n_p, n_y : int
-        Lengths of the first two axes.
     shift : float64 (3,)
         Shift in px.
     result : float64 (10,)
         Receives C, dC/dp, dC/dy, dC/dx, then the second derivatives pp, py, px, yy, yx, xx.
     """
-    n_x = power.shape[2]
-    ramp_x = np.empty(n_x, np.complex64)
-    for x in range(n_x):
-        angle = freq[n_p + n_y + x] * shift[2]
-        ramp_x[x] = complex(math.cos(angle), math.sin(angle))
+    _, n_p, n_y, n_x = power.shape
+    cos_x, sin_x = _phases(freq, n_p + n_y, n_x, shift[2])
+    sums = np.empty((6, n_x), np.float32)
+    r0, i0, r1, i1, r2, i2 = sums
     for k in range(10):
         result[k] = 0.0
     for p in range(n_p):
         kp = freq[p]
+        sums[:] = 0
         for y in range(n_y):
             ky = freq[n_p + y]
-            s0 = 0j
-            s1 = 0j
-            s2 = 0j
-            for x in range(n_x):
-                v = power[p, y, x] * ramp_x[x]
-                kx = freq[n_p + n_y + x]
-                s0 += v
-                s1 += kx * v
-                s2 += kx * kx * v
             angle = kp * shift[0] + ky * shift[1]
-            row = complex(math.cos(angle), math.sin(angle))
-            s0 *= row
-            s1 *= row
-            s2 *= row
-            result[0] += s0.real
-            result[1] -= kp * s0.imag
-            result[2] -= ky * s0.imag
-            result[3] -= s1.imag
-            result[4] -= kp * kp * s0.real
-            result[5] -= kp * ky * s0.real
-            result[6] -= kp * s1.real
-            result[7] -= ky * ky * s0.real
-            result[8] -= ky * s1.real
-            result[9] -= s2.real
+            c = np.float32(math.cos(angle))
+            s = np.float32(math.sin(angle))
+            real, imag = power[0, p, y], power[1, p, y]
+            for x in range(n_x):
+                u = c * real[x] - s * imag[x]
+                v = c * imag[x] + s * real[x]
+                r0[x] += u
+                i0[x] += v
+                u *= ky
+                v *= ky
+                r1[x] += u
+                i1[x] += v
+                r2[x] += u * ky
+                i2[x] += v * ky
+        for x in range(n_x):
+            kx = float(freq[n_p + n_y + x])
+            c0 = float(cos_x[x])
+            s0 = float(sin_x[x])
+            value = c0 * r0[x] - s0 * i0[x]
+            slope = c0 * i0[x] + s0 * r0[x]
+            result[0] += value
+            result[1] -= kp * slope
+            result[2] -= c0 * i1[x] + s0 * r1[x]
+            result[3] -= kx * slope
+            result[4] -= kp * kp * value
+            along_y = c0 * r1[x] - s0 * i1[x]
+            result[5] -= kp * along_y
+            result[6] -= kp * kx * value
+            result[7] -= c0 * r2[x] - s0 * i2[x]
+            result[8] -= kx * along_y
+            result[9] -= kx * kx * value
 
 
 @njit(cache=True, nogil=True)
@@ -186,15 +237,13 @@ def newton_step(result, free, step):  # type: ignore[no-untyped-def]  # numba
 
 
 @njit(cache=True, nogil=True)
-def climb(power, freq, sizes, free, shift, result):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba
+def climb(power, freq, free, shift, result):  # type: ignore[no-untyped-def]  # numba
     """Move a shift to the nearest top of the correlation by Newton steps, in place; ``result`` gets the sums there.
 
     Parameters
     ----------
     power, freq, result
         As for `moments`.
-    sizes : int64 (2,)
-        Lengths of the first two axes.
     free : int64 (3,)
         1 for an axis along which the shift may change.
     shift : float64 (3,)
@@ -203,7 +252,7 @@ def climb(power, freq, sizes, free, shift, result):  # type: ignore[no-untyped-d
     step = np.zeros(3)
     trial = np.zeros(3)
     other = np.zeros(10)
-    moments(power, freq, sizes[0], sizes[1], shift, result)
+    moments(power, freq, shift, result)
     for _ in range(8):
         newton_step(result, free, step)
         size = 0.0
@@ -212,7 +261,7 @@ def climb(power, freq, sizes, free, shift, result):  # type: ignore[no-untyped-d
             for a in range(3):
                 trial[a] = shift[a] + step[a]
                 size = max(size, abs(step[a]))
-            moments(power, freq, sizes[0], sizes[1], trial, other)
+            moments(power, freq, trial, other)
             if other[0] >= result[0]:
                 break
             for a in range(3):

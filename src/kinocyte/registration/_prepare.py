@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from kinocyte.core.errors import ParameterError
+from kinocyte.registration import _project_kernel
 from kinocyte.registration._spectrum import Image, noise_sd
 from kinocyte.registration.base import Movie
 
@@ -74,6 +76,10 @@ def project(pixels: NDArray[Any], how: str, axis: int = 0) -> NDArray[Any]:
         pixels = np.where(np.isfinite(pixels), pixels, np.float32(np.nanmedian(_finite(pixels))))
     if how == "max":
         return np.asarray(pixels.max(axis=axis))
+    if axis == 0 and _project_kernel.fits(pixels):
+        out = np.empty(pixels.shape[1:], dtype=np.float32)
+        _project_kernel.mean_along_z(pixels, out)
+        return out
     if pixels.dtype.kind in "bu" and pixels.dtype.itemsize <= 2:
         total = np.add.reduce(pixels, axis=axis, dtype=np.uint32)
         return np.asarray(total / np.float32(pixels.shape[axis]), dtype=np.float32)
@@ -144,6 +150,8 @@ class Frames:
         What is done to a frame.
     view : callable, optional
         Turns a frame of one channel and its number into an image in place of the projection.
+    least_bin : int or None
+        Pixels along y and x that are averaged at least; more where images are huge. None: never any.
     """
 
     def __init__(
@@ -152,18 +160,20 @@ class Frames:
         preparation: Preparation,
         *,
         view: Callable[[NDArray[Any], int], NDArray[Any]] | None = None,
+        least_bin: int | None = 1,
     ) -> None:
         self.movies, self.preparation, self._view = tuple(movies), preparation, view
         self.n_raw = int(self.movies[0].shape[0])
         step = max(1, preparation.average)
         self.n = -(-self.n_raw // step)
+        self._lock = threading.Lock()
         self._kept: OrderedDict[int, Image | None] = OrderedDict()
         self.pattern: Image | None = None
-        self.bin = 1
+        self.bin = least_bin or 1
         self._levels: list[tuple[float, float]] | None = None
         raw = self._raw(0, 0)
         pixels = int(np.prod(raw.shape[-2:]))
-        while view is None and pixels / self.bin**2 > MOST_PIXELS:
+        while least_bin is not None and pixels / self.bin**2 > MOST_PIXELS:
             self.bin += 1
         self.shape = self._shape(raw)
 
@@ -184,14 +194,18 @@ class Frames:
 
     def image(self, t: int) -> Image | None:
         """Return an image, or None where there is nothing in it."""
-        if t in self._kept:
-            self._kept.move_to_end(t)
-        else:
-            self._kept[t] = self._prepared(t)
+        with self._lock:
+            found = t in self._kept
+            image = self._kept.get(t)
+            if found:
+                self._kept.move_to_end(t)
+        if not found:
+            image = self._prepared(t)
             size = 4 * int(np.prod(self.shape))
-            while len(self._kept) > max(2, CACHE_BYTES // max(size, 1)):
-                self._kept.popitem(last=False)
-        image = self._kept[t]
+            with self._lock:
+                self._kept[t] = image
+                while len(self._kept) > max(2, CACHE_BYTES // max(size, 1)):
+                    self._kept.popitem(last=False)
         return image if image is None or self.pattern is None else image - self.pattern
 
     def drop(self) -> None:
@@ -246,7 +260,8 @@ class Frames:
         return self._levels
 
     def _raw(self, channel: int, frame: int) -> NDArray[Any]:
-        pixels = read(self.movies[channel], frame)
+        with self._lock:  # readers of files need not stand two threads at once
+            pixels = read(self.movies[channel], frame)
         planes, region = self.preparation.planes, self.preparation.region
         if pixels.ndim == 3 and planes is not None:
             pixels = pixels[planes[0] : planes[1]]

@@ -12,7 +12,7 @@ from scipy import fft
 Floats = NDArray[np.float64]
 
 
-def taps(shift_px: float, how: str) -> tuple[NDArray[np.float32], int]:
+def taps(shift_px: float, how: str) -> tuple[Floats, int]:
     """Return weights and the offset of the first: ``out[i] = sum_j w[j] in[i + offset + j]`` looks up ``i + shift``.
 
     Parameters
@@ -26,7 +26,7 @@ def taps(shift_px: float, how: str) -> tuple[NDArray[np.float32], int]:
     whole = int(np.floor(shift_px))
     part = shift_px - whole
     if how == "nearest" or part < 1e-9:
-        return np.ones(1, dtype=np.float32), int(np.floor(shift_px + 0.5)) if how == "nearest" else whole
+        return np.ones(1), int(np.floor(shift_px + 0.5)) if how == "nearest" else whole
     reach = {"linear": 1, "cubic": 2, "lanczos": 3}[how]
     at = np.arange(1 - reach, reach + 1) - part
     distance = np.abs(at)
@@ -39,85 +39,124 @@ def taps(shift_px: float, how: str) -> tuple[NDArray[np.float32], int]:
     else:
         weight = np.sinc(at) * np.sinc(at / 3)
         weight = weight / weight.sum()
-    return weight.astype(np.float32), whole + 1 - reach
+    return np.asarray(weight, dtype=np.float64), whole + 1 - reach
 
 
 @njit(cache=True, nogil=True)
-def shift_plane(source, out, weight_y, first_y, weight_x, first_x, row):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba
-    """Write a plane looked up at constant offsets; pixels beyond the edge repeat it.
+def _weigh(source, out, weight, start):  # type: ignore[no-untyped-def]  # numba
+    """Write a row times a weight, or add it to what is there."""
+    if start:
+        for x in range(source.shape[0]):
+            out[x] = out.dtype.type(source[x]) * weight
+    else:
+        for x in range(source.shape[0]):
+            out[x] += out.dtype.type(source[x]) * weight
+
+
+@njit(cache=True, nogil=True)
+def _along_row(source, out, weight, first):  # type: ignore[no-untyped-def]  # numba
+    """Write the weighted sum of neighbours of a row; ``out[x]`` looks up around ``x + first``, edges repeated."""
+    n, m, k = source.shape[0], out.shape[0], weight.shape[0]
+    low = min(max(-first, 0), m)
+    high = max(min(n - k + 1 - first, m), low)
+    if high > low:
+        for i in range(k):
+            _weigh(source[low + first + i : high + first + i], out[low:high], weight[i], i == 0)
+    for x in range(m):
+        if low <= x < high:
+            continue
+        out[x] = 0
+        for i in range(k):
+            out[x] += source[min(max(x + first + i, 0), n - 1)] * weight[i]
+
+
+@njit(cache=True, nogil=True)
+def resample(volume, out, weights, firsts, room, highest):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba
+    """Write a volume looked up at constant offsets; pixels beyond the edge repeat it.
+
+    Each row of the result is summed from a few rows that stay in the processor's cache, and rounded as it is written:
+    no copy of the volume is made.
 
     Parameters
     ----------
-    source : float (y, x)
-        Plane.
-    out : float (v, u)
-        Result; its pixel (0, 0) looks up around (first_y, first_x).
-    weight_y, weight_x : float32
-        Taps.
-    first_y, first_x : int
-        Index of the first tap for pixel 0.
-    row : float (x,)
-        Room for one row.
+    volume : array (z, y, x)
+        Pixels.
+    out : array (w, v, u)
+        Result.
+    weights : (float (k,), float (k,), float (k,))
+        Taps along z, y and x, in the type in which sums are made.
+    firsts : int64 (3,)
+        Index of the first tap for pixel 0, along z, y and x.
+    room : float (taps along y + 2, at least the larger of x and u)
+        Rows that are worked on, in the type in which sums are made.
+    highest : float
+        Results are rounded and clipped to 0 .. highest; below 0: they are left as they are.
     """
-    n_y, n_x = source.shape
-    m_y, m_x = out.shape
-    k_x = weight_x.shape[0]
-    low = min(max(-first_x, 0), m_x)
-    high = max(min(n_x - k_x + 1 - first_x, m_x), low)
-    for y in range(m_y):
-        at = min(max(y + first_y, 0), n_y - 1)
-        for x in range(n_x):
-            row[x] = source[at, x] * weight_y[0]
-        for j in range(1, weight_y.shape[0]):
-            at = min(max(y + first_y + j, 0), n_y - 1)
-            w = weight_y[j]
-            for x in range(n_x):
-                row[x] += source[at, x] * w
-        for x in range(low, high):
-            out[y, x] = row[x + first_x] * weight_x[0]
-        for i in range(1, k_x):
-            w = weight_x[i]
-            for x in range(low, high):
-                out[y, x] += row[x + first_x + i] * w
-        for side in range(2):
-            start = 0 if side == 0 else high
-            stop = low if side == 0 else m_x
-            for x in range(start, stop):
-                out[y, x] = 0
-                for i in range(k_x):
-                    out[y, x] += row[min(max(x + first_x + i, 0), n_x - 1)] * weight_x[i]
+    n_z, n_y, n_x = volume.shape
+    m_z, m_y, m_x = out.shape
+    weight_z, weight_y, weight_x = weights
+    n_ring = weight_y.shape[0]
+    row = room[n_ring, :n_x]
+    done = room[n_ring + 1, :m_x]
+    zero = room.dtype.type(0)
+    most = room.dtype.type(highest)
+    for z in range(m_z):
+        ready = min(max(firsts[1], 0), n_y - 1) - 1  # last row of the frame that has been summed along z
+        for y in range(m_y):
+            last = min(max(y + firsts[1] + n_ring - 1, 0), n_y - 1)
+            while ready < last:
+                ready += 1
+                for j in range(weight_z.shape[0]):
+                    plane = volume[min(max(z + firsts[0] + j, 0), n_z - 1)]
+                    _weigh(plane[ready], room[ready % n_ring, :n_x], weight_z[j], j == 0)
+            for j in range(n_ring):
+                at = min(max(y + firsts[1] + j, 0), n_y - 1)
+                _weigh(room[at % n_ring, :n_x], row, weight_y[j], j == 0)
+            _along_row(row, done, weight_x, firsts[2])
+            to = out[z, y]
+            if highest < 0:
+                for x in range(m_x):
+                    to[x] = done[x]
+            else:
+                for x in range(m_x):
+                    to[x] = np.rint(min(max(done[x], zero), most))
 
 
-def shifted(image: NDArray[Any], shift_px: Floats, how: str, size: tuple[int, ...] | None = None) -> NDArray[Any]:
-    """Return a float image looked up at ``index + shift`` along each axis, edges repeated.
+def shifted(
+    image: NDArray[Any],
+    shift_px: Floats,
+    how: str,
+    size: tuple[int, ...] | None = None,
+    dtype: np.dtype[Any] | None = None,
+) -> NDArray[Any]:
+    """Return an image looked up at ``index + shift`` along each axis, edges repeated.
 
     Parameters
     ----------
-    image : float array, shape (z, y, x)
-        Image; float32 or float64.
+    image : array, shape (z, y, x)
+        Image; float32, float64, or an unsigned integer of at most 16 bit with ``dtype`` the same.
     shift_px : array, shape (3,)
         Where the first output pixel looks up the image.
     how : str
         ``nearest``, ``linear``, ``cubic``, ``lanczos`` or ``fourier``.
     size : tuple of int, optional
         Shape of the result; that of the image where left out.
+    dtype : numpy dtype, optional
+        Type of the result; that of the image where left out. Integers are rounded and clipped.
     """
     size = size or image.shape
+    dtype = dtype or image.dtype
     if how == "fourier":
         whole = np.rint(shift_px)
         image = fourier_shifted(image, shift_px - whole)
         shift_px, how = whole, "nearest"
-    (wz, fz), (wy, fy), (wx, fx) = (taps(float(s), how) for s in shift_px)
-    out = np.empty(size, dtype=image.dtype)
-    row = np.empty(image.shape[2], dtype=image.dtype)
-    last = image.shape[0] - 1
-    for z in range(size[0]):
-        plane = image[min(max(z + fz, 0), last)]
-        if len(wz) > 1:
-            plane = plane * wz[0]
-            for j in range(1, len(wz)):
-                plane += image[min(max(z + fz + j, 0), last)] * wz[j]
-        shift_plane(plane, out[z], wy, fy, wx, fx, row)
+    working = np.float64 if image.dtype.itemsize > 4 else np.float32
+    found = [taps(float(s), how) for s in shift_px]
+    weights = tuple(w.astype(working) for w, _ in found)
+    out = np.empty(size, dtype=dtype)
+    room = np.empty((len(weights[1]) + 2, max(image.shape[2], size[2])), dtype=working)
+    highest = float(np.iinfo(dtype.str).max) if dtype.kind == "u" else -1.0
+    resample(np.ascontiguousarray(image), out, weights, np.array([f for _, f in found]), room, highest)
     return out
 
 

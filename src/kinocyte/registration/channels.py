@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.schema import DRIFT, Column, Schema, conform
+from kinocyte.registration._geometry import turn_matrices
 from kinocyte.registration.phase_correlation import PhaseCorrelation
 from kinocyte.registration.resample import Interpolation, corrected_frame
 
@@ -158,6 +159,6 @@ def apply_channels(
     kept = image.dtype if keep_dtype or how == "nearest" else np.dtype(np.float32)
     depth = row["dz_px"] if image.ndim == 3 else 0.0
     return corrected_frame(
-        image, np.array([depth, row["dy_px"], row["dx_px"]]), row["angle_deg"],
+        image, np.array([depth, row["dy_px"], row["dx_px"]]), turn_matrices(np.array(row["angle_deg"])),
         start=(0, 0, 0), size=(size[0], size[1], size[2]), interpolation=how, fill=fill, dtype=kept,
     )  # fmt: skip

@@ -30,6 +30,10 @@ class PhaseCorrelation(Registrar):
     The table holds, after the columns of `kinocyte.core.schema.DRIFT`: ``peak_height`` (weighted correlation
     coefficient), ``sharpness`` (the peak in standard deviations of chance), ``residual_px`` (disagreement of a
     frame's measurements), ``error_px`` (predicted standard error), ``outlier`` and ``interpolated``.
+
+    The models ``similarity`` and ``affine`` add ``scale_x``, ``scale_y`` and ``shear_x``: a point (x, y) of frame 0,
+    from the centre of the frame, lies in frame t at ``turn(angle_deg) [[1, shear_x], [0, 1]] (scale_x x, scale_y y)
+    + (dx_px, dy_px)``; `apply_drift` and `drifted_positions` undo them.
     """
 
     references: ClassVar[tuple[str, ...]] = (
@@ -53,8 +57,10 @@ class PhaseCorrelation(Registrar):
         help="What a frame is compared with: all others, the one before, the first, or a mean of the last ones.",
     )
     template_frames: int = param(5, help="Number of frames of the running template.", ge=1, le=50, advanced=True)
-    model: Literal["translation", "rigid"] = param(
-        "translation", help="Shift only, or shift and rotation about the centre of the frame."
+    model: Literal["translation", "rigid", "similarity", "affine"] = param(
+        "translation",
+        help="Shift only; shift and rotation about the centre of the frame; size too; or size along each axis and "
+        "shear too.",
     )
     stack: Literal["projection", "volume"] = param(
         "projection",
@@ -205,5 +211,5 @@ class PhaseCorrelation(Registrar):
             axial_view=self.axial_view,
             fixed_pattern=self.fixed_pattern,
             total_px=in_px("max_total_um", np.inf),
-            rigid=self.model == "rigid",
+            model=self.model,
         )

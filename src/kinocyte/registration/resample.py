@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.scale import Scale
 from kinocyte.core.schema import DRIFT, conform, require
+from kinocyte.registration._geometry import is_plain, path_of, undone
 from kinocyte.registration.base import Movie
 
 Interpolation = Literal["nearest", "linear", "cubic", "lanczos", "fourier"]
@@ -30,8 +31,8 @@ class CorrectedMovie:
         Frames as they were taken.
     shift_px : array, shape (t, 3)
         dz, dy, dx of the content.
-    angle_deg : array, shape (t,)
-        Rotation of the content about the centre of the frame, from +x towards +y.
+    matrix : array, shape (t, 2, 2)
+        What the content has become about the centre of the frame, in (y, x): turned, scaled, sheared.
     start : tuple of int
         Where the result begins in the coordinates of frame 0: z, y, x.
     size : tuple of int
@@ -46,7 +47,7 @@ class CorrectedMovie:
 
     movie: Movie
     shift_px: Floats
-    angle_deg: Floats
+    matrix: Floats
     start: tuple[int, int, int]
     size: tuple[int, int, int]
     interpolation: str
@@ -84,7 +85,7 @@ class CorrectedMovie:
             raise IndexError(msg)
         t = frame % n
         return corrected_frame(
-            np.asarray(self.movie[t]), self.shift_px[t], float(self.angle_deg[t]),
+            np.asarray(self.movie[t]), self.shift_px[t], self.matrix[t],
             start=self.start, size=self.size, interpolation=self.interpolation, fill=self.fill, dtype=self.dtype,
         )  # fmt: skip
 
@@ -106,7 +107,8 @@ def apply_drift(
     movie : Movie
         Channel or label movie, (t, y, x) or (t, z, y, x); it need not be the one the drift was estimated from.
     drift : polars.DataFrame
-        Columns of `kinocyte.core.schema.DRIFT`, one row a frame.
+        Columns of `kinocyte.core.schema.DRIFT`, one row a frame; and, where the content changed its size or shape,
+        ``scale_x scale_y shear_x`` (see `PhaseCorrelation`).
     interpolation : str
         ``nearest``, ``linear``, ``cubic``, ``lanczos`` or ``fourier``; the last two shift only.
     labels : bool
@@ -132,23 +134,23 @@ def apply_drift(
         if value not in get_args(choices):
             msg = f"{name} = '{value}' is unknown; {nearest(value, get_args(choices))}."
             raise ParameterError(msg)
-    shift, angle = _path(drift, int(movie.shape[0]))
+    shift, matrix = _path(drift, int(movie.shape[0]))
     how = "nearest" if labels else interpolation
-    if np.any(angle != 0) and how in {"lanczos", "fourier"}:
-        msg = f"interpolation = '{how}' undoes shifts only, and this drift turns; choose 'cubic'."
+    if not is_plain(matrix) and how in {"lanczos", "fourier"}:
+        msg = f"interpolation = '{how}' undoes shifts only, and this drift turns or scales; choose 'cubic'."
         raise ParameterError(msg)
     full = tuple(int(n) for n in movie.shape[1:])
     frame = (1, *full) if len(full) == 2 else full
     if len(full) == 2:
         shift = shift * np.array([0.0, 1.0, 1.0])
-    start, size = _canvas((frame[0], frame[1], frame[2]), shift, angle, canvas)
-    return CorrectedMovie(movie, shift, angle, start, size, how, fill, keep_dtype)
+    start, size = _canvas((frame[0], frame[1], frame[2]), shift, matrix, canvas)
+    return CorrectedMovie(movie, shift, matrix, start, size, how, fill, keep_dtype)
 
 
 def corrected_frame(
     pixels: NDArray[Any],
     shift_px: Floats,
-    angle_deg: float,
+    matrix: Floats,
     *,
     start: tuple[int, int, int],
     size: tuple[int, int, int],
@@ -156,23 +158,26 @@ def corrected_frame(
     fill: float,
     dtype: np.dtype[Any],
 ) -> NDArray[Any]:
-    """Return one frame with its shift and rotation undone; see `CorrectedMovie` for the parameters."""
+    """Return one frame with its shift and matrix undone; see `CorrectedMovie` for the parameters."""
     from kinocyte.registration._resample_kernel import shifted
 
     volume = pixels[None] if pixels.ndim == 2 else pixels
     first = shift_px + np.array(start, dtype=np.float64)
-    if angle_deg != 0:
-        turned = _turned(volume, shift_px, angle_deg, (start, size), interpolation)
+    if not is_plain(matrix):
+        turned = _turned(volume, shift_px, matrix, (start, size), interpolation)
         out = _as_type(turned, dtype)
-        seen = _inside_turned(volume.shape, shift_px, angle_deg, (start, size))
+        seen = _inside_turned(volume.shape, shift_px, matrix, (start, size))
         out[~np.broadcast_to(seen, out.shape)] = _as_type(np.array([fill]), dtype)[0]
         return out[0] if pixels.ndim == 2 else out
     if interpolation == "nearest":
         index = [np.clip(np.floor(np.arange(n) + f + 0.5).astype(np.intp), 0, m - 1)
                  for n, f, m in zip(size, first, volume.shape, strict=True)]  # fmt: skip
         out = volume[np.ix_(*index)]
+    elif volume.dtype == dtype and dtype.kind == "u" and dtype.itemsize <= 2 and interpolation != "fourier":
+        out = shifted(volume, first, interpolation, size)
     else:
-        out = _as_type(shifted(volume.astype(_working_type(volume.dtype)), first, interpolation, size), dtype)
+        working = volume.astype(_working_type(volume.dtype), copy=False)
+        out = _as_type(shifted(working, first, interpolation, size), dtype)
     _fill_outside(out, _inside(volume.shape, first, size), fill)
     return np.asarray(out[0] if pixels.ndim == 2 else out)
 
@@ -198,33 +203,28 @@ def drifted_positions(
     TableError
         If a column is missing.
     ParameterError
-        If a frame of the table is not in the drift, or the drift turns and ``shape`` is left out.
+        If a frame of the table is not in the drift, or the drift turns or scales and ``shape`` is left out.
     """
     require(table, ["frame", "x_um", "y_um"], table="positions")
-    moved = conform(drift, DRIFT, table="drift").select("frame", "dx_px", "dy_px", "dz_px", "angle_deg")
-    frames = table.select("frame", "x_um", "y_um", *(c for c in ("z_um",) if c in table.columns))
-    joined = frames.with_columns(pl.col("frame").cast(pl.Int32)).join(
-        moved, on="frame", how="left", maintain_order="left"
-    )
-    lost = joined.filter(pl.col("dx_px").is_null())
-    if lost.height:
-        msg = f"Frame {lost['frame'][0]} of the positions is not in the drift table; estimate drift for all frames."
+    shift, matrix = path_of(drift)
+    frame = conform(drift, DRIFT, table="drift")["frame"].to_numpy()
+    asked = table["frame"].cast(pl.Int32).to_numpy()
+    order = np.argsort(frame, kind="stable")
+    row = order[np.searchsorted(frame[order], asked).clip(max=max(len(frame) - 1, 0))] if len(frame) else asked * 0
+    lost = np.flatnonzero(frame[row] != asked) if len(frame) else np.arange(len(asked))
+    if len(lost):
+        msg = f"Frame {asked[lost[0]]} of the positions is not in the drift table; estimate drift for all frames."
         raise ParameterError(msg)
-    turning = bool((joined["angle_deg"] != 0).any())
+    turning = not is_plain(matrix[row])
     if turning and shape is None:
-        msg = "This drift turns about the centre of the frame; give shape=(rows, columns) of the frame."
+        msg = "This drift turns or scales about the centre of the frame; give shape=(rows, columns) of the frame."
         raise ParameterError(msg)
-    x = joined["x_um"].to_numpy() / scale.x_um - joined["dx_px"].to_numpy()
-    y = joined["y_um"].to_numpy() / scale.y_um - joined["dy_px"].to_numpy()
-    if turning and shape is not None:
-        cy, cx = (shape[0] - 1) / 2, (shape[1] - 1) / 2
-        angle = np.deg2rad(joined["angle_deg"].to_numpy())
-        u, v = x - cx, y - cy
-        x = cx + np.cos(angle) * u + np.sin(angle) * v
-        y = cy - np.sin(angle) * u + np.cos(angle) * v
+    centre = np.zeros(2) if shape is None else (np.array(shape) - 1) / 2
+    place = np.stack([table["y_um"].to_numpy() / scale.y_um, table["x_um"].to_numpy() / scale.x_um], axis=1)
+    y, x = undone(place, shift[row, 1:], matrix[row], centre).T if turning else (place - shift[row, 1:]).T
     columns = [pl.Series("x_um", x * scale.x_um), pl.Series("y_um", y * scale.y_um)]
     if "z_um" in table.columns and scale.z_um is not None:
-        columns.append(pl.Series("z_um", joined["z_um"].to_numpy() - joined["dz_px"].to_numpy() * scale.z_um))
+        columns.append(pl.Series("z_um", table["z_um"].to_numpy() - shift[row, 0] * scale.z_um))
     return table.with_columns(columns)
 
 
@@ -236,12 +236,7 @@ def _path(drift: pl.DataFrame, n_frames: int) -> tuple[Floats, Floats]:
             "each frame from 0 needs one row. Estimate the drift of this movie."
         )
         raise ParameterError(msg)
-    shift = table.select("dz_px", "dy_px", "dx_px").to_numpy()
-    angle = table["angle_deg"].to_numpy()
-    if not (np.isfinite(shift).all() and np.isfinite(angle).all()):
-        msg = "The drift table holds a shift that is not a finite number; correct it or estimate again."
-        raise ParameterError(msg)
-    return shift, angle
+    return path_of(table)
 
 
 def _working_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -281,36 +276,33 @@ def _fill_outside(out: NDArray[Any], inside: tuple[slice, ...], fill: float) -> 
 
 
 def _turned(
-    volume: NDArray[Any], shift_px: Floats, angle_deg: float, box: tuple[Size, Size], interpolation: str
+    volume: NDArray[Any], shift_px: Floats, matrix: Floats, box: tuple[Size, Size], interpolation: str
 ) -> NDArray[Any]:
     from scipy import ndimage
 
-    turn, offset = _turn(volume.shape, shift_px, angle_deg, box[0])
+    full, offset = _lookup(volume.shape, shift_px, matrix, box[0])
     order = {"nearest": 0, "linear": 1, "cubic": 3}[interpolation]
-    source = volume if order == 0 else volume.astype(_working_type(volume.dtype))
-    out = ndimage.affine_transform(source, turn, offset, output_shape=box[1], order=order, mode="nearest")
+    source = volume if order == 0 else volume.astype(_working_type(volume.dtype), copy=False)
+    out = ndimage.affine_transform(source, full, offset, output_shape=box[1], order=order, mode="nearest")
     return np.asarray(out)
 
 
-def _turn(
-    shape: tuple[int, ...], shift_px: Floats, angle_deg: float, start: tuple[int, int, int]
-) -> tuple[Floats, Floats]:
+def _lookup(shape: tuple[int, ...], shift_px: Floats, matrix: Floats, start: Size) -> tuple[Floats, Floats]:
     """Return matrix and offset that look up where the content of a result pixel is in the frame."""
-    angle = np.deg2rad(angle_deg)
-    turn = np.eye(3)
-    turn[1:, 1:] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+    full = np.eye(3)
+    full[1:, 1:] = matrix
     centre = (np.array(shape) - 1) / 2
-    return turn, centre + shift_px - turn @ (centre - np.array(start))
+    return full, centre + shift_px - full @ (centre - np.array(start))
 
 
 def _inside_turned(
-    shape: tuple[int, ...], shift_px: Floats, angle_deg: float, box: tuple[Size, Size]
+    shape: tuple[int, ...], shift_px: Floats, matrix: Floats, box: tuple[Size, Size]
 ) -> NDArray[np.bool_]:
     size = box[1]
-    turn, offset = _turn(shape, shift_px, angle_deg, box[0])
+    full, offset = _lookup(shape, shift_px, matrix, box[0])
     v, u = np.arange(size[1])[:, None], np.arange(size[2])
-    y = turn[1, 1] * v + turn[1, 2] * u + offset[1]
-    x = turn[2, 1] * v + turn[2, 2] * u + offset[2]
+    y = full[1, 1] * v + full[1, 2] * u + offset[1]
+    x = full[2, 1] * v + full[2, 2] * u + offset[2]
     lateral = (y >= -0.5) & (y < shape[1] - 0.5) & (x >= -0.5) & (x < shape[2] - 0.5)
     z = np.arange(size[0]) + offset[0]
     axial = (z >= -0.5) & (z < shape[0] - 0.5)
@@ -318,12 +310,12 @@ def _inside_turned(
 
 
 def _canvas(
-    shape: tuple[int, int, int], shift: Floats, angle: Floats, canvas: Canvas
+    shape: tuple[int, int, int], shift: Floats, matrix: Floats, canvas: Canvas
 ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Return where the result begins in the coordinates of frame 0 and its shape."""
     if canvas == "same":
         return (0, 0, 0), shape
-    low, high = _bounds(shape, shift, angle, inner=canvas == "crop")
+    low, high = _bounds(shape, shift, matrix, inner=canvas == "crop")
     start, size = low.astype(int), (high - low).astype(int)
     if (size < 1).any():
         msg = "The drift leaves no area that all frames show; use canvas = 'same' or 'extend'."
@@ -333,24 +325,20 @@ def _canvas(
     return (z, y, x), (depth, height, width)
 
 
-def _bounds(shape: tuple[int, int, int], shift: Floats, angle: Floats, *, inner: bool) -> tuple[Floats, Floats]:
+def _bounds(shape: tuple[int, int, int], shift: Floats, matrix: Floats, *, inner: bool) -> tuple[Floats, Floats]:
     """Return first pixel and one past the last, shown by all frames (inner) or by any."""
     lows, highs = [], []
     full = np.array(shape, dtype=np.float64)
-    for moved, turned in zip(shift, np.deg2rad(angle), strict=True):
-        # the upright box inside or around a frame that is turned back about its centre
-        c, s = abs(np.cos(turned)), abs(np.sin(turned))
+    for moved, turned in zip(shift, matrix, strict=True):
+        back = np.linalg.inv(turned)
+        # the upright box inside or around a frame that is laid back about its centre
         half = full / 2
-        height, width = half[1], half[2]
-        if inner and s > 0:
-            # a box of the frame's proportions: both of its corners touch the turned edges
-            scale = min(height / (width * s + height * c), width / (width * c + height * s))
-            half = np.array([half[0], height * scale, width * scale])
-        elif s > 0:
-            half = np.array([half[0], width * s + height * c, width * c + height * s])
-        back = np.array([moved[0], np.cos(turned) * moved[1] - np.sin(turned) * moved[2],
-                         np.sin(turned) * moved[1] + np.cos(turned) * moved[2]])  # fmt: skip
-        middle = (full - 1) / 2 - back
+        if inner:
+            # a box of the frame's proportions: its corners touch the frame's edges
+            half[1:] *= (half[1:] / (np.abs(turned) @ half[1:])).min()
+        else:
+            half[1:] = np.abs(back) @ half[1:]
+        middle = (full - 1) / 2 - np.array([moved[0], *(back @ moved[1:])])
         lows.append(middle - half + 0.5)
         highs.append(middle + half - 0.5)
     if inner:

@@ -11,6 +11,8 @@ from scipy import ndimage as ndi
 Image = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Surface = Literal["plane", "paraboloid"]
+#: what the cells are against the background
+Cells = Literal["any", "bright", "dark"]
 
 #: a surface of six terms is as well known from so many pixels as from all
 MOST_PIXELS = 16_384
@@ -149,11 +151,12 @@ def _reweighted(design: Image, values: Image, start: Image, *, absolute: bool) -
 
 
 def fit_background(
-    image: Image, surface: Surface, blur_px: float, window_px: int, threshold: float | None
+    image: Image, surface: Surface, blur_px: float, window_px: int, threshold: float | None, *, cells: Cells = "any"
 ) -> Image | None:
     """Return the background surface of one plane, or None where too few pixels are background.
 
-    An unmasked fit comes first and is taken off, so that a steep background is not mistaken for cells.
+    A rough surface comes first and is taken off, so that a steep background is not mistaken for cells: the one on which
+    most pixels agree, or, where a threshold tells cells from background, that of least absolute residuals.
 
     Parameters
     ----------
@@ -161,20 +164,40 @@ def fit_background(
         NaN where a pixel is missing.
     surface, blur_px, window_px, threshold
         As `fit_surface` and `background_mask` take them.
+    cells : {"any", "bright", "dark"}
+        What the cells are against the background; without meaning where a threshold is given.
 
     Returns
     -------
     array of float64, (y, x), or None
     """
-    mask = between_cells(image, surface, blur_px, window_px, threshold)
     finite = np.isfinite(image)
-    if threshold is None and np.count_nonzero(mask) < (3 if surface == "plane" else 6):
-        mask = finite  # of a handful of pixels none can be told to be a cell
-    if not mask.any() or (
-        threshold is not None and int(np.count_nonzero(mask)) < min(6, int(np.count_nonzero(finite)))
-    ):
+    if threshold is not None:
+        mask = between_cells(image, surface, blur_px, window_px, threshold)
+        if int(np.count_nonzero(mask)) < min(6, int(np.count_nonzero(finite))):
+            return None
+    elif finite.any():
+        mask = _agreed(image, surface, blur_px, window_px, cells)
+    else:
         return None
-    return evaluate(fit_surface(image, mask, surface), image.shape, surface)
+    return evaluate(fit_surface(image, mask, surface), image.shape, surface) if mask.any() else None
+
+
+def _agreed(image: Image, surface: Surface, blur_px: float, window_px: int, cells: Cells) -> Mask:
+    """Return the pixels that lie on the surface of most, and of these the ones that no cell is next to."""
+    from kinocyte.restoration._mode_surface_kernel import held_by, mode_surface
+
+    finite = np.isfinite(image)
+    rough, noise = mode_surface(image, finite, surface, cells)
+    held = held_by(image, rough, finite, noise)
+    filled = np.where(finite, image - rough, 0.0)
+    std = local_std(filled, blur_px, window_px)
+    few = 64 if surface == "paraboloid" else 32
+    if np.count_nonzero(held) < few:
+        return finite  # of a handful of pixels none can be told to be a cell
+    middle = float(np.quantile(std[held], 0.25))
+    calm = held & (std <= 3 * middle)
+    return calm if np.count_nonzero(calm) >= max(few, 0.02 * np.count_nonzero(finite)) else held
 
 
 def between_cells(image: Image, surface: Surface, blur_px: float, window_px: int, threshold: float | None) -> Mask:

@@ -16,9 +16,10 @@ from kinocyte.restoration.base import BackgroundRestorer, Image, Movie, State, c
 class ModelFit(BackgroundRestorer):
     """Fit a plane or a paraboloid to each frame, cells left out, and take it off.
 
-    Cells are where the blurred frame varies: the standard deviation within a small window exceeds a threshold. The
-    fit is robust (Tukey's biweight), so that what escapes the mask does not bend it. Each plane of a stack has its own
-    surface. Where cells cover more than 40 % of the frame, give the threshold.
+    The background is the surface on which most pixels agree within the noise, so that cells may cover most of the
+    frame; pixels next to cells, where the blurred frame varies, are left out of the last fit (Tukey's biweight). Say
+    whether cells are bright or dark where they cover more than half of the frame. With a threshold, cells are where the
+    standard deviation within a small window exceeds it. Each plane of a stack has its own surface.
     """
 
     references: ClassVar[tuple[str, ...]] = (
@@ -28,9 +29,13 @@ class ModelFit(BackgroundRestorer):
 
     method: Literal["model_fit"] = "model_fit"
     surface: Literal["plane", "paraboloid"] = param("paraboloid", help="Shape of the background.")
+    cells: Literal["any", "bright", "dark"] = param(
+        "any",
+        help="Cells are brighter or darker than the background; say so where they cover more than half of the frame.",
+    )
     threshold_std: float | None = param(
         None,
-        help="Largest local standard deviation of background in grey values; from each frame where left out.",
+        help="Largest local standard deviation of background in grey values; found from each frame where left out.",
         gt=0,
     )
     blur_px: float = param(2.0, help="Blur before the standard deviation is taken.", unit="px", gt=0, advanced=True)
@@ -61,7 +66,9 @@ class ModelFit(BackgroundRestorer):
 
         found = []
         for z, plane in enumerate(planes(frame)):
-            surface = fit_background(plane, self.surface, self.blur_px, self.window_px, self.threshold_std)
+            surface = fit_background(
+                plane, self.surface, self.blur_px, self.window_px, self.threshold_std, cells=self.cells
+            )
             if surface is None and np.isfinite(plane).any():
                 msg = (
                     f"Frame {t}, plane {z}: too few pixels vary less than threshold_std = {self.threshold_std} for "

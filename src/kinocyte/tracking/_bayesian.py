@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kinocyte.tracking._candidates import Candidates, build_grid, search
+from kinocyte.tracking._candidates import Candidates, search
 from kinocyte.tracking._confidence import confidence, margins
+from kinocyte.tracking._grid import build_grid
 from kinocyte.tracking._lap_likelihood import link_by_likelihood
 from kinocyte.tracking._penalties import Penalty
 from kinocyte.tracking._points import Points, features, links_frame, points
@@ -77,7 +78,7 @@ def _sources(near: Candidates) -> Ints:
 
 def _near(method: Bayesian, at: Points, penalty: Penalty) -> tuple[Candidates, Floats]:
     """Return the objects that may follow each other over a gap, a division or a merge, and the cost of each pair."""
-    reach = np.full((1, method.max_frame_gap), method.hypothesis_max_distance_um**2)
+    reach = np.full((1, at.gaps(method.max_frame_gap)), method.hypothesis_max_distance_um**2)
     grid = build_grid(at.position_um, at.first)
     near = search(at.position_um, at.first, grid, frames=at.frames, reach_um2=reach, keep=_NEAREST)
     return near, penalty.cost(near.square_um2, _sources(near), near.target)

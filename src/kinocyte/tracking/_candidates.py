@@ -1,10 +1,4 @@
-"""Which objects of later frames an object may be linked to: search on a grid of cells per frame.
-
-A grid whose cells hold about two objects answers a query in a constant number of steps, where a k-d tree needs
-their logarithm, and it is built by counting. Cells cover the bulk of the objects (mean and 2.5 standard deviations
-of each axis); what lies outside is put into the border cells. That mapping never lengthens a distance,
-so that the search by rings of cells stays exact.
-"""
+"""Which objects of later frames an object may be linked to: search on the grid of cells of each frame."""
 
 from __future__ import annotations
 
@@ -14,23 +8,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-_PER_CELL = 2.0
+from kinocyte.core.errors import ParameterError
+from kinocyte.tracking._grid import Grid, cell_of
 
-
-class Grid(NamedTuple):
-    """Objects of all frames sorted into cells; one grid a frame.
-
-    ``low_um`` (f, 3), ``size_um`` (f,) and ``shape`` (f, 3) place the cells, ``offset`` (f + 1,) says where the
-    cells of a frame begin in ``cell_first``, and ``member[cell_first[c]:cell_first[c + 1]]`` are the
-    objects of cell ``c``.
-    """
-
-    low_um: NDArray[np.float64]
-    size_um: NDArray[np.float64]
-    shape: NDArray[np.int64]
-    offset: NDArray[np.int64]
-    cell_first: NDArray[np.int64]
-    member: NDArray[np.int32]
+#: candidates that are held at once, some 2 GB of them with everything that is computed about each
+MOST = 50_000_000
 
 
 class Candidates(NamedTuple):
@@ -39,22 +21,6 @@ class Candidates(NamedTuple):
     start: NDArray[np.int64]
     target: NDArray[np.int32]
     square_um2: NDArray[np.float64]
-
-
-def build_grid(position_um: NDArray[np.float64], first: NDArray[np.int64]) -> Grid:
-    """Return the grid of each frame.
-
-    Parameters
-    ----------
-    position_um : numpy.ndarray of float64, shape (n, 3)
-        Positions, sorted by frame.
-    first : numpy.ndarray of int64, shape (f + 1,)
-        First object of each frame.
-    """
-    low, size, shape = _cells(position_um, first)
-    offset = np.concatenate([[0], np.cumsum(shape.prod(axis=1))]).astype(np.int64)
-    cell_first, member = _fill(position_um, first, low, size, shape, offset)
-    return Grid(low, size, shape, offset, cell_first, member)
 
 
 def search(
@@ -94,10 +60,16 @@ def search(
     -------
     Candidates
         Per object by later frame; within one by distance and then order when ``keep`` is given.
+
+    Raises
+    ------
+    ParameterError
+        If all pairs are asked for and there are too many of them.
     """
     n = len(position_um)
     yes = np.ones(n, np.bool_)
-    start, found, square = _search(
+    allowed = yes if target is None else target
+    start, found, square, stuck = _search(
         np.zeros((1, 0, 3)) if step_um is None else step_um,
         first,
         grid,
@@ -107,65 +79,27 @@ def search(
         np.ascontiguousarray(reach_um2),
         keep,
         yes if source is None else source,
-        yes if target is None else target,
+        (allowed, *_neighbours(grid, allowed)),
     )
+    if stuck >= 0:
+        msg = (
+            f"More than {MOST // 1_000_000} million pairs of objects are within the largest distance up to frame "
+            f"{frames[stuck]}; give smaller distances, or link with 'lap' without compatible = \"trackmate\", which "
+            "looks at near ones first."
+        )
+        raise ParameterError(msg)
     return Candidates(start, found, square)
 
 
-def _cells(
-    position_um: NDArray[np.float64], first: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return origin, edge length and number of cells of each frame's grid."""
-    if len(first) < 2:
-        return np.zeros((0, 3)), np.ones(0), np.ones((0, 3), np.int64)
-    begin, count = first[:-1], np.diff(first).astype(np.float64)
-    mean = np.add.reduceat(position_um, begin) / count[:, None]
-    off = position_um - np.repeat(mean, np.diff(first), axis=0)
-    spread = 2.5 * np.sqrt(np.add.reduceat(off * off, begin) / count[:, None])
-    low = np.maximum(np.minimum.reduceat(position_um, begin), mean - spread)
-    high = np.minimum(np.maximum.reduceat(position_um, begin), mean + spread)
-    extent = np.maximum(high - low, 0.0)
-    order = np.sort(extent, axis=1)[:, ::-1]
-    size = np.zeros(len(count))
-    # a flat or thin cloud has fewer dimensions than axes: leave out those shorter than a cell
-    for axes in (3, 2, 1):
-        edge = (order[:, :axes].prod(axis=1) * _PER_CELL / count) ** (1.0 / axes)
-        size = np.where((size == 0.0) & (edge <= order[:, axes - 1]), edge, size)
-    size[~(size > 0.0)] = 1.0
-    while True:
-        cells = np.clip(np.ceil(extent / size[:, None]), 1.0, np.maximum(count, 1.0)[:, None])
-        many = cells.prod(axis=1) > 8.0 * count + 8.0
-        if not many.any():
-            return low, size, cells.astype(np.int64)
-        size[many] *= 2.0
-
-
-@njit(cache=True, nogil=True)
-def _fill(position: Any, first: Any, low: Any, size: Any, shape: Any, offset: Any) -> Any:  # noqa: PLR0917 - numba calls by position
-    """Sort the objects of each frame into cells by counting; within a cell they keep their order."""
-    cell = np.empty(len(position), np.int64)
-    cell_first = np.zeros(offset[-1] + 1, np.int64)
-    for f in range(len(first) - 1):
-        for i in range(first[f], first[f + 1]):
-            c = 0
-            for a in range(2, -1, -1):
-                c = c * shape[f, a] + _cell(position[i, a], low[f, a], size[f], shape[f, a])
-            cell[i] = offset[f] + c
-            cell_first[cell[i] + 1] += 1
-    for c in range(offset[-1]):
-        cell_first[c + 1] += cell_first[c]
-    slot = cell_first.copy()
-    member = np.empty(len(position), np.int32)
-    for i in range(len(position)):
-        member[slot[cell[i]]] = i
-        slot[cell[i]] += 1
-    return cell_first, member
-
-
-@njit(cache=True, nogil=True)
-def _cell(x: float, low: float, size: float, cells: int) -> int:
-    """Return the cell of a coordinate along one axis; what lies outside belongs to the border cells."""
-    return int(min(max((x - low) / size, 0.0), cells - 1.0))
+def _neighbours(grid: Grid, allowed: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return for each place in ``grid.member`` the next and the last allowed one; empty where no cell is crowded."""
+    if not len(grid.run):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    n = len(grid.member)
+    yes, here = allowed[grid.member], np.arange(n)
+    onward = np.minimum.accumulate(np.where(yes, here, n)[::-1])[::-1]
+    back = np.maximum.accumulate(np.where(yes, here, -1))
+    return np.append(onward, n), back
 
 
 @njit(cache=True, nogil=True)
@@ -201,14 +135,35 @@ def _unseen_from(x: Any, c: Any, r: int, low: Any, h: float, shape: Any) -> floa
 
 
 @njit(cache=True, nogil=True)
+def _of_run(square: float, m: int, shift: int, grid: Any, among: Any, kept: Any, count: int) -> int:  # noqa: PLR0917 - numba calls by position
+    """Of objects that share a position insert those whose place is most like that of the one they are near to."""
+    member, run = grid[5], grid[6]
+    _, _, onward, back = among
+    middle = m + np.searchsorted(member[m : run[m]], shift)
+    k = onward[middle]
+    for _ in range(len(kept[0])):
+        if k >= run[m]:
+            break
+        count = _insert(square, member[k], shift, kept, count)
+        k = onward[k + 1]
+    k = back[middle - 1] if middle > m else -1
+    for _ in range(len(kept[0])):
+        if k < m:
+            break
+        count = _insert(square, member[k], shift, kept, count)
+        k = back[k - 1] if k > m else -1
+    return count
+
+
+@njit(cache=True, nogil=True)
 def _ring_by_ring(x: Any, f: int, shift: int, limit: float, grid: Any, among: Any, kept: Any) -> int:  # noqa: PLR0917 - numba calls by position
     """Go outwards through the cells of frame ``f`` until the nearest objects are known; return how many there are."""
-    low, size, shape, offset, cell_first, member = grid
-    where, target = among
+    low, size, shape, offset, cell_first, member, run = grid
+    where, target, _, _ = among
     near = kept[0]
     c = np.empty(3, np.int64)
     for a in range(3):
-        c[a] = _cell(x[a], low[f, a], size[f], shape[f, a])
+        c[a] = cell_of(x[a], low[f, a], size[f], shape[f, a])
     count, r = 0, 0
     while True:
         for z in range(max(c[2] - r, 0), min(c[2] + r, shape[f, 2] - 1) + 1):
@@ -218,11 +173,18 @@ def _ring_by_ring(x: Any, f: int, shift: int, limit: float, grid: Any, among: An
                     if cx < 0 or cx >= shape[f, 0]:
                         continue
                     cell = offset[f] + (z * shape[f, 1] + y) * shape[f, 0] + cx
-                    for m in range(cell_first[cell], cell_first[cell + 1]):
+                    m = cell_first[cell]
+                    while m < cell_first[cell + 1]:
                         square = (where[m, 0] - x[0]) ** 2 + (where[m, 1] - x[1]) ** 2
                         square += (where[m, 2] - x[2]) ** 2
+                        if len(run) > 0 and run[m] - m > 2 * len(near):
+                            if square <= limit:
+                                count = _of_run(square, m, shift, grid, among, kept, count)
+                            m = run[m]
+                            continue
                         if square <= limit and target[member[m]]:
                             count = _insert(square, member[m], shift, kept, count)
+                        m += 1
         bound = _unseen_from(x, c, r, low[f], size[f], shape[f])
         if bound > 0.0 and bound * bound > (near[count - 1] if count == len(near) else limit):
             return count
@@ -230,12 +192,13 @@ def _ring_by_ring(x: Any, f: int, shift: int, limit: float, grid: Any, among: An
 
 
 @njit(cache=True, nogil=True)
-def _search(  # noqa: C901, PLR0917 - numba calls by position; a call per block would cost more than the block
+def _search(  # noqa: C901, PLR0912, PLR0917 - numba calls by position; a call per block would cost more than the block
     step: Any, first: Any, grid: Any, position: Any, where: Any, frames: Any, reach: Any, keep: int,
     source: Any, target: Any,
 ) -> Any:  # fmt: skip
     """Visit the objects in order and their later frames in order; grow the output as needed."""
-    low, size, shape, offset, cell_first, member = grid
+    low, size, shape, offset, cell_first, member, run = grid
+    allowed = target[0]
     n = len(position)
     start = np.zeros(n + 1, np.int64)
     room, total = max(n * 4, 1024), 0
@@ -254,20 +217,20 @@ def _search(  # noqa: C901, PLR0917 - numba calls by position; a call per block 
                 if step.shape[1] > 0:
                     x, y, z = x + step[i, gap - 1, 0], y + step[i, gap - 1, 1], z + step[i, gap - 1, 2]
                 radius, shift = np.sqrt(limit), first[b] + i - first[f]
-                x0 = _cell(x - radius, low[b, 0], size[b], shape[b, 0])
-                x1 = _cell(x + radius, low[b, 0], size[b], shape[b, 0])
-                y0 = _cell(y - radius, low[b, 1], size[b], shape[b, 1])
-                y1 = _cell(y + radius, low[b, 1], size[b], shape[b, 1])
-                z0 = _cell(z - radius, low[b, 2], size[b], shape[b, 2])
-                z1 = _cell(z + radius, low[b, 2], size[b], shape[b, 2])
+                x0 = cell_of(x - radius, low[b, 0], size[b], shape[b, 0])
+                x1 = cell_of(x + radius, low[b, 0], size[b], shape[b, 0])
+                y0 = cell_of(y - radius, low[b, 1], size[b], shape[b, 1])
+                y1 = cell_of(y + radius, low[b, 1], size[b], shape[b, 1])
+                z0 = cell_of(z - radius, low[b, 2], size[b], shape[b, 2])
+                z1 = cell_of(z + radius, low[b, 2], size[b], shape[b, 2])
                 count, cells = 0, (x1 - x0 + 1) * (y1 - y0 + 1) * (z1 - z0 + 1)
-                many = keep > 0 and cells > 4 * keep
+                many = keep > 0 and (cells > 4 * keep or len(run) > 0)
                 if total + keep > room:
                     room, found, square = _grow(found, square, total, total + keep)
                 if many:
                     at[0], at[1], at[2] = x, y, z
                     kept = (square[total : total + keep], found[total : total + keep])
-                    count = _ring_by_ring(at, b, shift, limit, grid, (where, target), kept)
+                    count = _ring_by_ring(at, b, shift, limit, grid, (where, *target), kept)
                     z1 = z0 - 1
                 for cz in range(z0, z1 + 1):
                     for cy in range(y0, y1 + 1):
@@ -278,14 +241,16 @@ def _search(  # noqa: C901, PLR0917 - numba calls by position; a call per block 
                             room, found, square = _grow(found, square, total + count, total + count + end - begin)
                         for m in range(begin, end):
                             d = (where[m, 0] - x) ** 2 + (where[m, 1] - y) ** 2 + (where[m, 2] - z) ** 2
-                            if d <= limit and target[member[m]]:
+                            if d <= limit and allowed[member[m]]:
                                 found[total + count], square[total + count] = member[m], d
                                 count += 1
                 if keep > 0 and not many:
                     count = _nearest(square[total : total + count], found[total : total + count], keep, shift)
                 total += count
+                if keep == 0 and total > MOST:
+                    return start, found[:0], square[:0], b
             start[i + 1] = total
-    return start, found[:total], square[:total]
+    return start, found[:total], square[:total], -1
 
 
 @njit(cache=True, nogil=True)

@@ -47,7 +47,7 @@ def _by_likelihood(
     method: LAP, at: Points, penalties: tuple[Penalty, Penalty, Penalty, Penalty]
 ) -> tuple[Links, NDArray[np.float64]]:
     """Return the links, and the confidence of each, of the default mode."""
-    reach = np.full(method.frame_gap(), method.gap_max_distance_um or method.max_distance_um)
+    reach = np.full(at.gaps(method.frame_gap()), method.gap_max_distance_um or method.max_distance_um)
     reach[0] = method.max_distance_um
     if len(at.frames) < 2:
         return Links.none(), np.empty(0)
@@ -111,6 +111,7 @@ def _branches(
             motion=matching.motion,
             max_distance_um=method.splitting_max_distance_um,
             penalty=penalties[2],
+            step_um=matching.step_um,
         )
         former = before[splits.links.target]
         lost[former[former >= 0]] = True
@@ -149,11 +150,13 @@ def _as_trackmate(
             gap,
             splitting,
             merging,
-            max_frame_gap=method.frame_gap(),
+            max_frame_gap=at.gaps(method.frame_gap()),
             alternative_cost_factor=method.alternative_cost_factor,
             percentile=method.percentile,
         ),
     )
     # costs are areas here; in units of twice the variance they are the logarithms that confidence is made of
     variance = np.median(solved.links.cost) / MEDIAN[at.dimensions()] if len(solved.margin) else 1.0
-    return solved.links, confidence(solved.margin / (2.0 * max(float(variance), SMALLEST)))
+    with np.errstate(over="ignore"):  # where nothing moves any other link is out of the question
+        margin = solved.margin / (2.0 * max(float(variance), SMALLEST))
+    return solved.links, confidence(margin)

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.tracking._assignment import assign
-from kinocyte.tracking._candidates import build_grid, search
+from kinocyte.tracking._candidates import search
+from kinocyte.tracking._grid import build_grid
 from kinocyte.tracking._motion import Motion
 from kinocyte.tracking._penalties import Penalty
 from kinocyte.tracking._points import Points
@@ -52,6 +53,7 @@ class _Triples:
     to_first: NDArray[np.float64]
     to_middle: NDArray[np.float64]
     apart: NDArray[np.float64]
+    to_second: NDArray[np.float64]
     gap_first: NDArray[np.int64]
     gap_second: NDArray[np.int64]
 
@@ -64,6 +66,7 @@ def find_splits(
     motion: Motion,
     max_distance_um: float,
     penalty: Penalty,
+    step_um: NDArray[np.float64] | None = None,
 ) -> Branches:
     """Return the second daughters of objects that divide.
 
@@ -81,8 +84,10 @@ def find_splits(
         Largest distance from mother to second daughter.
     penalty : Penalty
         What widens the distance.
+    step_um : numpy.ndarray of float64, shape (n, g, 3), optional
+        By how much each object is expected to move in 1 .. g frames.
     """
-    triples = _triples(at, following, incoming, len(motion.reach_um2), max_distance_um, penalty)
+    triples = _triples(at, following, incoming, len(motion.reach_um2), max_distance_um, penalty, step_um)
     start = np.searchsorted(triples.mother, np.arange(at.n + 1)).astype(np.int64)
     starts = int((incoming[at.first[1] :] < 0.0).sum()) if at.n else 0
     wide = max_distance_um**2 / 4.0
@@ -109,6 +114,7 @@ def _triples(  # noqa: PLR0917 - one place calls it
     gaps: int,
     max_distance_um: float,
     penalty: Penalty,
+    step_um: NDArray[np.float64] | None,
 ) -> _Triples:
     """Return every way in which an object that goes on may have a second daughter."""
     found = search(
@@ -118,24 +124,31 @@ def _triples(  # noqa: PLR0917 - one place calls it
         frames=at.frames,
         reach_um2=np.full((1, gaps), max_distance_um**2),
         keep=_NEAREST,
+        step_um=step_um,
         source=following >= 0,
         target=(incoming < _FIRM) & (at.frame_index() > 0),
     )
     mother = np.repeat(np.arange(at.n), np.diff(found.start))
-    cost = penalty.cost(found.square_um2, mother, found.target)
+    x = at.position_um
+    cost = penalty.cost(_square(x[found.target] - x[mother]), mother, found.target)
     keep = (following[mother] != found.target) & (cost <= max_distance_um**2)
     mother, second, cost = mother[keep], found.target[keep].astype(np.int64), cost[keep]
-    first, x, frame = following[mother], at.position_um, at.frame()
-    middle = (x[first] + x[second]) / 2.0 - x[mother]
+    first, frame = following[mother], at.frame()
+    gap_first, gap_second = frame[first] - frame[mother], frame[second] - frame[mother]
+    # where one object would have been when the daughters were seen
+    at_first = x[mother] if step_um is None else x[mother] + step_um[mother, gap_first - 1]
+    at_second = x[mother] if step_um is None else x[mother] + step_um[mother, gap_second - 1]
+    middle = (x[first] + x[second]) / 2.0 - (at_first + at_second) / 2.0
     return _Triples(
         mother=mother,
         second=second,
         cost=cost,
-        to_first=_square(x[first] - x[mother]),
+        to_first=_square(x[first] - at_first),
         to_middle=_square(middle),
         apart=_square(x[first] - x[second]),
-        gap_first=frame[first] - frame[mother],
-        gap_second=frame[second] - frame[mother],
+        to_second=penalty.cost(_square(x[second] - at_second), mother, second.astype(np.int32)),
+        gap_first=gap_first,
+        gap_second=gap_second,
     )
 
 
@@ -150,7 +163,7 @@ def _value(t: _Triples, motion: Motion, share: float, spread_um2: float, drift_u
     late = motion.variance_um2[np.maximum(t.gap_first, t.gap_second) - 1] / 2.0
     middle = (_normal(t.to_middle, late, n) + _normal(t.to_middle, drift_um2, n)) / 2.0
     both = middle * _normal(t.apart, spread_um2, n)
-    beside = move * _normal(t.cost, spread_um2, n)
+    beside = move * _normal(t.to_second, spread_um2, n)
     # what hid the first daughter hid the second as well
     late_by = np.maximum(t.gap_second - t.gap_first, 0).astype(np.float64)
     # each start is a division of one of the objects or stands anywhere, so that rates become a density of objects

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.tracking._assignment import assign
-from kinocyte.tracking._candidates import Candidates, Grid, build_grid, search
+from kinocyte.tracking._candidates import Candidates, search
+from kinocyte.tracking._grid import Grid, build_grid
 from kinocyte.tracking._motion import Motion, expected_steps, guess, learn, persistence, worth
 from kinocyte.tracking._penalties import Penalty
 from kinocyte.tracking._points import Points
@@ -56,6 +57,8 @@ class Matching:
         What each candidate is worth.
     motion : Motion
         The motion model.
+    step_um : numpy.ndarray of float64, shape (n, g, 3), optional
+        By how much each object was expected to move in 1 .. g frames.
     """
 
     following: NDArray[np.int64]
@@ -63,6 +66,18 @@ class Matching:
     candidates: Candidates
     worth: NDArray[np.float64]
     motion: Motion
+    step_um: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Largest squared distance of each object's link, shape (n,), and from where it is meant.
+
+    ``from_expected`` means from where the object is expected; otherwise from where it was as well.
+    """
+
+    own_um2: NDArray[np.float64]
+    from_expected: bool
 
 
 def link_by_likelihood(
@@ -129,10 +144,14 @@ def match(
     motion: Motion,
     penalties: Penalties,
     step_um: NDArray[np.float64] | None = None,
+    *,
+    limits: Limits | None = None,
 ) -> Matching:
     """Return the matching of largest worth under a motion model, around expected positions where steps are given."""
     frame = at.frame()
-    known, value, bound = _candidates(at, grid, motion, motion.reach_um2[None, :1], _NEAREST, penalties, step_um)
+    known, value, bound = _candidates(
+        at, grid, motion, motion.reach_um2[None, :1], _NEAREST, (penalties, step_um, limits)
+    )
     edge, net, price = assign(known.start, known.target, value, at.n)
     for turn in range(_ROUNDS):
         # the first time also look at what falls a little short, as prices change
@@ -142,7 +161,7 @@ def match(
         if (reach < 0.0).all():
             break
         keep = min(_NEAREST << (turn + 1), _MOST)
-        more, extra, _ = _candidates(at, grid, motion, reach, keep, penalties, step_um)
+        more, extra, _ = _candidates(at, grid, motion, reach, keep, (penalties, step_um, limits))
         source = np.repeat(np.arange(at.n), np.diff(more.start))
         gain = extra - net[source] - price[more.target]
         if not (gain > _TINY).any():
@@ -152,7 +171,7 @@ def match(
         known, value = _merge(known, value, more, extra, gain > _TINY - slack)
         edge, net, price = assign(known.start, known.target, value, at.n)
     following = np.where(edge >= 0, known.target[edge] if len(value) else -1, -1).astype(np.int64)
-    return Matching(following, edge, known, value, motion)
+    return Matching(following, edge, known, value, motion, step_um)
 
 
 def _stretch(at: Points, least: int) -> tuple[int, int]:
@@ -170,13 +189,14 @@ def _candidates(  # noqa: PLR0917 - one place calls it
     motion: Motion,
     reach_um2: NDArray[np.float64],
     keep: int,
-    penalties: Penalties,
-    step_um: NDArray[np.float64] | None,
+    around: tuple[Penalties, NDArray[np.float64] | None, Limits | None],
 ) -> tuple[Candidates, NDArray[np.float64], NDArray[np.float64]]:
     """Return candidates with their costs, their worth, and per object what one left out may be worth at most."""
+    penalties, step_um, limits = around
+    from_expected = limits is not None and limits.from_expected
     found = search(at.position_um, at.first, grid, frames=at.frames, reach_um2=reach_um2, keep=keep, step_um=step_um)
     frame = at.frame()
-    value = worth(found.square_um2, found.start, found.target, at=at, motion=motion)
+    value = worth(found.square_um2, found.start, found.target, at=at, motion=motion, from_expected=from_expected)
     full = np.diff(found.start) >= keep
     bound = np.full(at.n, -1.0)
     bound[full] = value[found.start[1:][full] - 1]
@@ -189,7 +209,10 @@ def _candidates(  # noqa: PLR0917 - one place calls it
             penalties[0].cost(found.square_um2, source, found.target),
         )
         found = found._replace(square_um2=cost)
-        value = worth(cost, found.start, found.target, at=at, motion=motion)
+        value = worth(cost, found.start, found.target, at=at, motion=motion, from_expected=from_expected)
+    if limits is not None:
+        beyond = found.square_um2 > np.repeat(limits.own_um2, np.diff(found.start)) * (1.0 + 1e-12)
+        value[beyond] = -1.0
     return found, value, bound
 
 

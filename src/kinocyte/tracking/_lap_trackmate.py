@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.tracking._assignment import assign
-from kinocyte.tracking._candidates import Candidates, Grid, build_grid, search
+from kinocyte.tracking._candidates import Candidates, search
 from kinocyte.tracking._confidence import margins
+from kinocyte.tracking._grid import Grid, build_grid
 from kinocyte.tracking._penalties import Penalty
 from kinocyte.tracking._points import Points
 from kinocyte.tracking._solution import Links

@@ -208,6 +208,7 @@ def worth(
     *,
     at: Points,
     motion: Motion,
+    from_expected: bool = False,
 ) -> NDArray[np.float64]:
     """Return what each candidate is worth; see the head of the module.
 
@@ -221,13 +222,17 @@ def worth(
         The objects; the largest distance is meant between them, wherever one was expected.
     motion : Motion
         The model.
+    from_expected : bool
+        Mean the largest distance from where the object is expected instead.
     """
-    return _worth(square_um2, (start, target), at.frame(), at.position_um, motion.table())  # type: ignore[no-any-return]
+    between = not from_expected
+    return _worth(square_um2, (start, target), (at.frame(), at.position_um), motion.table(), between)  # type: ignore[no-any-return]
 
 
 @njit(cache=True, nogil=True)
-def _worth(square: Any, candidates: Any, frame: Any, position: Any, table: Any) -> Any:
+def _worth(square: Any, candidates: Any, at: Any, table: Any, between: bool) -> Any:
     start, target = candidates
+    frame, position = at
     out = np.empty(len(square))
     for i in range(len(start) - 1):
         for e in range(start[i], start[i + 1]):
@@ -237,7 +242,7 @@ def _worth(square: Any, candidates: Any, frame: Any, position: Any, table: Any) 
             floor = _FLOOR * (2.0 - np.sqrt(square[e] / table[g, 6]))
             out[e] = max(np.log(density) + table[g, 5], floor)
             away = 0.0
-            for a in range(3):
+            for a in range(3 if between else 0):
                 away += (position[target[e], a] - position[i, a]) ** 2
             if max(away, square[e]) > table[g, 6] * (1.0 + 1e-12):
                 out[e] = -1.0

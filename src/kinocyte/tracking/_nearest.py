@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from numba import njit
 
-from kinocyte.tracking._candidates import build_grid, search
+from kinocyte.tracking._candidates import search
+from kinocyte.tracking._grid import build_grid
 from kinocyte.tracking._points import links_frame, points
 
 

@@ -30,10 +30,11 @@ def penalty(
     -------
     numpy.ndarray of float64, shape (m,)
     """
-    total = source + target
-    usable = np.isfinite(total) & (total != 0.0)
-    ratio = 3.0 * np.abs(source - target) / np.where(usable, total, 1.0)
-    out: NDArray[np.float64] = 1.0 + (np.where(usable, ratio, 0.0) * weights).sum(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinitely dear
+        total = source + target
+        usable = np.isfinite(total) & (total != 0.0)
+        ratio = 3.0 * np.abs(source - target) / np.where(usable, total, 1.0)
+        out: NDArray[np.float64] = 1.0 + (np.where(usable, ratio, 0.0) * weights).sum(axis=1)
     return out
 
 
@@ -78,5 +79,7 @@ class Penalty:
         """
         cost = square_um2
         if self:
-            cost = cost * penalty(self.values[source], self.values[target], self.weights) ** 2
+            with np.errstate(over="ignore", invalid="ignore"):
+                cost = cost * penalty(self.values[source], self.values[target], self.weights) ** 2
+            cost = np.where(np.isnan(cost), np.inf, cost)  # no distance times infinite difference
         return np.where(cost == 0.0, SMALLEST, cost)

@@ -14,6 +14,10 @@ from kinocyte.core.schema import LINKS, empty, require
 
 TABLE = "objects"
 
+#: a position farther away than this is none; its square would no longer be a number that can be counted with
+_FARTHEST_UM = 1e15
+_LAST_FRAME = 2**30 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Points:
@@ -52,6 +56,10 @@ class Points:
         """Return the position of each object's frame in ``frames``."""
         return np.repeat(np.arange(len(self.frames)), np.diff(self.first))
 
+    def gaps(self, largest: int) -> int:
+        """Return the largest difference of frames that is asked for and occurs, at least 1."""
+        return max(min(largest, int(self.frames[-1] - self.frames[0])), 1) if len(self.frames) else 1
+
     def dimensions(self) -> int:
         """Return 3 when the objects differ in z, else 2."""
         z = self.position_um[:, 2]
@@ -71,8 +79,8 @@ class Points:
 def points(objects: pl.DataFrame) -> Points:
     """Return the objects of a table that have a finite position.
 
-    An object whose position is NaN, infinite or null is nowhere, so that no linker can link it; it is left out
-    here and remains without links.
+    An object whose position is NaN, infinite, null or beyond 10^15 um is nowhere, so that no linker can link it; it is
+    left out here and remains without links.
 
     Parameters
     ----------
@@ -82,17 +90,18 @@ def points(objects: pl.DataFrame) -> Points:
     Raises
     ------
     TableError
-        If a column is missing or not numeric, an id or frame is null, or two objects share an id.
+        If a column is missing or not numeric, an id or frame is null, a frame is beyond 2^30, or two objects
+        share an id.
     """
     require(objects, ("object_id", "frame", "x_um", "y_um"), table=TABLE)
     ids = integers(objects, "object_id")
-    frame = integers(objects, "frame")
+    frame = _frames(objects)
     axes = [_floats(objects, a) for a in ("x_um", "y_um")]
     axes.append(_floats(objects, "z_um") if "z_um" in objects.columns else np.zeros(len(ids)))
     position = np.stack(axes, axis=1)
     order = by_frame(ids, frame)
     _refuse_duplicates(ids)
-    somewhere = np.asarray(np.isfinite(position).all(axis=1), dtype=np.bool_)
+    somewhere = np.asarray((np.abs(position) <= _FARTHEST_UM).all(axis=1), dtype=np.bool_)  # False for NaN
     order = order[somewhere[order]]
     frames, counts = np.unique(frame[order], return_counts=True)
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -176,6 +185,17 @@ def integers(objects: pl.DataFrame, name: str, table: str = TABLE) -> NDArray[np
         msg = f"Table '{table}' has {name} = {column[row]} in row {row}; give a whole number."
         raise TableError(msg)
     return whole.to_numpy().astype(np.int64, copy=False)
+
+
+def _frames(objects: pl.DataFrame) -> NDArray[np.int64]:
+    """Return the frames, which must lie so that their differences fit into the links table, too."""
+    frame = integers(objects, "frame")
+    beyond = (frame > _LAST_FRAME) | (frame < -_LAST_FRAME)
+    if beyond.any():
+        row = int(np.argmax(beyond))
+        msg = f"Table '{TABLE}' has frame = {frame[row]} in row {row}; number the frames from 0 to {_LAST_FRAME}."
+        raise TableError(msg)
+    return frame
 
 
 def by_frame(ids: NDArray[np.int64], frame: NDArray[np.integer]) -> NDArray[np.int64]:

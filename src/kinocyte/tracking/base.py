@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 
 from kinocyte.core.method import Method
 
+#: lengths between a picometre and a kilometre: their squares and cubes can be counted with
+SHORTEST_UM, LONGEST_UM = 1e-6, 1e9
+#: frames over which anything can still be said to be the same
+LONGEST_GAP = 1000
+
 #: Returns the label image of a frame; linkers that look at shapes ask for it frame by frame.
 LabelSource = Callable[[int], NDArray[np.uint32]]
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.method import param
-from kinocyte.tracking.base import LabelSource, Linker
+from kinocyte.tracking.base import LONGEST_GAP, LONGEST_UM, SHORTEST_UM, LabelSource, Linker
 
 Hypothesis = Literal["false_positive", "init", "term", "link", "branch", "dead", "merge"]
 
@@ -58,32 +58,48 @@ class Bayesian(Linker):
 
     method: Literal["bayesian"] = "bayesian"
     max_distance_um: float = param(
-        15.0, gt=0, unit="um", help="Largest distance an object moves from one frame to the next."
+        15.0,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
+        unit="um",
+        help="Largest distance an object moves from one frame to the next.",
     )
     hypotheses: tuple[Hypothesis, ...] = param(
         ("false_positive", "init", "term", "link", "branch"),
         help="What may have happened; init and term are always possible.",
     )
     hypothesis_max_distance_um: float = param(
-        20.0, gt=0, unit="um", help="Largest distance over a gap, a division or a merge."
+        20.0, ge=SHORTEST_UM, le=LONGEST_UM, unit="um", help="Largest distance over a gap, a division or a merge."
     )
     max_frame_gap: int = param(
-        3, ge=1, help="Largest difference of frames over which stretches are joined, 1 = no gap."
+        3, ge=1, le=LONGEST_GAP, help="Largest difference of frames over which stretches are joined, 1 = no gap."
     )
     feature_penalties: dict[str, float] = param(
         {}, help="Columns of the objects table and weights; objects that differ in them count as farther apart."
     )
     link_scale_um: float = param(
-        10.0, gt=0, unit="um", help="Distance over which a link gets less probable by a factor e."
+        10.0,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
+        unit="um",
+        help="Distance over which a link gets less probable by a factor e.",
     )
     branch_scale_um: float = param(
-        20.0, gt=0, unit="um", help="Distance over which a division or merge gets less probable by a factor e."
+        20.0,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
+        unit="um",
+        help="Distance over which a division or merge gets less probable by a factor e.",
     )
     border_um: float = param(
-        20.0, ge=0, unit="um", help="Tracks may begin and end this near to the border of the field."
+        20.0, ge=0, le=LONGEST_UM, unit="um", help="Tracks may begin and end this near to the border of the field."
     )
     border_scale_um: float = param(
-        5.0, gt=0, unit="um", help="Distance to the border over which that gets less probable by a factor e."
+        5.0,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
+        unit="um",
+        help="Distance to the border over which that gets less probable by a factor e.",
     )
     end_frames: int = param(
         5, ge=0, help="Tracks may begin so many frames after the first and end so many before the last."

@@ -7,15 +7,17 @@ from typing import ClassVar, Literal
 import polars as pl
 
 from kinocyte.core.method import param
-from kinocyte.tracking.base import LabelSource, Linker
+from kinocyte.tracking.base import LONGEST_GAP, LONGEST_UM, SHORTEST_UM, LabelSource, Linker
 
 
 class Kalman(Linker):
     """Link objects to predictions of a filter that assumes steady motion.
 
-    Each track predicts its next position from position and velocity so far; predictions and objects are matched by
-    linear assignment. A track that is missed coasts on for up to ``max_frame_gap`` frames. For objects that keep their
-    direction; for those that wander use `kinocyte.tracking.LAP`.
+    A Kalman filter of position and velocity runs along the links there are and predicts where each object is expected
+    in the next frames; objects are then linked anew around those places, gaps competing with all other links in one
+    assignment, until the links stay. The first links are those that go on most straightly over several frames, so
+    that objects may move as far as they stand apart. For objects that keep their direction; for those that wander
+    `kinocyte.tracking.LAP` is as good and faster.
     """
 
     references: ClassVar[tuple[str, ...]] = (
@@ -24,23 +26,41 @@ class Kalman(Linker):
 
     method: Literal["kalman"] = "kalman"
     max_distance_um: float = param(
-        15.0, gt=0, unit="um", help="Largest distance a new object moves from its first to its second frame."
+        15.0,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
+        unit="um",
+        help="Largest distance a new object moves from its first to its second frame.",
     )
     search_radius_um: float = param(
-        20.0, gt=0, unit="um", help="Largest distance of an object from where its track is expected."
+        20.0,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
+        unit="um",
+        help="Largest distance of an object from where its track is expected.",
     )
     max_frame_gap: int = param(
-        2, ge=1, help="Largest difference of frames of a link, 1 = no gap, 2 = one missed frame."
+        2, ge=1, le=LONGEST_GAP, help="Largest difference of frames of a link, 1 = no gap, 2 = one missed frame."
     )
     splitting_max_distance_um: float | None = param(
-        None, gt=0, unit="um", help="Largest distance from a mother to her second daughter; left out: no divisions."
+        None,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
+        unit="um",
+        help="Largest distance from a mother to her second daughter; left out: no divisions.",
     )
     position_error_um: float = param(
-        0.5, gt=0, unit="um", help="Standard deviation of a measured position per axis.", advanced=True
+        0.5,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
+        unit="um",
+        help="Standard deviation of a measured position per axis.",
+        advanced=True,
     )
     velocity_change_um: float | None = param(
         None,
-        gt=0,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
         unit="um",
         help="Standard deviation, per axis, by which the step from frame to frame changes; left out: learnt.",
         advanced=True,

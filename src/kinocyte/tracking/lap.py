@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import field_validator
 
 from kinocyte.core.method import param
-from kinocyte.tracking.base import LabelSource, Linker
+from kinocyte.tracking.base import LONGEST_GAP, LONGEST_UM, SHORTEST_UM, LabelSource, Linker
 
 
 class LAP(Linker):
@@ -39,31 +39,36 @@ class LAP(Linker):
     method: Literal["lap"] = "lap"
     max_distance_um: float = param(
         15.0,
-        gt=0,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
         unit="um",
         help="Largest distance an object moves from one frame to the next; about 1.5 diameters of a nucleus.",
     )
     max_frame_gap: int | None = param(
         None,
         ge=1,
+        le=LONGEST_GAP,
         help="Largest difference of frames of a link, 1 = no gap, 2 = one missed frame; "
         "left out: 2 where gap_max_distance_um is given, otherwise 1.",
     )
     gap_max_distance_um: float | None = param(
         None,
-        gt=0,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
         unit="um",
         help="Largest distance over a gap; left out: max_distance_um where max_frame_gap is given, otherwise no gaps.",
     )
     splitting_max_distance_um: float | None = param(
         None,
-        gt=0,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
         unit="um",
         help="Largest distance from a mother to her second daughter; left out: no divisions.",
     )
     merging_max_distance_um: float | None = param(
         None,
-        gt=0,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
         unit="um",
         help="Largest distance from a track that ends to the object it merges into; left out: no merges.",
     )

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import polars as pl
 
 from kinocyte.core.method import Method, param
+from kinocyte.tracking.base import LONGEST_UM, SHORTEST_UM
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,11 @@ class Mending(Method):
 
     method: Literal["rules"] = "rules"
     max_daughter_distance_um: float | None = param(
-        None, gt=0, unit="um", help="Cut a daughter that appears farther from her mother than this."
+        None,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
+        unit="um",
+        help="Cut a daughter that appears farther from her mother than this.",
     )
     two_daughters: bool = param(False, help="Keep only the two closest daughters of a division and cut the others.")
     min_daughter_area_ratio: float | None = param(

@@ -7,7 +7,7 @@ from typing import Literal
 import polars as pl
 
 from kinocyte.core.method import param
-from kinocyte.tracking.base import LabelSource, Linker
+from kinocyte.tracking.base import LONGEST_UM, SHORTEST_UM, LabelSource, Linker
 
 
 class Nearest(Linker):
@@ -18,7 +18,11 @@ class Nearest(Linker):
 
     method: Literal["nearest"] = "nearest"
     max_distance_um: float = param(
-        15.0, gt=0, unit="um", help="Largest distance an object moves from one frame to the next."
+        15.0,
+        ge=SHORTEST_UM,
+        le=LONGEST_UM,
+        unit="um",
+        help="Largest distance an object moves from one frame to the next.",
     )
 
     def link(self, objects: pl.DataFrame, *, labels: LabelSource | None = None, seed: int = 0) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import polars as pl
 
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.method import param
-from kinocyte.tracking.base import LabelSource, Linker
+from kinocyte.tracking.base import LONGEST_GAP, LabelSource, Linker
 
 
 class Overlap(Linker):
@@ -28,7 +28,7 @@ class Overlap(Linker):
         True, help="Let an object have two daughters; otherwise the pairs of largest total overlap are linked."
     )
     max_frame_gap: int = param(
-        1, ge=1, help="Largest difference of frames of a link, 1 = no gap, 2 = one missed frame."
+        1, ge=1, le=LONGEST_GAP, help="Largest difference of frames of a link, 1 = no gap, 2 = one missed frame."
     )
 
     def link(self, objects: pl.DataFrame, *, labels: LabelSource | None = None, seed: int = 0) -> pl.DataFrame:

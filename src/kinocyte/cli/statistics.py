@@ -1,0 +1,324 @@
+"""`kinocyte statistics`: what differs between groups of cells, in a table of any program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from kinocyte.core.errors import ParameterError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+app = App(name="statistics", help_format="plaintext", help="Compare groups of cells in any CSV or Parquet.")
+
+Columns = Annotated[tuple[str, ...], Parameter(consume_multiple=True)]
+Correction = Literal["holm", "benjamini_hochberg", "bonferroni", "none"]
+Pairing = Literal["auto", "paired", "unpaired"]
+
+
+@app.command
+def survival(
+    file: Path,
+    /,
+    *,
+    duration: str,
+    event: str,
+    by: str | None = None,
+    replicate: str | None = None,
+    position: str | None = None,
+    entry: str | None = None,
+    json: bool = False,
+    until: float | None = None,
+    reference: str | None = None,
+    pairing: Pairing = "auto",
+    correction: Correction = "holm",
+    confidence: float = 0.95,
+) -> int:
+    """Kaplan-Meier curves, medians, restricted means, log-rank and Cox for the groups of a table, one row a cell.
+
+    With --replicate, replicates are the sample of every test, and a group with one replicate is not tested. Without
+    it each cell counts as an independent sample.
+
+    --json prints one object: file, method, rows, columns {duration, event, by, replicate, position, entry}, groups,
+    tests, notes. groups, one each: group, n (= n_cells), n_positions, n_replicates, events, censored, median,
+    median_low, median_high, restricted_mean, restricted_mean_se, restricted_mean_low, restricted_mean_high,
+    restricted_to, interval_over (cells or replicates), curve [{time, survival, low, high, at_risk, events,
+    censored}], replicates [{replicate, n_cells, events, median, restricted_mean}]. tests, one each: test, level
+    (cells or replicates), group_a, group_b (compared with group_a; null for all groups at once), statistic, df, p,
+    p_corrected, correction, effect, effect_value, effect_low, effect_high, n_cells, n_positions, n_replicates,
+    refused (why there is no p), sentence. What is not known is null, as a median that the curve does not reach.
+
+    Parameters
+    ----------
+    file : Path
+        CSV or Parquet with one row a cell.
+    duration : str
+        Column: time to the event, or to the last sight of the cell.
+    event : str
+        Column: true and false, 1 and 0, or event, none, censored_left and excluded (the last two are left out).
+    by : str
+        Column of the groups.
+    replicate : str
+        Column of the biological replicate.
+    position : str
+        Column of the field of view, to count them; 'position' where the table has one.
+    entry : str
+        Column: time at which the cell came under observation, where that is later than 0.
+    json : bool
+        Print one JSON object instead of tables.
+    until : float
+        End of the restricted mean; the time to which every group is known when left out.
+    reference : str
+        Group the others are compared with; all pairs when left out.
+    pairing : str
+        Whether replicates of the same name in two groups belong together, as those of one day do. auto: when all
+        names are the same.
+    correction : str
+        Correction of p-values for the number of pairs.
+    confidence : float
+        Confidence of bands and intervals.
+    """
+    from kinocyte.cli._compared import present
+    from kinocyte.cli._plain_tables import read_table
+    from kinocyte.statistics.survival_comparison import compare_survival
+
+    read = read_table(file)
+    position = _position(read, position)
+    found = compare_survival(
+        read, duration=duration, event=event, by=by, replicate=replicate, position=position, entry=entry,
+        pairing=pairing, reference=reference, until=until, correction=correction, confidence=_share(confidence),
+        name=_named(file),
+    )  # fmt: skip
+    columns = {"duration": duration, "event": event, "by": by, "replicate": replicate, "position": position,
+               "entry": entry}  # fmt: skip
+    return present(file, read, columns, found, json=json)
+
+
+@app.command
+def compare(
+    file: Path,
+    /,
+    *,
+    value: str,
+    by: str,
+    replicate: str | None = None,
+    position: str | None = None,
+    cell: Columns = (),
+    json: bool = False,
+    reference: str | None = None,
+    pairing: Pairing = "auto",
+    correction: Correction = "holm",
+    confidence: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> int:
+    """Means, tests and effect sizes for one number a cell.
+
+    With --replicate: t-test on the means of replicates (Welch, or paired where the groups share their replicates) and
+    mixed model; Mann-Whitney and Kolmogorov-Smirnov give their statistic without a p-value, and a group with one
+    replicate is not tested. Without it: Welch, Mann-Whitney and Kolmogorov-Smirnov on cells.
+
+    --json prints one object: file, method, rows, columns {value, by, replicate, position, cell}, groups, tests,
+    effects, notes. groups, one each: group, n (= n_cells), n_positions, n_replicates, mean, sd, median, q25, q75,
+    mean_low, mean_high, interval_over (cells or replicates), replicates [{replicate, n_cells, mean, median}].
+    tests: as of 'kinocyte statistics survival'. effects, one each: group_a, group_b, effect (Cliff's delta, Hedges'
+    g, Cohen's d), value, low, high, magnitude (negligible, small, medium, large), interval (how it was made),
+    n_cells, n_positions, n_replicates.
+
+    Parameters
+    ----------
+    file : Path
+        CSV or Parquet with one row a cell.
+    value : str
+        Column of the number.
+    by : str
+        Column of the groups.
+    replicate : str
+        Column of the biological replicate.
+    position : str
+        Column of the field of view, to count them; 'position' where the table has one.
+    cell : tuple of str
+        Columns that tell cells apart, where a cell has several rows: their mean counts once.
+    json : bool
+        Print one JSON object instead of tables.
+    reference : str
+        Group the others are compared with; all pairs when left out.
+    pairing : str
+        Whether replicates of the same name in two groups belong together, as those of one day do. auto: when all
+        names are the same.
+    correction : str
+        Correction of p-values for the number of pairs.
+    confidence : float
+        Confidence of intervals.
+    draws : int
+        Draws of the bootstrap.
+    seed : int
+        Seed of the bootstrap.
+    """
+    from kinocyte.cli._compared import present
+    from kinocyte.cli._plain_tables import read_table
+    from kinocyte.statistics.value_comparison import compare_values
+
+    read = read_table(file)
+    position = _position(read, position)
+    found = compare_values(
+        read, value=value, by=by, cell=cell, replicate=replicate, position=position, pairing=pairing,
+        reference=reference, correction=correction, confidence=_share(confidence), draws=draws, seed=seed,
+        name=_named(file),
+    )  # fmt: skip
+    columns = {"value": value, "by": by, "replicate": replicate, "position": position, "cell": list(cell)}
+    return present(file, read, columns, found, json=json)
+
+
+@app.command
+def align(
+    file: Path,
+    /,
+    *,
+    signal: str,
+    time: str,
+    event_time: str,
+    track: Columns,
+    by: str | None = None,
+    replicate: str | None = None,
+    position: str | None = None,
+    json: bool = False,
+    bin_width: float | None = None,
+    before: float | None = None,
+    after: float | None = None,
+    statistic: Literal["mean", "median"] = "mean",
+    min_cells: int = 5,
+    confidence: float = 0.95,
+) -> int:
+    """Average a signal over cells in time relative to an event of each cell.
+
+    --json prints one object: file, method, rows, columns, groups, tests (none), notes. groups, one each: group, n
+    (= n_cells), n_positions, n_replicates, curve [{time, n_cells, n_replicates, value, low, high, replicate_value,
+    replicate_low, replicate_high}], replicates [{replicate, time, n_cells, value}].
+
+    Parameters
+    ----------
+    file : Path
+        CSV or Parquet with one row a cell and frame.
+    signal : str
+        Column of the signal.
+    time : str
+        Column of the time.
+    event_time : str
+        Column of the time of the cell's event, in the unit of the time; empty where it has none.
+    track : tuple of str
+        Columns that tell cells apart, such as position track_id.
+    by : str
+        Column of the groups.
+    replicate : str
+        Column of the biological replicate.
+    position : str
+        Column of the field of view, to count them; 'position' where the table has one.
+    json : bool
+        Print one JSON object instead of tables.
+    bin_width : float
+        Width of the bins of time; the time between frames when left out.
+    before : float
+        How far to look before the event.
+    after : float
+        How far to look after the event.
+    statistic : str
+        What is taken over cells.
+    min_cells : int
+        Times with fewer cells in a group are left out.
+    confidence : float
+        Confidence of intervals.
+    """
+    from kinocyte.cli._compared import present
+    from kinocyte.cli._plain_tables import read_table
+    from kinocyte.statistics.alignment import align_signal
+
+    read = read_table(file)
+    position = _position(read, position)
+    found = align_signal(
+        read, signal=signal, time=time, event_time=event_time, track=track, by=by, replicate=replicate,
+        position=position, bin_width=bin_width, before=before, after=after, statistic=statistic, min_cells=min_cells,
+        confidence=_share(confidence), name=_named(file),
+    )  # fmt: skip
+    columns = {"signal": signal, "time": time, "event_time": event_time, "track": list(track), "by": by,
+               "replicate": replicate, "position": position}  # fmt: skip
+    return present(file, read, columns, found, json=json)
+
+
+@app.command
+def dose(
+    file: Path,
+    /,
+    *,
+    dose: str,
+    value: str,
+    by: str | None = None,
+    replicate: str | None = None,
+    position: str | None = None,
+    json: bool = False,
+    reference: str | None = None,
+    correction: Correction = "holm",
+    confidence: float = 0.95,
+) -> int:
+    """Fit a four-parameter logistic curve: EC50 with its interval, slope and asymptotes, a curve a group.
+
+    --json prints one object: file, method, rows, columns, groups, tests, notes. groups, one each: group, n (=
+    n_cells), n_positions, n_replicates, n_points, n_doses, ec50, ec50_low, ec50_high, hill (negative for a curve
+    that falls), bottom, top, at_zero, at_infinity, residual_sd, r_squared, refused, curve [{dose, value}],
+    replicates [{dose, replicate, n_cells, value}]. tests: as of 'kinocyte statistics survival'.
+
+    Parameters
+    ----------
+    file : Path
+        CSV or Parquet with one row a cell.
+    dose : str
+        Column of the dose; 0 is the control.
+    value : str
+        Column of the response.
+    by : str
+        Column of the groups that get a curve each, such as the drug.
+    replicate : str
+        Column of the biological replicate: the points of the fit are then their means.
+    position : str
+        Column of the field of view, to count them; 'position' where the table has one.
+    json : bool
+        Print one JSON object instead of tables.
+    reference : str
+        Group the others are compared with; all pairs when left out.
+    correction : str
+        Correction of p-values for their number.
+    confidence : float
+        Confidence of intervals.
+    """
+    from kinocyte.cli._compared import present
+    from kinocyte.cli._plain_tables import read_table
+    from kinocyte.statistics.dose_comparison import compare_doses
+
+    read = read_table(file)
+    position = _position(read, position)
+    found = compare_doses(
+        read, dose=dose, value=value, by=by, replicate=replicate, position=position, reference=reference,
+        correction=correction, confidence=_share(confidence), name=_named(file),
+    )  # fmt: skip
+    columns = {"dose": dose, "value": value, "by": by, "replicate": replicate, "position": position}
+    return present(file, read, columns, found, json=json)
+
+
+def _named(file: Path) -> str:
+    return file.name
+
+
+def _position(read: pl.DataFrame, position: str | None) -> str | None:
+    if position is None and "position" in read.columns:
+        return "position"
+    return position
+
+
+def _share(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        msg = f"--confidence is {confidence:g}; give a share between 0 and 1, such as 0.95."
+        raise ParameterError(msg)
+    return confidence
