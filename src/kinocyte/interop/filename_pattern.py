@@ -211,6 +211,21 @@ def rows_of_wells(names: Iterable[tuple[Path, str]]) -> set[tuple[Path, str]]:
     }
 
 
+_WELL_AND_FIELD = re.compile(
+    r"(?:well)?[-_ ]?(?P<well>[A-P]-?\d{1,2})(?:[-_ .](?:f|s|p|pos|position|site|field|fov)?[-_]?(?P<field>\d+))?",
+    re.IGNORECASE,
+)
+
+
+def well_and_field(name: str) -> tuple[str, str | None] | None:
+    """Return what ``B2``, ``b02_3`` or ``well_B2_f3`` say if a whole name says nothing else, otherwise None."""
+    found = _WELL_AND_FIELD.fullmatch(name)
+    well = parse_well(found["well"]) if found is not None else None
+    if found is None or well is None:
+        return None
+    return well, str(int(found["field"])) if found["field"] is not None else None
+
+
 def number_free(stem: str) -> str:
     """Return a stem with every number replaced, to find names that differ in numbers only."""
     return re.sub(r"\d+", "#", stem)

@@ -17,6 +17,7 @@ import polars as pl
 from kinocyte.core.errors import InputFileError, ParameterError, nearest
 from kinocyte.core.scale import Scale
 from kinocyte.interop.calibrating import FrameChoice, choose_channels, choose_frames, choose_scale
+from kinocyte.interop.filename_pattern import well_and_field
 from kinocyte.interop.options import ImportOptions
 from kinocyte.interop.platemap import PlateMap, Value, conditions_table, read_platemap
 from kinocyte.interop.recognise import recognise
@@ -240,10 +241,25 @@ def _names(movie: Movie | Unreadable) -> list[str]:
     return list(dict.fromkeys(n for n in names if n))
 
 
+def _wells_in_names(found: Sequence[Found], notes: list[str]) -> Sequence[Found]:
+    """Return the movies with wells and fields where all of several are named after nothing else, such as ``B2_1``."""
+    said = [well_and_field(f.name) if isinstance(f, Movie) and f.well is None else None for f in found]
+    if len(found) < 2 or any(s is None for s in said) or len(set(said)) < len(said):
+        return found
+    notes.append(f"the names say wells and fields: '{found[0].name}' is well {said[0][0]}")  # type: ignore[index]
+    return [
+        f.replace(well=s[0], field=s[1] if s[1] is not None else f.field)
+        for f, s in zip(found, said, strict=True)
+        if isinstance(f, Movie) and s is not None
+    ]
+
+
 def _place(
     found: Sequence[Found], platemap: PlateMap | None, options: ImportOptions, questions: list[str], notes: list[str]
 ) -> list[tuple[Found, str, str]]:
     """Return every movie with its well and field, empty where a question is open."""
+    if platemap is None or not (platemap.wells or platemap.everything):
+        found = _wells_in_names(found, notes)
     wells: list[str] = []
     lost: list[str] = []
     for f in found:

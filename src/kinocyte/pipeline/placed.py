@@ -38,7 +38,13 @@ class MethodOf:
         if self.place is not None:
             classes = {name: placed(self.place, name) for name in classes}
         choices = {name: handler.generate_schema(cls) for name, cls in classes.items()}
+        if not choices:
+            return core_schema.no_info_plain_validator_function(self._refuse)
         return core_schema.tagged_union_schema(choices, discriminator="method")
+
+    def _refuse(self, value: Any) -> Any:
+        msg = f"no package offers a {self.kind} method; reinstall with: pip install --force-reinstall kinocyte"
+        raise ValueError(msg)
 
 
 class Place(BaseModel):
