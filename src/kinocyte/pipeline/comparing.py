@@ -129,11 +129,10 @@ class _Cells:
 
     def table(self, method: Comparer) -> pl.DataFrame:
         """Return the rows a method compares: durations, one row a cell, or one row a cell and frame."""
-        rows = getattr(method, "rows", "cells")
-        if rows == "durations":
+        if callable(getattr(method, "table", None)):
             tracks = self._where(self._gathered(self._tracks))
             return method.table(tracks, self._gathered(self._events))  # type: ignore[attr-defined,no-any-return]
-        if rows == "signals":
+        if "signal" in type(method).model_fields:
             return self._where(self._signals(str(getattr(method, "event", ""))))
         return self._where(self._values(str(getattr(method, "value", ""))))
 
