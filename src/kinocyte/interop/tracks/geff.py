@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from kinocyte.core.errors import InputFileError, TableError
 from kinocyte.core.scale import Scale
-from kinocyte.core.schema import LINKS, OBJECTS
+from kinocyte.core.schema import OBJECTS
 from kinocyte.interop.tracks.base import NO_CONTOURS, Contours, TrackData, track_data
 from kinocyte.interop.units import micrometres, minutes
 
@@ -210,9 +210,9 @@ def _data(
         elif name in OBJECTS or name not in [a["name"] for a in axes]:
             plain.append(series)
     for series in plain:
-        if series.name in OBJECTS and series.name not in columns and not series.null_count():
-            columns[series.name] = series
-        elif series.name not in OBJECTS:
+        if (
+            series.name in OBJECTS and series.name not in columns and not series.null_count()
+        ) or series.name not in OBJECTS:
             columns[series.name] = series
     links, others = _edge_table(graph, edges)
     payload = GeffFile(graph.metadata, rest, others, graph.ids)
@@ -314,7 +314,7 @@ def frames_of(times: NDArray[np.float64]) -> NDArray[np.int64]:
         start = unique[0] / step
         first = round(start) if abs(start - round(start)) < 1e-6 and start >= 0 else 0
         return np.rint(grid).astype(np.int64) + first
-    return np.searchsorted(unique, times).astype(np.int64)
+    return np.asarray(np.searchsorted(unique, times), np.int64)
 
 
 def _whole(values: NDArray[Any]) -> NDArray[np.int64]:
