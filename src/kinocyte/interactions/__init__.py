@@ -3,6 +3,7 @@
 from kinocyte.interactions.base import InteractionMethod, LabelSource
 from kinocyte.interactions.contact import Contact
 from kinocyte.interactions.delaunay import Delaunay
+from kinocyte.interactions.density import local_density
 from kinocyte.interactions.episodes import contact_episodes, pair_tracks
 from kinocyte.interactions.killing import KillerRanking
 from kinocyte.interactions.nearest import Nearest
@@ -21,6 +22,7 @@ __all__ = [
     "around_event",
     "contact_episodes",
     "cumulated_presence",
+    "local_density",
     "neighbour_counts",
     "pair_ids",
     "pair_signals",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from kinocyte.interactions._clock import Floats, frame_clock, with_minutes
+from kinocyte.interactions._clock import frame_clock, with_minutes
 
 
 def parts_of_candidates(
@@ -43,24 +43,28 @@ def parts_of_candidates(
         arrest=pl.when(pl.col("usual_speed") > 0)
         .then(1.0 - pl.col("contact_speed") / pl.col("usual_speed"))
         .clip(0, 1),
-        marker=_surprise(parts["_peak"], parts["_frames"], _values(signals, marker, effector)),
     )
+    parts = _with_marker(parts, signals, marker, effector)
     touched = pl.col("contact_min") > 0
     return parts.with_columns(pl.when(touched).then(pl.col(n)).alias(n) for n in ("arrest", "marker", "exclusivity"))
 
 
-def _values(signals: pl.DataFrame, marker: str | None, effector: list[str]) -> Floats:
-    """Return the marker of every effector in every frame, each once, ascending."""
+def _with_marker(parts: pl.DataFrame, signals: pl.DataFrame, marker: str | None, effector: list[str]) -> pl.DataFrame:
+    """Return the parts with ``marker``: how probably so many values of other effectors all lie below the peak."""
     if marker is None:
-        return np.empty(0)
-    column = f"neighbour_{marker}"
-    once = signals.select(*effector, "frame", pl.col(column).cast(pl.Float64)).unique([*effector, "frame"])
-    return np.sort(once[column].fill_nan(None).drop_nulls().to_numpy())
-
-
-def _surprise(peak: pl.Series, frames: pl.Series, values: Floats) -> pl.Series:
-    """Return how probably the highest of so many values taken at random is below each peak; null where none is."""
-    if not len(values):
-        return pl.Series([None], dtype=pl.Float64).new_from_index(0, len(peak))
-    below = np.searchsorted(values, peak.fill_null(float("nan")).to_numpy()) / len(values)
-    return pl.select(pl.when(peak.is_not_null()).then(pl.Series(below ** frames.to_numpy()))).to_series()
+        return parts.with_columns(marker=pl.lit(None, dtype=pl.Float64))
+    value = pl.col(f"neighbour_{marker}").cast(pl.Float64).fill_nan(None).alias("_value")
+    # an effector stands in as many pairs as it has targets
+    once = signals.select(*effector, "frame", value).drop_nulls("_value").unique([*effector, "frame"])
+    everyone = np.sort(once["_value"].to_numpy())
+    parts = parts.with_row_index("_row")
+    own = parts.select("_row", "_peak", *effector).join(once, on=effector, nulls_equal=True)
+    own = own.group_by("_row").agg(_own=pl.len(), _own_below=(pl.col("_value") < pl.col("_peak")).sum())
+    parts = parts.join(own, on="_row", how="left", maintain_order="left").with_columns(
+        pl.col("_own", "_own_below").fill_null(0).cast(pl.Int64),
+        _below=pl.Series(np.searchsorted(everyone, parts["_peak"].fill_null(float("nan")).to_numpy())),
+    )
+    others = len(everyone) - pl.col("_own")
+    part = (pl.col("_below") - pl.col("_own_below")) / others
+    known = pl.col("_peak").is_not_null() & (others > 0)
+    return parts.with_columns(marker=pl.when(known).then(part ** pl.col("_frames")))

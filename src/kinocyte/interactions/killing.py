@@ -25,8 +25,8 @@ class KillerRanking(Method):
     ``contact``: the part of that time in which both were neighbours. ``arrest``: how much slower than usual it moved
     relative to the target while they were (0: as fast as it usually is, 1: not at all). ``marker``: how unlikely the
     marker (degranulation, say) reaches by chance what it reached while they were: the probability that as many values,
-    taken at random from all effectors of the table, all lie below. ``exclusivity``: the mean of 1 / number of targets
-    it was with at once.
+    taken at random from the other effectors of the table, all lie below. ``exclusivity``: the mean of 1 / number of
+    targets it was with at once.
 
     The score is the geometric mean of all four by their weights; those that could not be measured are left out, and
     none but the contact counts as less than 0.05, so that no single other one rules an effector out. It is a suggestion
