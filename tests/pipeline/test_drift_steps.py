@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import tifffile
 
 import kinocyte
 from kinocyte import Experiment
+from kinocyte.cli import run as cli
 from kinocyte.core.errors import ParameterError
 from kinocyte.pipeline.execute import Workers
-from kinocyte.pipeline.parse import parse_pipeline
+from kinocyte.pipeline.parse import load_pipeline, parse_pipeline
 from kinocyte.pipeline.plan import plan_run
 from kinocyte.pipeline.run import run
+from kinocyte.simulation.drift import DriftMovie, random_walk
 from tests.pipeline.conftest import PIPELINE, blobs
 
 HERE = Workers(workers=0)
@@ -126,7 +130,7 @@ def test_restoration_takes_the_slope_off_before_cells_are_looked_for(
         ('[restoration.x]\nmethod = "model_fitt"\n', "did you mean 'model_fit'"),
         ('[restoration.x]\nmethod = "model_fit"\nsurfac = "plane"\n', "did you mean 'surface'"),
         ('[restoration.x]\nmethod = "model_fit"\nchannel = "dnaa"\n', "did you mean 'dna'"),
-        ('[restoration.x]\nmethod = "flat_field"\n', "needs reference images"),
+        ('[restoration.x]\nmethod = "flat_field"\n', "there is no reference image 'flat'"),
     ],
 )
 def test_restoration_that_cannot_be_done_is_refused(
@@ -135,3 +139,98 @@ def test_restoration_that_cannot_be_done_is_refused(
     experiment = make_experiment({"A1": blobs(2, 1)})
     with pytest.raises(ParameterError, match=said):
         run(parse_pipeline(PIPELINE + text), experiment, where=HERE)
+
+
+def test_the_store_holds_what_the_command_line_writes(
+    make_experiment: Callable[..., Experiment], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:104, :112]
+    scene = 200 + 3.0 * y + 2.0 * x
+    for cy, cx in rng.uniform(0, 1, (14, 2)) * scene.shape:
+        scene += 900 * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 18)
+    moving = DriftMovie(scene, random_walk(6, step_px=1.5, seed=2), (12, 12), noise_sd=4, dtype=np.dtype(np.uint16))
+    movie = np.stack([moving[t] for t in range(len(moving))])
+    two = PIPELINE + '[restoration.a]\nmethod = "model_fit"\n[restoration.b]\nmethod = "gaussian"\nsigma_um = 0.4\n'
+    restored, both = (make_experiment({"A1": movie}, name=n) for n in ("restored.zarr", "both.zarr"))
+    assert run(parse_pipeline(two), restored, where=HERE).ok
+    how = '[registration]\nmethod = "phase_correlation"\n[corrected]\ninterpolation = "cubic"\n'
+    assert run(parse_pipeline(two + how), both, where=HERE).ok
+    # the same by hand: what restoration leaves, as a file, with the drift that the pipeline found
+    before = kinocyte.open(restored.url).position("A1/1").image("corrected")
+    frames = np.stack([before.frame(t, "dna") for t in range(6)])
+    assert not np.array_equal(frames, movie), "restoration did something"
+    tifffile.imwrite(tmp_path / "m.tif", frames, photometric="minisblack", metadata={"axes": "TYX"})
+    position = kinocyte.open(both.url).position("A1/1")
+    drift = position.table("drift")
+    assert drift["dx_px"].abs().max() > 1
+    drift.write_csv(tmp_path / "m_drift.csv")
+    words = ["drift", "apply", str(tmp_path), str(tmp_path / "m.tif"), "--out", str(tmp_path / "out")]
+    assert cli([*words, "--interpolation", "cubic"]) == 0
+    by_hand = tifffile.imread(tmp_path / "out" / "m_corrected.ome.tif")
+    stored = np.stack([position.image("corrected").frame(t, "dna") for t in range(6)])
+    np.testing.assert_array_equal(stored, by_hand)
+
+
+FLAT = PIPELINE + '[restoration.light]\nmethod = "flat_field"\nflat = "flat.tif"\ndark = "dark.tif"\n'
+
+
+def references(folder: Path) -> np.ndarray:
+    """Write flat.tif (three frames) and dark.tif into a folder; return the light."""
+    y, x = np.mgrid[:64, :64]
+    light = 1.2 - ((y - 30.0) ** 2 + (x - 34.0) ** 2) / 4000
+    flat = np.rint(np.stack([1000 * light + 100 + d for d in (-1, 0, 1)])).astype(np.uint16)
+    tifffile.imwrite(folder / "flat.tif", flat, photometric="minisblack", metadata={"axes": "TYX"})
+    tifffile.imwrite(folder / "dark.tif", np.full((64, 64), 100, np.uint16))
+    return light
+
+
+def test_reference_images_are_files_beside_the_pipeline_or_the_experiment(
+    make_experiment: Callable[..., Experiment], tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    light = references(tmp_path / "elsewhere")
+    true = blobs(3, 2).astype(float)
+    experiment = make_experiment({"A1": np.rint(true * light + 100).astype(np.uint16)})
+    with pytest.raises(ParameterError, match=r"no reference image 'flat\.tif' neither beside the pipeline file nor in"):
+        run(parse_pipeline(FLAT), experiment, where=HERE)
+    (tmp_path / "elsewhere" / "p.toml").write_text(FLAT)
+    beside_pipeline = load_pipeline(tmp_path / "elsewhere" / "p.toml")
+    assert run(beside_pipeline, experiment, where=HERE).ok
+    position = kinocyte.open(experiment.url).position("A1/1")
+    frame = position.image("corrected").frame(1, "dna").astype(float)
+    np.testing.assert_allclose(frame, true[1] * light.mean(), rtol=0.02, atol=2)
+    assert not plan_run(beside_pipeline, kinocyte.open(experiment.url)).todo
+    # another image under the same name is another input
+    references(tmp_path)
+    references(tmp_path / "elsewhere")
+    assert not plan_run(beside_pipeline, kinocyte.open(experiment.url)).todo, "the same image written again"
+    tifffile.imwrite(tmp_path / "elsewhere" / "dark.tif", np.full((64, 64), 90, np.uint16))
+    assert plan_run(beside_pipeline, kinocyte.open(experiment.url)).todo[0].step.name == "correction"
+    # beside the experiment
+    assert run(parse_pipeline(FLAT), kinocyte.open(experiment.url), where=HERE).ok
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "said"),
+    [
+        ("flat.tif", np.full((40, 64), 900, np.uint16), "must agree"),
+        ("flat.tif", np.full((64, 64), np.nan, np.float32), "holds no finite value"),
+        ("dark.tif", np.full((64, 64), 5000, np.uint16), "nowhere brighter"),
+        ("flat.tif", None, "cannot be read"),
+    ],
+)
+def test_references_that_do_not_fit_are_refused_before_anything_runs(
+    make_experiment: Callable[..., Experiment], tmp_path: Path, name: str, pixels: np.ndarray | None, said: str
+) -> None:
+    experiment = make_experiment({"A1": blobs(2, 1)})
+    references(tmp_path)
+    if pixels is None:
+        (tmp_path / name).write_bytes(b"no image")
+    else:
+        tifffile.imwrite(tmp_path / name, pixels)
+    with pytest.raises(ParameterError, match=said) as caught:
+        run(parse_pipeline(FLAT), experiment, where=HERE)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not kinocyte.open(experiment.url).position("A1/1").has_corrected

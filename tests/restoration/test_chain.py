@@ -138,3 +138,23 @@ def test_models_import_without_the_image_libraries() -> None:
     code = "import sys, kinocyte.restoration; print([m for m in ('scipy', 'skimage', 'numba') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_well_is_seen_as_the_restorers_before_leave_it() -> None:
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:48, :56].astype(float)
+    pattern = 20 * np.sin(x / 6) * np.cos(y / 5)  # of the well
+    light = 1 + 0.004 * (x - 28)  # of the lamp
+    movies = {
+        name: np.stack([(500 + pattern) * light + rng.normal(0, 1, (48, 56)) for _ in range(4)]) for name in "abc"
+    }
+    flat = {"flat": (light * 1000)[None]}
+    well_method = ModelFree(mode="tiles", keep_level=False, threshold_std=50.0)
+    restorers = [FlatField(), well_method]
+    chain = fit_chain(restorers, movies["a"], SCALE, references=flat, well=movies)
+    np.testing.assert_allclose(chain.states[1].arrays["background"], 500 + pattern, atol=3)
+    assert np.abs(chain.restore(movies["a"][2], 2)).mean() < 2
+    # the same by hand: every movie of the well without the lamp, then the background of those
+    without = {n: np.stack([f / light * light.mean() for f in m]) for n, m in movies.items()}
+    alone = fit_chain([well_method], without["a"], SCALE, well=without)
+    np.testing.assert_allclose(chain.states[1].arrays["background"], alone.states[0].arrays["background"], rtol=1e-3)

@@ -39,6 +39,33 @@ def test_half_of_the_frame_covered_by_cells() -> None:
     assert relative_error(state.arrays["field"], field) < 0.03
 
 
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.8])
+def test_cells_may_cover_most_of_every_frame(part: float) -> None:
+    rng = np.random.default_rng(1)
+    shape = (128, 160)
+    field, (y, x) = vignette(shape), np.mgrid[:128, :160]
+    frames = []
+    for _ in range(12):
+        light, mask = np.zeros(shape), np.zeros(shape, dtype=bool)
+        while mask.mean() < part:
+            (cy, cx), radius = rng.uniform(0, 1, 2) * shape, rng.uniform(4, 9)
+            disc = (y - cy) ** 2 + (x - cx) ** 2 <= radius**2
+            light[disc], mask[disc] = rng.uniform(100, 300), True
+        frames.append((rng.uniform(0.8, 1.2) * 150 + light) * field + 100 + rng.normal(0, 2, shape))
+    state = Illumination(dark_level=100).fit(np.rint(frames).astype(np.uint16), SCALE)
+    assert relative_error(state.arrays["field"], field) < 0.005
+
+
+def test_cells_do_not_blur_into_the_gaps_of_large_frames() -> None:
+    rng = np.random.default_rng(2)
+    shape = (600, 800)
+    field, crowd = vignette(shape), np.zeros(shape)
+    y, x = np.mgrid[:600, :800]
+    crowd[((y // 12) + (x // 12)) % 2 == 0] = 1  # half of the frame, no block of it without a cell
+    frames = [(150 + np.roll(crowd, 5 * t, 1) * rng.uniform(100, 300, shape)) * field for t in range(4)]
+    assert relative_error(Illumination().fit(frames, SCALE).arrays["field"], field) < 0.005
+
+
 def test_a_field_of_cosines_is_recovered_exactly() -> None:
     y, x = (np.arange(n) + 0.5 for n in SHAPE)
     field = 1 + 0.2 * np.cos(np.pi * y / SHAPE[0])[:, None] + 0.1 * np.cos(2 * np.pi * x / SHAPE[1])[None, :]

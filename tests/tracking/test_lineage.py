@@ -61,7 +61,7 @@ def test_tracks_are_the_unbranched_paths_of_the_graph(source: st.DataObject) -> 
     got = {frozenset(g["object_id"]) for _, g in members.group_by("track_id")}
     assert got == {frozenset(c) for c in networkx.connected_components(paths)}
     assert members["object_id"].to_list() == sorted(ids)
-    assert dict(tracks.schema) == {n: c.dtype for n, c in TRACKS.items()}
+    assert dict(tracks.schema) == {n: c.dtype for n, c in TRACKS.items() if c.required}
     assert dict(members.schema) == {n: c.dtype for n, c in MEMBERS.items()}
     whole = {k: i for i, c in enumerate(networkx.weakly_connected_components(graph)) for k in c}
     frame_of = dict(zip(ids, frames, strict=True))
@@ -102,3 +102,16 @@ def test_links_that_cannot_be_are_named(pairs: list[tuple[int, int]], message: s
 def test_an_object_twice_is_named() -> None:
     with pytest.raises(TableError, match="object_id 1 more than once"):
         build_tracks(table(object_id=[1, 1], frame=[0, 1]), links())
+
+
+def test_confidence_of_a_division_is_that_of_its_links() -> None:
+    objects = table(object_id=[1, 2, 3, 4, 5, 6], frame=[0, 1, 1, 2, 2, 2])
+    known = links((1, 2), (1, 3), (2, 4), (3, 5), (3, 6)).with_columns(confidence=pl.Series([0.9, 0.8, 1.0, 0.5, None]))
+    tracks, _ = build_tracks(objects, known)
+    divided = tracks["division_confidence"].to_list()
+    assert divided[0] == pytest.approx(2 * 0.95 * 0.9 - 1)
+    assert divided[1:] == [None] * 4  # one link of the second division has no confidence
+    sure = build_tracks(objects, known.with_columns(confidence=pl.lit(1.0)))[0]
+    assert sure["division_confidence"].to_list() == [1.0, None, 1.0, None, None]
+    tie = build_tracks(objects, known.with_columns(confidence=pl.lit(0.0)))[0]
+    assert tie["division_confidence"].drop_nulls().to_list() == [0.0, 0.0]

@@ -29,6 +29,7 @@ app.command("kinocyte.cli.running:show_status", name="status", help="Show what i
 app.command("kinocyte.cli.reporting:report", help="Write the report page of an experiment.")
 app.command("kinocyte.cli.exporting:export", help="Write tables and labels for other programs.")
 app.command("kinocyte.cli.linking:app", name="link", help="Link objects that were found elsewhere into tracks.")
+app.command("kinocyte.cli.converting:app", name="convert", help="Turn tracks of one program into another's.")
 app.command("kinocyte.cli.drifting:app", name="drift", help="Hold movies still: estimate their drift, undo it.")
 app.command("kinocyte.cli.channel_aligning:app", name="channels", help="Lay channels on each other, as beads show.")
 app.command("kinocyte.cli.evaluating:app", name="evaluate", help="Score tracking or segmentation against the truth.")

@@ -33,7 +33,8 @@ def export(
     folder : Path
         The folder to make; it must not exist yet or be empty.
     formats : tuple of str
-        Any of csv, parquet, excel, anndata, labels, napari.
+        Any of csv, parquet, excel, anndata, labels, napari; for tracks also trackmate, trackmate-csv, geff, ctc,
+        motilitylab, mastodon, isbi, rois, celltrackr, cellphe, celltrackscolab.
     populations : tuple of str
         Populations to write; all when left out.
     """

@@ -130,6 +130,9 @@ TRACKS: Schema = MappingProxyType(
         "generation": Column(pl.Int32, "divisions since the root"),
         "first_frame": Column(pl.Int32, "first frame with an object"),
         "last_frame": Column(pl.Int32, "last frame with an object"),
+        "division_confidence": Column(
+            pl.Float64, "0 to 1, how sure it is that the branch ends by dividing", required=False, nullable=True
+        ),
     }
 )
 

@@ -50,7 +50,21 @@ def load_pipeline(path: str | Path) -> Pipeline:
     except OSError as error:
         msg = f"Cannot read the pipeline file {place}: {error.strerror}; check the name."
         raise InputFileError(msg) from error
-    return parse_pipeline(text, place=str(place))
+    return _anchored(parse_pipeline(text, place=str(place)), place.absolute().parent)
+
+
+def _anchored(pipeline: Pipeline, folder: Path) -> Pipeline:
+    """Return the pipeline with files that lie beside it named by their full path."""
+    from kinocyte.restoration.base import Restorer
+
+    moved: dict[str, Any] = {}
+    for name, restorer in pipeline.restoration.items():
+        fields = restorer.reference_fields if isinstance(restorer, Restorer) else ()
+        found = {f: folder / getattr(restorer, f) for f in fields if getattr(restorer, f) is not None}
+        places = {f: str(path) for f, path in found.items() if path.is_file()}
+        if places:
+            moved[name] = restorer.replace(**places)
+    return pipeline.model_copy(update={"restoration": {**pipeline.restoration, **moved}}) if moved else pipeline
 
 
 def parse_pipeline(text: str, *, place: str = "pipeline") -> Pipeline:

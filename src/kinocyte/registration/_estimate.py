@@ -14,6 +14,7 @@ from kinocyte.core.errors import ParameterError
 from kinocyte.core.schema import DRIFT, conform
 from kinocyte.registration._align import quality_of
 from kinocyte.registration._axial import CommonPlanes, Sections
+from kinocyte.registration._axial_steps import stepped
 from kinocyte.registration._coarse import Search
 from kinocyte.registration._geometry import SHAPE, decomposed
 from kinocyte.registration._merge import fill
@@ -276,7 +277,8 @@ def _axial(movies: tuple[Movie, ...], plan: Plan, path: Floats, known: NDArray[n
     view = Sections(plan.preparation, plan.axial_view, path, known, size)
     frames = Frames(movies, preparation, view=view, least_bin=None)
     search = replace(plan.search, axes=(1, 2), free=(1,), smallest_px=0.0, largest_px=0.0, step_px=np.inf)
-    return _tracked(frames, search, replace(plan, fixed_pattern="keep"), None)
+    tracked = _tracked(frames, search, replace(plan, fixed_pattern="keep"), None)
+    return stepped(frames, tracked) if plan.reference == "global" else tracked
 
 
 def _table(found: _Found, model: str) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from kinocyte.registration._threads import each
 Floats = NDArray[np.float64]
 Source = Callable[[int], Image | None]
 
-#: Images below this number of pixels may be cropped anew until nothing changes.
+#: Single planes below this number of pixels may be cropped anew until nothing changes; sections and volumes always.
 SMALL_PIXELS = 100_000
 #: Least share of the frame that a group has to see in common along each axis.
 COMMON = 0.55
@@ -104,7 +104,7 @@ def align_group(
     shift = np.array(guess, dtype=np.float64)
     aligned = None
     further = Further()
-    attempts = 3 if np.prod(shape) > SMALL_PIXELS else 12
+    attempts = 3 if shape[0] == 1 and np.prod(shape) > SMALL_PIXELS else 12
     for attempt in range(attempts):
         offset = np.rint(shift).astype(np.intp)
         for axis in range(3):

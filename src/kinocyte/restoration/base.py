@@ -75,6 +75,8 @@ class Restorer(Method):
     kind: ClassVar[str] = "restoration"
     #: what `fit` reads: nothing, all frames of the movie, other movies of the well, or reference images
     reads: ClassVar[Literal["nothing", "movie", "well", "references"]] = "nothing"
+    #: parameters that name a reference image; in a pipeline the path of a file
+    reference_fields: ClassVar[tuple[str, ...]] = ()
 
     channel: str | tuple[str, ...] = param((), help="Channel to restore, or several; none named = all that are given.")
     output: Output = param(
@@ -87,6 +89,11 @@ class Restorer(Method):
     def channels(self) -> tuple[str, ...]:
         """Channels that the method restores; empty for all."""
         return (self.channel,) if isinstance(self.channel, str) else self.channel
+
+    @property
+    def reference_names(self) -> tuple[str, ...]:
+        """Names of the reference images that the method reads."""
+        return tuple(str(getattr(self, f)) for f in self.reference_fields if getattr(self, f) is not None)
 
     @abstractmethod
     def fit(self, movie: Movie, scale: Scale, seed: int = 0, *, references: Mapping[str, Movie] | None = None) -> State:

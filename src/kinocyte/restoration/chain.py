@@ -57,6 +57,10 @@ class Chain:
             image = restorer.correct(image, t, state)
         return as_output(image, frame.dtype, self.output)
 
+    def then(self, restorer: Restorer, state: State) -> Chain:
+        """Return the chain with one more restorer at its end."""
+        return Chain((*self.restorers, restorer), (*self.states, state))
+
     def movie(self, movie: Movie) -> RestoredMovie:
         """Return the restored movie, each frame computed when it is asked for."""
         return RestoredMovie(movie, self)
@@ -116,6 +120,7 @@ def fit_chain(
     seed: int = 0,
     *,
     references: Mapping[str, Movie] | None = None,
+    well: Mapping[str, Movie] | None = None,
 ) -> Chain:
     """Return the restorers, each fitted to the movie as those before it leave it.
 
@@ -130,8 +135,10 @@ def fit_chain(
     seed : int
         Fixes whatever chance there is.
     references : mapping of str to movie, optional
-        Reference images or movies of the well, by name, for the methods that read those. They are taken as they are:
-        a method that reads them stands first in a chain.
+        Reference images by name, for the methods that read those; taken as they are.
+    well : mapping of str to movie, optional
+        The movies of the well, this one among them, for the methods that read those. Each is seen as the restorers
+        before leave it, fitted to that movie. Where left out, ``references`` stand for the well.
 
     Returns
     -------
@@ -144,9 +151,25 @@ def fit_chain(
         If the movie is empty or a method cannot be fitted.
     """
     check_frames(movie)
+    last = max((i for i, r in enumerate(restorers) if r.reads == "well"), default=-1)
+    others = {} if well is None or last < 1 else {n: m for n, m in well.items() if m is not movie}
+    chains = dict.fromkeys(others, Chain((), ()))
     chain = Chain((), ())
-    for restorer in restorers:
-        seen: Movie = _FloatMovie(movie, chain) if chain.restorers else movie
-        state = restorer.fit(seen, scale, seed, references=references)
-        chain = Chain((*chain.restorers, restorer), (*chain.states, state))
+    for i, restorer in enumerate(restorers):
+        seen = {n: _seen(m, chains[n]) for n, m in others.items()}
+        beside = references
+        if restorer.reads == "well" and well is not None:
+            beside = {n: _seen(movie, chain) if m is movie else seen.get(n, m) for n, m in well.items()}
+        state = restorer.fit(_seen(movie, chain), scale, seed, references=beside)
+        if i < last:
+            for name, other in seen.items():
+                # what is made from the whole well is the same for each of its movies
+                theirs = state if restorer.reads == "well" else restorer.fit(other, scale, seed, references=references)
+                chains[name] = chains[name].then(restorer, theirs)
+        chain = chain.then(restorer, state)
     return chain
+
+
+def _seen(movie: Movie, chain: Chain) -> Movie:
+    """Return a movie as a later restorer sees it."""
+    return _FloatMovie(movie, chain) if chain.restorers else movie

@@ -18,14 +18,18 @@ class FlatField(Restorer):
 
     References of several frames are averaged. The result keeps the grey values of a pixel of mean illumination.
     Pixels of the flat field that are missing or not above the dark field take the gain of their nearest neighbour.
+    In a pipeline the references are image files, named relative to the pipeline file or the experiment's folder.
     """
 
     reads: ClassVar[Literal["nothing", "movie", "well", "references"]] = "references"
+    reference_fields: ClassVar[tuple[str, ...]] = ("flat", "dark")
     references: ClassVar[tuple[str, ...]] = ("Seibert et al., Proc. SPIE 3336, 348 (1998)",)
 
     method: Literal["flat_field"] = "flat_field"
-    flat: str = param("flat", help="Name of the reference image of even illumination.")
-    dark: str | None = param(None, help="Name of the reference image without light; the dark level where left out.")
+    flat: str = param("flat", help="Reference image of even illumination; in a pipeline the path of a file.")
+    dark: str | None = param(
+        None, help="Reference image without light, in a pipeline the path of a file; the dark level where left out."
+    )
     dark_level: float = param(0.0, help="Grey value of the camera without light, where there is no dark image.")
 
     def fit(self, movie: Movie, scale: Scale, seed: int = 0, *, references: Mapping[str, Movie] | None = None) -> State:
@@ -44,14 +48,16 @@ class FlatField(Restorer):
         light = flat - dark
         usable = np.isfinite(light) & (light > 0)
         if not usable.any():
-            msg = f"The flat field '{self.flat}' is nowhere brighter than the dark field; check which image is which."
+            below = f"the dark field '{self.dark}'" if self.dark is not None else f"dark_level = {self.dark_level:g}"
+            msg = f"The flat field '{self.flat}' is nowhere brighter than {below}; check which image is which."
             raise ParameterError(msg)
         if not usable.all():
             from scipy import ndimage as ndi
 
             rows, columns = ndi.distance_transform_edt(~usable, return_distances=False, return_indices=True)
             light = light[rows, columns]
-        dark = np.where(np.isfinite(dark), dark, np.median(dark[np.isfinite(dark)]))
+        known = dark[np.isfinite(dark)]
+        dark = np.where(np.isfinite(dark), dark, np.median(known))
         gain = light.mean() / light
         mended = int(np.count_nonzero(~usable))
         return State(self.name(), {"mended_pixels": mended}, {"gain": gain, "dark": dark})

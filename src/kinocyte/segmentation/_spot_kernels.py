@@ -93,7 +93,7 @@ def find_spots(image: NDArray[Any], p: SpotDetector, scale: Scale) -> tuple[NDAr
         values = ndi.median_filter(values, size=3 if image.ndim == 2 else (1, 3, 3), mode="mirror")
     values -= values.mean()  # truncated kernels do not quite cancel a constant
     answer = p.answer(values, scale)
-    pixels = _peaks(answer, max(p.min_quality, 1e-9 * float(answer.max()), np.finfo(np.float64).tiny))
+    pixels = peaks(answer, max(p.min_quality, 1e-9 * float(answer.max()), np.finfo(np.float64).tiny))
     pixels = pixels[valid[tuple(pixels.T)]]
     if p.min_snr > 0:
         pixels = pixels[_stands_out(p.contrast(values, scale, answer), pixels, p.min_snr)]
@@ -103,8 +103,8 @@ def find_spots(image: NDArray[Any], p: SpotDetector, scale: Scale) -> tuple[NDAr
         volume = answer.reshape((1, *answer.shape)[-3:])
         start = np.zeros((len(pixels), 3), np.int64)
         start[:, 3 - image.ndim :] = pixels
-        where = _refined(volume, start, image.ndim == 3)[:, 3 - image.ndim :]
-    return _one_per_pixel(where, quality, image.shape)
+        where = refined(volume, start, image.ndim == 3)[:, 3 - image.ndim :]
+    return one_per_pixel(where, quality, image.shape)
 
 
 def _stands_out(contrast: Image, pixels: NDArray[np.int64], min_snr: float) -> NDArray[np.bool_]:
@@ -117,23 +117,30 @@ def _stands_out(contrast: Image, pixels: NDArray[np.int64], min_snr: float) -> N
     return np.asarray(contrast[tuple(pixels.T)] >= min_snr * usual)
 
 
-def _peaks(answer: Image, least: float) -> NDArray[np.int64]:
-    """Return the pixels, row by row, that reach a value and that no neighbour overtops; of equals the first counts."""
+def peaks(answer: Image, least: float, box: Sequence[tuple[int, int]] | None = None) -> NDArray[np.int64]:
+    """Return the pixels, row by row, that reach a value and that no neighbour overtops; of equals the first counts.
+
+    With a box only the pixels within it are looked at; their neighbours may lie outside.
+    """
     volume = np.ascontiguousarray(answer.reshape((1, *answer.shape)[-3:]))
     candidates = np.argwhere(volume >= least)
+    if box is not None:
+        low, high = np.array(((0, 1), *box)[-3:]).T
+        candidates = candidates[((candidates >= low) & (candidates < high)).all(axis=1)]
     top = np.zeros(len(candidates), bool)
     _mark_peaks(volume, candidates, top)
     return candidates[top][:, 3 - answer.ndim :]
 
 
-def _refined(volume: Image, start: NDArray[np.int64], is_deep: bool) -> NDArray[np.float64]:
+def refined(volume: Image, start: NDArray[np.int64], is_deep: bool) -> NDArray[np.float64]:
+    """Return the places between pixels to which spots climb from their pixels, (n, 3)."""
     where = start.astype(np.float64)
     if min(volume.shape[1:]) >= 3 and (not is_deep or volume.shape[0] >= 3):
         _climb(volume, start, is_deep, where)
     return where
 
 
-def _one_per_pixel(
+def one_per_pixel(
     where: NDArray[np.float64], quality: NDArray[np.float64], shape: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Keep of the spots that fell on one pixel the best, and sort by pixel."""

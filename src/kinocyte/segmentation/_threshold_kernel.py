@@ -181,16 +181,28 @@ def _moments(values, mask, valid, sums):  # type: ignore[no-untyped-def]  # numb
 
 
 def _split(labels: Labels, filtered: NDArray[Any], p: Threshold, spacing_um: tuple[float, ...]) -> tuple[Labels, int]:
-    """Part touching objects; lengths are in units of the pixel width, so that square pixels give whole numbers."""
+    """Part touching objects."""
+    return parted(landscape_of(labels, filtered, p, spacing_um), labels, p, spacing_um)
+
+
+def landscape_of(
+    labels: Labels, filtered: NDArray[Any], p: Threshold, spacing_um: tuple[float, ...]
+) -> NDArray[np.float64]:
+    """Return what is high inside objects; lengths are in pixel widths, so that square pixels give whole numbers."""
+    if p.split == "intensity":
+        values = np.asarray(filtered, dtype=np.float64)
+        return -values if p.foreground == "dark" else values
+    landscape = np.sqrt(squared_distance(labels, tuple(s / spacing_um[-1] for s in spacing_um)))
+    landscape[np.isinf(landscape)] = 0.0
+    return landscape
+
+
+def parted(
+    landscape: NDArray[np.float64], labels: Labels, p: Threshold, spacing_um: tuple[float, ...]
+) -> tuple[Labels, int]:
+    """Return the objects parted by seeds in the landscape and flooding."""
     unit = spacing_um[-1]
     spacing = tuple(s / unit for s in spacing_um)
-    if p.split == "intensity":
-        landscape = np.asarray(filtered, dtype=np.float64)
-        if p.foreground == "dark":
-            landscape = -landscape
-    else:
-        landscape = np.sqrt(squared_distance(labels, spacing))
-        landscape[np.isinf(landscape)] = 0.0
     if p.split in {"distance", "intensity"}:
         seeds = seeds_by_distance(landscape, labels, p.seed_distance_um / unit, spacing)
     elif p.split == "neck":
@@ -205,7 +217,13 @@ def _by_size(labels: Labels, n: int, p: Threshold, pixel_size: float) -> tuple[L
     low, high = (p.min_area_um2, p.max_area_um2) if flat else (p.min_volume_um3, p.max_volume_um3)
     if n == 0 or (low is None and high is None):
         return labels, n
-    size = components.pixel_counts(labels, n) * pixel_size
+    return components.keep(labels, fits_size(components.pixel_counts(labels, n), p, labels.ndim, pixel_size))
+
+
+def fits_size(counts: NDArray[np.int64], p: Threshold, ndim: int, pixel_size: float) -> NDArray[np.bool_]:
+    """Tell which objects of so many pixels are neither too small nor too large."""
+    low, high = (p.min_area_um2, p.max_area_um2) if ndim == 2 else (p.min_volume_um3, p.max_volume_um3)
+    size = counts * pixel_size
     tolerance = 1e-9 * pixel_size
     above = size >= (0.0 if low is None else low) - tolerance
-    return components.keep(labels, above & (size <= (np.inf if high is None else high) + tolerance))
+    return np.asarray(above & (size <= (np.inf if high is None else high) + tolerance))

@@ -32,7 +32,7 @@ def histogram(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float
         shifted = values.reshape(-1).astype(np.int64) - int(low)
         return np.bincount(shifted), np.arange(int(low), int(high) + 1, dtype=np.float64)
     values = values.astype(np.float64 if values.dtype.kind in "iub" else values.dtype, copy=False)
-    edges = _edges(low, high, values.dtype)
+    edges = bin_edges(low, high, values.dtype)
     if edges is None:  # so narrow a range holds fewer different values than there are bins
         grey, counts = np.unique(values, return_counts=True)
         return counts, grey.astype(np.float64)
@@ -55,11 +55,13 @@ def otsu(values: NDArray[Any]) -> float:
     values : array
         Finite values, at least one; when all are equal, that value is returned.
     """
+    return float(values.flat[0]) if is_constant(values) else otsu_of(*histogram(values))
+
+
+def otsu_of(counts: NDArray[np.int64], centres: NDArray[np.float64]) -> float:
+    """Return Otsu's level of a histogram with at least two values."""
     from skimage.filters import threshold_otsu
 
-    if is_constant(values):
-        return float(values.flat[0])
-    counts, centres = histogram(values)
     return float(threshold_otsu(hist=(counts, centres)))
 
 
@@ -73,9 +75,11 @@ def triangle(values: NDArray[Any]) -> float:
     values : array
         Finite values, at least one; when all are equal, that value is returned.
     """
-    if is_constant(values):
-        return float(values.flat[0])
-    counts, centres = histogram(values)
+    return float(values.flat[0]) if is_constant(values) else triangle_of(*histogram(values))
+
+
+def triangle_of(counts: NDArray[np.int64], centres: NDArray[np.float64]) -> float:
+    """Return the triangle level of a histogram with at least two values."""
     peak = int(np.argmax(counts))
     first, last = np.flatnonzero(counts)[[0, -1]]
     tail_is_right = peak - first < last - peak
@@ -207,7 +211,7 @@ def is_constant(values: NDArray[Any]) -> bool:
     return all((flat[i : i + block] == first).all() for i in range(0, flat.size, block))
 
 
-def _edges(low: Any, high: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+def bin_edges(low: Any, high: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:
     """Return the ascending edges of equal bins, or None where the range has no room for that many."""
     if np.isinf(float(high) - float(low)):
         return np.linspace(float(low) / 2.0, float(high) / 2.0, BINS + 1) * 2.0

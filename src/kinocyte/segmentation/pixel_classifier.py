@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from kinocyte.core.method import param
 from kinocyte.core.scale import Scale
 from kinocyte.segmentation.base import Pixels, Segmenter
 from kinocyte.segmentation.pixel_model import TILE_PX, PixelModel, named_channels
+
+if TYPE_CHECKING:
+    from kinocyte.segmentation.threshold import Threshold
 
 
 class PixelClassifier(Segmenter):
@@ -101,15 +104,36 @@ class PixelClassifier(Segmenter):
             If the pixel size is too far from that of the training images.
         """
         model = _opened(self.model)
+        return model.probabilities(
+            self.renamed(pixels), scale, tile_px=self.tile_px, max_scale_ratio=self.max_scale_ratio
+        )
+
+    def renamed(self, pixels: Pixels) -> dict[str, Any]:
+        """Return the channels by the names that the model has for them."""
+        model = _opened(self.model)
         if self.channel and len(self.channel) != len(model.channels):
             msg = (
                 f"channel names {len(self.channel)} channels, the pixel classifier reads {len(model.channels)}: "
                 f"{', '.join(model.channels)}."
             )
             raise ParameterError(msg)
-        found = named_channels(pixels, self.channels)
-        renamed = dict(zip(model.channels, found, strict=True))
-        return model.probabilities(renamed, scale, tile_px=self.tile_px, max_scale_ratio=self.max_scale_ratio)
+        return dict(zip(model.channels, named_channels(pixels, self.channels), strict=True))
+
+    def rule(self) -> tuple[Threshold, PixelModel, int]:
+        """Return how objects are made of probabilities, the model, and the place of the objects' class in it."""
+        from kinocyte.segmentation.filters import Gaussian
+        from kinocyte.segmentation.threshold import Threshold
+
+        model = _opened(self.model)
+        if self.object_class and self.object_class not in model.classes:
+            hint = nearest(self.object_class, model.classes)
+            msg = f"The pixel classifier {self.model} has no class '{self.object_class}'; {hint}."
+            raise ParameterError(msg)
+        wanted = model.classes.index(self.object_class) if self.object_class else len(model.classes) - 1
+        shared = {name: getattr(self, name) for name in _SHARED}
+        blur = (Gaussian(sigma_um=self.smoothing_um),) if self.smoothing_um > 0 else ()
+        low = float(np.float32(self.probability))
+        return Threshold(channel="probability", filters=blur, threshold="fixed", low=low, **shared), model, wanted
 
     def segment(self, pixels: Pixels, scale: Scale, *, seed: int = 0) -> NDArray[np.uint32]:  # noqa: ARG002 - no chance
         """Return the label image of one frame; see `kinocyte.segmentation.base.Segmenter.segment`.
@@ -125,20 +149,9 @@ class PixelClassifier(Segmenter):
         """
         from kinocyte.segmentation._threshold_kernel import segment
         from kinocyte.segmentation.components import renumber
-        from kinocyte.segmentation.filters import Gaussian
-        from kinocyte.segmentation.threshold import Threshold
 
-        classes = _opened(self.model).classes
-        if self.object_class and self.object_class not in classes:
-            hint = nearest(self.object_class, classes)
-            msg = f"The pixel classifier {self.model} has no class '{self.object_class}'; {hint}."
-            raise ParameterError(msg)
-        wanted = classes.index(self.object_class) if self.object_class else -1
-        likely = self.probabilities(pixels, scale)[wanted]
-        shared = {name: getattr(self, name) for name in _SHARED}
-        blur = (Gaussian(sigma_um=self.smoothing_um),) if self.smoothing_um > 0 else ()
-        rule = Threshold(channel="probability", filters=blur, threshold="fixed", low=self.probability, **shared)
-        labels = segment(likely, rule, scale)
+        rule, _, wanted = self.rule()
+        labels = segment(self.probabilities(pixels, scale)[wanted], rule, scale)
         for image in named_channels(pixels, self.channels):
             if image.dtype.kind == "f" and not np.isfinite(image).all():
                 labels = np.where(np.isfinite(image), labels, 0).astype(np.uint32)

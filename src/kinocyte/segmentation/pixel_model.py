@@ -113,12 +113,12 @@ class PixelModel:
         CalibrationError
             If the pixel size differs too much.
         """
-        channels = self._checked(pixels, scale, max_scale_ratio)
-        fills = [_fill_value(c) for c in channels]
+        channels = self.checked(pixels, scale, max_scale_ratio)
+        fills = [fill_value(c) for c in channels]
         shape = channels[0].shape
         out = np.empty((len(self.classes), *shape), np.float32)
         spacing = scale.spacing_um(len(shape))
-        for box in _tiles(shape, tile_px):
+        for box in tiles(shape, tile_px):
             share = self.forest.predict(self.rows(channels, fills, box, spacing))
             part = (slice(None), *(slice(a, b) for a, b in box))
             out[part] = share.T.reshape(out[part].shape)
@@ -134,7 +134,8 @@ class PixelModel:
         """Return the features of the pixels of a box of a frame, one row a pixel."""
         return box_rows(self.bank, channels, fills, (box, spacing_um))
 
-    def _checked(self, pixels: Pixels, scale: Scale, max_scale_ratio: float) -> list[Any]:
+    def checked(self, pixels: Pixels, scale: Scale, max_scale_ratio: float) -> list[Any]:
+        """Return the channels in order after comparing them and the pixel size with what the model knows."""
         channels = named_channels(pixels, self.channels)
         ndim = len(self.spacing_um)
         for name, image in zip(self.channels, channels, strict=True):
@@ -234,16 +235,25 @@ def named_channels(pixels: Pixels, names: tuple[str, ...]) -> list[Any]:
     return [pixels[name] for name in names]
 
 
-def _tiles(shape: tuple[int, ...], tile_px: int) -> Iterator[tuple[tuple[int, int], ...]]:
+def tiles(shape: tuple[int, ...], tile_px: int) -> Iterator[tuple[tuple[int, int], ...]]:
+    """Yield the boxes that a frame is worked on in, in raster order."""
     sides = (tile_px, tile_px) if len(shape) == 2 else (tile_px // 8, tile_px // 4, tile_px // 4)
     steps = [range(0, n, max(s, 1)) for n, s in zip(shape, sides, strict=True)]
     for corner in product(*steps):
         yield tuple((a, min(a + max(s, 1), n)) for a, s, n in zip(corner, sides, shape, strict=True))
 
 
-def _fill_value(image: Any) -> float | None:
+def all_finite(image: Any) -> bool:
+    """Tell whether a frame holds no NaN or inf; it is read in slabs."""
+    slab = max(1, (1 << 24) // max(int(np.prod(image.shape[1:])), 1))
+    return image.dtype.kind != "f" or all(
+        np.isfinite(np.asarray(image[i : i + slab])).all() for i in range(0, image.shape[0], slab)
+    )
+
+
+def fill_value(image: Any) -> float | None:
     """Return the median of the finite values of a frame, or None where all are."""
-    if image.dtype.kind != "f" or all(np.isfinite(np.asarray(image[i])).all() for i in range(image.shape[0])):
+    if all_finite(image):
         return None
     values = np.asarray(image)
     valid = np.isfinite(values)

@@ -14,7 +14,7 @@ from kinocyte.core.scale import Scale
 from kinocyte.core.schema import require
 from kinocyte.segmentation.base import Pixels
 from kinocyte.segmentation.feature_bank import ALL_KINDS, DEFAULT_SIGMAS_PX, FeatureBank, FeatureKind
-from kinocyte.segmentation.pixel_model import TILE_PX, PixelModel, _fill_value, _tiles, box_rows, named_channels
+from kinocyte.segmentation.pixel_model import TILE_PX, PixelModel, box_rows, fill_value, named_channels, tiles
 
 Strokes = NDArray[Any] | pl.DataFrame
 
@@ -189,9 +189,9 @@ def _rows(
     out = np.empty((where.size, len(bank.names(("",) * len(channels), len(shape)))), np.float32)
     if not where.size:
         return out
-    fills = [_fill_value(np.asarray(c)) for c in channels]
+    fills = [fill_value(np.asarray(c)) for c in channels]
     place = np.stack(np.unravel_index(where, shape), axis=1)
-    for box in _tiles(shape, TILE_PX // 2):
+    for box in tiles(shape, TILE_PX // 2):
         low, high = np.array(box).T
         own = np.flatnonzero(((place >= low) & (place < high)).all(axis=1))
         if not own.size:

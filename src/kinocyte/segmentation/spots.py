@@ -97,10 +97,14 @@ class SpotDetector(Segmenter):
             found = f"Channel '{self.channel}' has shape {image.shape} of {image.dtype}"
             msg = f"{found}; give (y, x) or (z, y, x) of real numbers."
             raise ParameterError(msg)
-        spacing_um = np.array(scale.spacing_um(image.ndim))
-        where_px, quality = find_spots(image, self, scale)
+        scale.spacing_um(image.ndim)
+        return self.table(*find_spots(image, self, scale), scale)
+
+    def table(self, where_px: NDArray[np.float64], quality: NDArray[np.float64], scale: Scale) -> pl.DataFrame:
+        """Return the table of spots at places in pixels, (n, 2) or (n, 3), in the order given."""
+        ndim = where_px.shape[1]
         where_um = np.zeros((len(quality), 3))
-        where_um[:, 3 - image.ndim :] = where_px * spacing_um
+        where_um[:, 3 - ndim :] = where_px * np.array(scale.spacing_um(ndim))
         columns: dict[str, Any] = {
             "label": np.arange(1, len(quality) + 1), "x_um": where_um[:, 2], "y_um": where_um[:, 1],
             "z_um": where_um[:, 0], "quality": quality, "radius_um": np.full(len(quality), self.radius_um),

@@ -39,6 +39,39 @@ PUBLISHED_DRIFT_PX: tuple[tuple[float, float, float], ...] = (
 PUBLISHED_NOISE_SD = (0.0, 5e3, 1e4, 1.5e4, 2e4, 2.5e4, 3e4, 3.5e4, 4e4, 4.5e4, 5e4, 6e4)
 
 
+def noise_at_snr(scene: NDArray[np.number], snr: float) -> float:
+    """Return the standard deviation of noise, in grey values, that gives a scene a signal-to-noise ratio.
+
+    The ratios of the published series are mean cell over mean background of noisy images clipped to 16 bit; for that
+    series take `PUBLISHED_NOISE_SD`.
+
+    Parameters
+    ----------
+    scene : array of any shape
+        What is looked at, without noise.
+    snr : float
+        Brightest structures (99.9th percentile) above the background (median), in standard deviations of the noise.
+
+    Returns
+    -------
+    float
+        For `DriftMovie` as ``noise_sd``.
+
+    Raises
+    ------
+    ParameterError
+        If the ratio is not positive, or the scene has nothing above its background.
+    """
+    if not snr > 0:
+        msg = f"snr = {snr} must be above 0; leave the noise out for a movie without."
+        raise ParameterError(msg)
+    signal = float(np.percentile(scene, 99.9) - np.median(scene))
+    if not signal > 0:
+        msg = "The scene has nothing that is brighter than its background, so there is no signal to compare noise with."
+        raise ParameterError(msg)
+    return signal / snr
+
+
 def drift_table(shift_px: NDArray[np.float64], angle_deg: NDArray[np.float64] | None = None) -> pl.DataFrame:
     """Return a drift table of known shifts.
 

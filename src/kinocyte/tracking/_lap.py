@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kinocyte.tracking._confidence import confidence, margins
 from kinocyte.tracking._lap_branches import Branches, find_splits
 from kinocyte.tracking._lap_likelihood import Matching, link_by_likelihood
+from kinocyte.tracking._lap_overlap import link_by_overlap
 from kinocyte.tracking._lap_trackmate import Part, Parts, link_as_trackmate
 from kinocyte.tracking._motion import MEDIAN
 from kinocyte.tracking._penalties import SMALLEST, Penalty
@@ -18,10 +19,11 @@ from kinocyte.tracking._points import Points, features, links_frame, points
 from kinocyte.tracking._solution import Links
 
 if TYPE_CHECKING:
+    from kinocyte.tracking.base import LabelSource
     from kinocyte.tracking.lap import LAP
 
 
-def link(method: LAP, objects: pl.DataFrame) -> pl.DataFrame:
+def link(method: LAP, objects: pl.DataFrame, labels: LabelSource | None = None) -> pl.DataFrame:
     """Return the links table of a set of parameters; see `kinocyte.tracking.LAP.link`."""
     at = points(objects)
     linking = _penalty(objects, at, method.feature_penalties)
@@ -33,8 +35,12 @@ def link(method: LAP, objects: pl.DataFrame) -> pl.DataFrame:
             method.merging_feature_penalties,
         )
     )
-    solve = _as_trackmate if method.compatible == "trackmate" else _by_likelihood
-    links, sure = solve(method, at, (linking, gap, splitting, merging))
+    penalties = (linking, gap, splitting, merging)
+    if method.cost == "iou":
+        links, sure = link_by_overlap(method, at, objects, labels, penalties)
+    else:
+        solve = _as_trackmate if method.compatible == "trackmate" else _by_likelihood
+        links, sure = solve(method, at, penalties)
     return links_frame(at, links.source, links.target, cost=links.cost, confidence=sure)
 
 

@@ -59,12 +59,30 @@ def overlaps(
 
 
 def _overlaps(earlier: Labels, later: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    both = (earlier > 0) & (later > 0)
-    pair = earlier[both].astype(np.uint64) << np.uint64(32) | later[both].astype(np.uint64)
-    code, common = np.unique(pair, return_counts=True)
-    first, second = (code >> np.uint64(32)).astype(np.int64), (code & np.uint64(2**32 - 1)).astype(np.int64)
+    first, second, common = common_pixels(earlier, later)
     size_a, size_b = _sizes(earlier, first), _sizes(later, second)
     return first, second, common / (size_a + size_b - common)
+
+
+def common_pixels(earlier: Labels, later: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the labels of overlapping objects, sorted, and how many pixels they share.
+
+    Raises
+    ------
+    TableError
+        If the images differ in shape, or labels do not fit into 32 bit.
+    """
+    if earlier.shape != later.shape:
+        msg = f"Label images of {earlier.shape} and {later.shape} pixels cannot overlap; all frames must be alike."
+        raise TableError(msg)
+    both = (earlier > 0) & (later > 0)
+    a, b = earlier[both], later[both]
+    if a.dtype.itemsize > 4 and len(a) and max(int(a.max()), int(b.max())) >= 2**32:
+        msg = f"The label {max(int(a.max()), int(b.max()))} does not fit into 32 bit; renumber the labels."
+        raise TableError(msg)
+    pair = a.astype(np.uint64) << np.uint64(32) | b.astype(np.uint64)
+    code, common = np.unique(pair, return_counts=True)
+    return (code >> np.uint64(32)).astype(np.int64), (code & np.uint64(2**32 - 1)).astype(np.int64), common
 
 
 def _sizes(image: Labels, wanted: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import polars as pl
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from kinocyte.core.method import param
 from kinocyte.tracking.base import LONGEST_GAP, LONGEST_UM, SHORTEST_UM, LabelSource, Linker
@@ -25,6 +25,10 @@ class LAP(Linker):
     other one is then 2 frames, or ``max_distance_um`` (in the compatible mode, where TrackMate has its own switch,
     gaps are closed only when ``gap_max_distance_um`` is given). Divisions are found when ``splitting_max_distance_um``
     is given, merges when ``merging_max_distance_um`` is.
+
+    With ``cost = "iou"`` masks are compared instead of centres: a link costs one minus the intersection over union.
+    That is for objects that are large against the distance they move. A division is then found where a mother overlaps
+    better with two later objects together than with one of them; merges likewise.
 
     An object without a finite position is not linked. Ties are broken by the order of the object ids; the order of
     the rows of the table does not matter.
@@ -86,6 +90,13 @@ class LAP(Linker):
     merging_feature_penalties: dict[str, float] | None = param(
         None, help="The same for merging; left out: as feature_penalties.", advanced=True
     )
+    cost: Literal["distance", "iou"] = param(
+        "distance",
+        help="iou: compare masks instead of centres, one minus their intersection over union; distances still limit.",
+    )
+    min_iou: float = param(
+        0.1, gt=0, le=1, help="With cost = iou: least intersection over union of two masks that are linked."
+    )
     compatible: Literal["kinocyte", "trackmate"] = param(
         "kinocyte", help="trackmate: exactly the edges and costs of TrackMate's LAP tracker."
     )
@@ -117,6 +128,13 @@ class LAP(Linker):
                 raise ValueError(msg)
         return weights
 
+    @model_validator(mode="after")
+    def _trackmate_knows_distances_only(self) -> Self:
+        if self.cost == "iou" and self.compatible == "trackmate":
+            msg = "TrackMate's LAP tracker knows no overlap; leave out cost or compatible"
+            raise ValueError(msg)
+        return self
+
     @property
     def features(self) -> tuple[str, ...]:
         """Return the measured columns that the penalties name."""
@@ -142,9 +160,10 @@ class LAP(Linker):
         Parameters
         ----------
         objects : polars.DataFrame
-            Columns ``object_id frame x_um y_um``, in 3D ``z_um``, and those that penalties name.
+            Columns ``object_id frame x_um y_um``, in 3D ``z_um``, those that penalties name, and ``label`` with
+            ``cost = "iou"``.
         labels : callable, optional
-            Not looked at.
+            Label image of a frame, (y, x) or (z, y, x); needed with ``cost = "iou"``.
         seed : int
             Not needed: there is no chance in it.
 
@@ -152,16 +171,21 @@ class LAP(Linker):
         -------
         polars.DataFrame
             `kinocyte.core.schema.LINKS`, sorted by source and target. ``cost`` is the squared distance in
-            um^2 times the squared penalty. ``confidence`` is how much more probable the link
-            is than its best alternative (leaving both ends alone, or exchanging partners with one other
-            link): 0 for a tie, 1 without a rival.
+            um^2, or one minus the intersection over union, times the squared penalty. ``confidence`` is how much more
+            probable the link is than its best alternative (leaving both ends alone, or exchanging partners with one
+            other link): 0 for a tie, 1 without a rival. Of a second daughter it is how much more probable the division
+            is than her coming from elsewhere; `kinocyte.tracking.build_tracks` makes the confidence of each division
+            from that of its links. With ``cost = "iou"`` it is by how much the overlap is larger than that of the best
+            alternative.
 
         Raises
         ------
         TableError
             If the table lacks a column, or an object id occurs twice.
+        ParameterError
+            If masks are to be compared and there are no label images.
         """
-        del labels, seed  # part of the contract of all linkers
+        del seed  # part of the contract of all linkers
         from kinocyte.tracking._lap import link
 
-        return link(self, objects)
+        return link(self, objects, labels)

@@ -30,7 +30,10 @@ def build_tracks(objects: pl.DataFrame, links: pl.DataFrame) -> tuple[pl.DataFra
     Returns
     -------
     tracks : polars.DataFrame
-        `kinocyte.core.schema.TRACKS`, sorted by ``track_id``.
+        `kinocyte.core.schema.TRACKS`, sorted by ``track_id``. Where the links have a ``confidence``, the column
+        ``division_confidence`` says of each track that ends in a division how sure that is: of its links with the
+        confidences ``c`` each is right with ``p = (1 + c) / 2``; all are with the product ``P``, and
+        ``max(2 P - 1, 0)`` is given. Null where a track does not divide or a link has no confidence.
     members : polars.DataFrame
         `kinocyte.core.schema.MEMBERS`, sorted by ``object_id``.
 
@@ -67,7 +70,24 @@ def build_tracks(objects: pl.DataFrame, links: pl.DataFrame) -> tuple[pl.DataFra
         }
     ).with_columns(pl.col("parent_id").replace(0, None))
     members = pl.DataFrame({"object_id": ids, "track_id": track + 1}).sort("object_id")
+    if "confidence" in links.columns:
+        tracks = tracks.join(_divisions(links, members), on="track_id", how="left", maintain_order="left")
     return conform(tracks, TRACKS, table="tracks"), conform(members, MEMBERS, table="members")
+
+
+def _divisions(links: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    """Return the confidence of each division by the track that divides."""
+    pairs = links.select(pl.col("source_id", "target_id").cast(pl.Int64), pl.col("confidence").cast(pl.Float64))
+    right = (1.0 + pl.col("confidence")) / 2.0
+    several = pairs.unique(["source_id", "target_id"], maintain_order=True).filter(pl.len().over("source_id") > 1)
+    return (
+        several.group_by("source_id")
+        .agg(
+            division_confidence=(2.0 * right.product() - 1.0).clip(0.0), known=pl.col("confidence").count() == pl.len()
+        )
+        .join(members, left_on="source_id", right_on="object_id")
+        .select("track_id", pl.when("known").then("division_confidence").alias("division_confidence"))
+    )
 
 
 def _ends(

@@ -27,6 +27,17 @@ FORMATS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "kinocyte.interop.export.napari_tracks:write_napari",
             "tracks as napari's CSV, with the lineage graph",
         ),
+        "trackmate": ("kinocyte.interop.export.track_files:write_trackmate", "tracks as TrackMate XML with outlines"),
+        "trackmate-csv": ("kinocyte.interop.export.track_files:write_trackmate_csv", "TrackMate's tables of spots, edges and tracks"),
+        "geff": ("kinocyte.interop.export.track_files:write_geff", "tracks as GEFF graphs"),
+        "ctc": ("kinocyte.interop.export.track_files:write_ctc", "Cell Tracking Challenge folders"),
+        "motilitylab": ("kinocyte.interop.export.track_files:write_motilitylab", "tracks for MotilityLab"),
+        "mastodon": ("kinocyte.interop.export.track_files:write_mastodon", "tracks for Mastodon's CSV importer"),
+        "isbi": ("kinocyte.interop.export.track_files:write_isbi", "tracks as XML of the ISBI challenge"),
+        "rois": ("kinocyte.interop.export.track_files:write_rois", "ImageJ regions of every object"),
+        "celltrackr": ("kinocyte.interop.export.track_files:write_celltrackr", "tracks for celltrackR"),
+        "cellphe": ("kinocyte.interop.export.track_files:write_cellphe", "tracks and outlines for CellPhe"),
+        "celltrackscolab": ("kinocyte.interop.export.track_files:write_colab", "spots for CellTracksColab"),
     }
 )
 

@@ -155,7 +155,7 @@ def _filled(objects: pl.DataFrame, scale: Scale | None) -> pl.DataFrame:
     if "frame" in given and objects.height and objects["frame"].cast(pl.Int64, strict=False).min() is None:
         msg = "The column 'frame' of the objects holds no numbers; frames are whole numbers from 0."
         raise TableError(msg)
-    more = []
+    more: list[Any] = []
     if "z_um" not in given:
         more.append(pl.lit(0.0).alias("z_um"))
     if "label" not in given:

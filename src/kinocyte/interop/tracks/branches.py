@@ -69,7 +69,7 @@ def lineages(n: int, source: NDArray[np.int64], target: NDArray[np.int64]) -> ND
     _, first = np.unique(found, return_index=True)
     number = np.empty(len(first), np.int64)
     number[np.argsort(first, kind="stable")] = np.arange(1, len(first) + 1)
-    return number[found]
+    return np.asarray(number[found])
 
 
 def branches(data: TrackData, *, cut_gaps: bool = False) -> Branches:

@@ -24,6 +24,8 @@ from kinocyte.interop.tracks.files import published
 from kinocyte.interop.tracks.painting import painter
 
 _LARGEST = np.iinfo(np.uint16).max
+#: up to this label a table of all labels is small
+_MOST_VALUES = 1 << 20
 
 
 def read_ctc_tracks(
@@ -114,12 +116,19 @@ def relabelled(labels: NDArray[Any], old: NDArray[np.int64], new: NDArray[np.int
     InputFileError
         If one of the old values is nowhere in the image.
     """
-    values, place = np.unique(labels, return_inverse=True)
-    at = np.minimum(np.searchsorted(values, old), len(values) - 1)
-    absent = values[at] != old if len(old) else np.zeros(0, np.bool_)
+    highest = int(labels.max(initial=0))
+    if highest < _MOST_VALUES:
+        values = np.flatnonzero(np.bincount(labels.ravel(), minlength=1))
+        place = labels
+        at = np.clip(old, 0, highest)
+        absent = (at != old) | ~np.isin(old, values)
+    else:
+        values, place = np.unique(labels, return_inverse=True)
+        at = np.minimum(np.searchsorted(values, old), len(values) - 1)
+        absent = values[at] != old
     if absent.any():
         msg = f"{where} has no pixel with the label {old[absent][0]}, which the objects name; segment it again."
         raise InputFileError(msg)
-    table = np.zeros(len(values), np.uint16)
+    table = np.zeros(highest + 1 if highest < _MOST_VALUES else len(values), np.uint16)
     table[at] = new
     return table[place.reshape(labels.shape)]

@@ -314,7 +314,7 @@ def frames_of(times: NDArray[np.float64]) -> NDArray[np.int64]:
         start = unique[0] / step
         first = round(start) if abs(start - round(start)) < 1e-6 and start >= 0 else 0
         return np.rint(grid).astype(np.int64) + first
-    return np.searchsorted(unique, times).astype(np.int64)
+    return np.asarray(np.searchsorted(unique, times), np.int64)
 
 
 def _whole(values: NDArray[Any]) -> NDArray[np.int64]:

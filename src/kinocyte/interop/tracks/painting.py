@@ -50,6 +50,12 @@ def _drawer(data: TrackData) -> Painter:
         lost = data.objects["object_id"][int(np.flatnonzero(~np.isfinite(centres).all(1))[0])]
         msg = f"The object {lost} of '{data.name}' has no position and cannot be drawn; take it out."
         raise ParameterError(msg)
+    off = ((centres < -0.5 * spacing) | (centres > (np.array(shape) - 0.5) * spacing)).any(1)
+    if off.any():
+        row = int(np.flatnonzero(off)[0])
+        where = ", ".join(f"{a} = {v:g} um" for a, v in zip("zyx"[-len(shape) :], centres[row], strict=True))
+        msg = f"The object {data.objects['object_id'][row]} of '{data.name}' lies outside the image ({where}); take it out."
+        raise ParameterError(msg)
     radii = radii_um(data).to_numpy()
     outlines = data.contours.items() if len(shape) == 2 else {}
     ids = data.objects["object_id"].to_list()

@@ -375,7 +375,7 @@ def _objects(
     attributes = [c for c in spots.columns if c not in ("ID", "FRAME ", OWN_ID if own_ids else "")]
     columns = _columns(attributes, own, OBJECTS)
     z = "POSITION_Z" in spots.columns and spots["POSITION_Z"].dtype.is_numeric()
-    base = {
+    base: dict[str, Any] = {
         "object_id": spots[OWN_ID if own_ids else "ID"],
         "frame": spots["FRAME "].cast(pl.Int32),
         "x_um": scaled(spots["POSITION_X"], units.um),
@@ -386,7 +386,7 @@ def _objects(
     if "QUALITY" in spots.columns and spots["QUALITY"].dtype.is_numeric():
         base["quality"] = spots["QUALITY"].cast(pl.Float64).fill_nan(None)
     features = [spots[a].alias(c) for a, c in columns.items()]
-    table = pl.select(**{k: v for k, v in base.items() if k not in columns.values()}).with_columns(features)
+    table = pl.select([v.alias(k) for k, v in base.items() if k not in columns.values()]).with_columns(features)
     if "label" in table.columns:
         table = table.with_columns(table["label"].cast(pl.UInt32, strict=False))
         if table["label"].null_count():

@@ -102,7 +102,7 @@ def key_of(column: str) -> str:
 def _keys(table: pl.DataFrame, columns: list[str], taken: set[str]) -> dict[str, str]:
     """Return a key of its own for each numeric column that holds anything."""
     keys: dict[str, str] = {}
-    used = {*taken, "ID", "NAME", "ROI_N_POINTS", OWN_ID}
+    used = {*taken, "ID", "NAME", "LABEL", "TRACK_ID", "ROI_N_POINTS", OWN_ID}
     for column in dict.fromkeys(columns):
         if column not in table.columns or not _storable(table[column]):
             continue
@@ -131,10 +131,10 @@ def _settings(root: Node, data: TrackData) -> None:
         nframes=str(t), pixelwidth=java_double(scale.x_um), pixelheight=java_double(scale.y_um),
         voxeldepth=java_double(scale.z_um or 1.0), timeinterval=java_double(scale.frame_interval_min or 1.0),
     )  # fmt: skip
-    first = int(objects["frame"].min() or 0) if objects.height else 0
+    first = min([0, *objects["frame"].to_list()])
     settings.add(
         "BasicSettings", xstart="0", xend=str(x - 1), ystart="0", yend=str(y - 1), zstart="0", zend=str(z - 1),
-        tstart=str(min(first, 0)), tend=str(t - 1),
+        tstart=str(first), tend=str(t - 1),
     )  # fmt: skip
     settings.add("DetectorSettings", DETECTOR_NAME="MANUAL_DETECTOR", RADIUS=java_double(5 * scale.pixel_size_um))
     settings.add("InitialSpotFilter", feature="QUALITY", value="0.0", isabove="true")

@@ -7,7 +7,7 @@ the features of tracks that changed are computed again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -49,27 +49,74 @@ def write_trackmate(path: Path, data: TrackData, *, overwrite: bool = False) -> 
     StoreError
         If something is there already, or the disk may not be written.
     """
-    read = data.payload if isinstance(data.payload, TrackMateFile) else None
-    file = read or new_file(data)
+    session = session_of(data)
+    with published(path, overwrite=overwrite) as place, place.open("w", encoding="utf-8", newline="") as stream:
+        stream.write('<?xml version="1.0" encoding="UTF-8"?>\n')
+        writer = _Writer(stream, session)
+        write_node(session.file.root, stream.write, writer.parts)
+        stream.write("\n")
+
+
+@dataclass(frozen=True)
+class Session:
+    """Track data in the words of TrackMate.
+
+    Parameters
+    ----------
+    data : TrackData
+        What is written.
+    file : TrackMateFile
+        The session: as it was read, or new, with every feature declared.
+    spots : polars.DataFrame
+        Attributes of ``Spot``, one row an object.
+    tracks : polars.DataFrame
+        Attributes of ``Track``.
+    visible : tuple of int
+        ``TRACK_ID`` of the visible tracks.
+    track_of : array (n,), int64
+        ``TRACK_ID`` of each link.
+    """
+
+    data: TrackData
+    file: TrackMateFile
+    spots: pl.DataFrame
+    tracks: pl.DataFrame
+    visible: tuple[int, ...]
+    track_of: NDArray[np.int64]
+
+    def edges(self) -> pl.DataFrame:
+        """Return the links as attributes of ``Edge``, and their track as ``TRACK``."""
+        links = self.data.links
+        if not links.height:
+            return pl.DataFrame({"TRACK": []})
+        number = pl.DataFrame({"from": self.data.objects["object_id"], "to": self.spots["ID"]})
+        ends = [
+            links.select(pl.col(c).alias("from"))
+            .join(number, on="from", how="left", maintain_order="left")["to"]
+            .alias(a)
+            for c, a in (("source_id", "SPOT_SOURCE_ID"), ("target_id", "SPOT_TARGET_ID"))
+        ]
+        features = [links[c].alias(a) for a, c in self.file.edge_columns.items() if c in links.columns]
+        return pl.DataFrame([*ends, *features, pl.Series("TRACK", self.track_of)])
+
+
+def session_of(data: TrackData) -> Session:
+    """Return track data in the words of TrackMate: the session it was read from, or a new one."""
+    file = data.payload if isinstance(data.payload, TrackMateFile) else new_file(data)
     ids = data.objects["object_id"]
     fits = not len(ids) or bool(((ids >= 0) & (ids <= _LARGEST_ID)).all())
     file = extended(file, data, own_ids=not fits)
-    spots = _spots(data, file, fits=fits)
-    with published(path, overwrite=overwrite) as place, place.open("w", encoding="utf-8", newline="") as stream:
-        stream.write('<?xml version="1.0" encoding="UTF-8"?>\n')
-        writer = _Writer(stream, data, file, spots)
-        write_node(file.root, stream.write, writer.parts)
-        stream.write("\n")
+    tracks, visible, track_of = _tracks(data, file)
+    return Session(data, file, _spots(data, file, fits=fits), tracks, tuple(visible), track_of)
 
 
 class _Writer:
     """Writes the parts of a file that hold spots and tracks."""
 
-    def __init__(self, stream: IO[str], data: TrackData, file: TrackMateFile, spots: pl.DataFrame) -> None:
+    def __init__(self, stream: IO[str], session: Session) -> None:
         self._write: Callable[[str], object] = stream.write
-        self._data, self._file, self._spots = data, file, spots
-        self._ids = dict(zip(data.objects["object_id"].to_list(), spots["ID"].to_list(), strict=True))
-        self._tracks, self._visible, self._track_of = _tracks(data, file)
+        self._data, self._file, self._spots = session.data, session.file, session.spots
+        self._session = session
         self.parts = {
             "AllSpots": self._all_spots, "AllTracks": self._all_tracks, "FilteredTracks": self._filtered,
         }  # fmt: skip
@@ -100,10 +147,10 @@ class _Writer:
 
     def _all_tracks(self, node: Node) -> None:
         self._write(opening(node) + ">")
-        links = self._edges()
+        links = self._session.edges()
         groups = {t: g for (t,), g in links.group_by("TRACK", maintain_order=True)} if links.height else {}
-        heads = _attributes(self._tracks)
-        for track, head in zip(self._tracks["TRACK_ID"].to_list(), heads, strict=True):
+        heads = _attributes(self._session.tracks)
+        for track, head in zip(self._session.tracks["TRACK_ID"].to_list(), heads, strict=True):
             self._write(f"\n      <Track{head}>")
             part = groups.get(track)
             for edge in [] if part is None else _attributes(part.drop("TRACK")):
@@ -111,22 +158,9 @@ class _Writer:
             self._write("\n      </Track>")
         self._write(f"\n    </{node.tag}>")
 
-    def _edges(self) -> pl.DataFrame:
-        """Return the links as attributes of edges, with their track."""
-        links = self._data.links
-        number = partial(pl.Series.replace_strict, old=list(self._ids), new=list(self._ids.values()))
-        if not links.height:
-            return pl.DataFrame({"TRACK": []})
-        columns = [
-            number(links["source_id"], return_dtype=pl.Int64).alias("SPOT_SOURCE_ID"),
-            number(links["target_id"], return_dtype=pl.Int64).alias("SPOT_TARGET_ID"),
-        ]
-        columns += [links[c].alias(a) for a, c in self._file.edge_columns.items() if c in links.columns]
-        return pl.DataFrame([*columns, pl.Series("TRACK", self._track_of)])
-
     def _filtered(self, node: Node) -> None:
         self._write(opening(node) + ">")
-        for track in self._visible:
+        for track in self._session.visible:
             self._write(f'\n      <TrackID TRACK_ID="{track}" />')
         self._write(f"\n    </{node.tag}>")
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinocyte.core.errors import ParameterError
 from kinocyte.core.method import Method
 from kinocyte.experiment.arrays import ChannelMovie
 from kinocyte.experiment.position import Position
@@ -59,28 +58,48 @@ def restored_movie(position: Position, channel: str, methods: Sequence[Method], 
     chosen = [r for r in restorers_of(methods) if not r.channels or channel in r.channels]
     if not chosen:
         return raw
-    references = None
+    references = _references(position, chosen, channel)
+    well = None
     if any(r.reads == "well" for r in chosen):
-        references = {p.id: p.image("raw").movie(channel) for p in position.siblings()}
-    return Restored(raw, fit_chain(chosen, raw, position.scale, seed, references=references).movie(raw))
+        siblings = {p.id: p.image("raw").movie(channel) for p in position.siblings()}
+        well = {**siblings, position.id: raw}
+    chain = fit_chain(chosen, raw, position.scale, seed, references=references, well=well)
+    return Restored(raw, chain.movie(raw))
+
+
+def _references(position: Position, restorers: Sequence[Restorer], channel: str) -> dict[str, NDArray[Any]]:
+    """Return the reference images of all methods by the names in the pipeline."""
+    from kinocyte.pipeline.steps.reference_images import references_of
+
+    found: dict[str, NDArray[Any]] = {}
+    for restorer in restorers:
+        if restorer.reads == "references":
+            found |= references_of(position, restorer, channel)
+    return found
 
 
 def check_restorers(position: Position, methods: Sequence[Method]) -> None:
-    """Raise `ParameterError` for a channel the position lacks, or a method that needs more than the position."""
+    """Raise `ParameterError` for a channel the position lacks, or a reference image that is missing or does not fit."""
     from kinocyte.pipeline.steps.base import check_channels
 
+    image = position.image("raw")
     for restorer in restorers_of(methods):
         check_channels(position, restorer.channels, f"restoration '{restorer.name()}'")
         if restorer.reads == "references":
-            msg = (
-                f"restoration '{restorer.name()}' needs reference images, which a pipeline file cannot name; "
-                "use it from Python, or 'illumination', which estimates the field from the movie."
-            )
-            raise ParameterError(msg)
+            blank = np.zeros((1, *image.frame_shape[-2:]), dtype=np.uint8)
+            for channel in restorer.channels or image.channels:
+                given = _references(position, [restorer], channel)
+                restorer.fit(blank, position.scale, references=given)
 
 
 def sources_of(position: Position, methods: Sequence[Method]) -> dict[str, str]:
-    """Return the fingerprints of the pixels that restoration reads: this position's, or the whole well's."""
-    if any(r.reads == "well" for r in restorers_of(methods)):
-        return {"pixels": position.pixel_hash} | {f"pixels:{p.id}": p.pixel_hash for p in position.siblings()}
-    return {"pixels": position.pixel_hash}
+    """Return the fingerprints of what restoration reads: this position or the whole well, and reference images."""
+    from kinocyte.pipeline.steps.reference_images import find_reference, reference_fingerprint
+
+    found = {"pixels": position.pixel_hash}
+    restorers = restorers_of(methods)
+    if any(r.reads == "well" for r in restorers):
+        found |= {f"pixels:{p.id}": p.pixel_hash for p in position.siblings()}
+    for name in dict.fromkeys(n for r in restorers if r.reads == "references" for n in r.reference_names):
+        found[f"reference:{name}"] = reference_fingerprint(find_reference(name, position))
+    return found

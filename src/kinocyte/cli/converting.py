@@ -1,0 +1,68 @@
+"""`kinocyte convert`: files of one program for another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cyclopts import App
+
+from kinocyte.cli.console import err, out
+from kinocyte.core.errors import ParameterError, StoreError, nearest
+
+app = App(name="convert", help_format="plaintext", help="Turn files of one program into those of another.")
+
+
+@app.command
+def tracks(
+    source: Path,
+    target: Path,
+    /,
+    *,
+    to: str | None = None,
+    pixel_size_um: float | None = None,
+    z_step_um: float | None = None,
+    frame_interval_min: float | None = None,
+    visible_only: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Turn tracks of one program into those of another; what SOURCE is, is found out from what it holds.
+
+    Parameters
+    ----------
+    source : Path
+        TrackMate XML or tables, GEFF, Cell Tracking Challenge folder, ISBI or Icy XML, ImageJ regions, napari or
+        MotilityLab tracks, or a table of positions of Mastodon, celltrackR, Mosaic, Imaris and others.
+    target : Path
+        File or folder to write; it must not exist yet.
+    to : str
+        trackmate, trackmate-csv, geff, ctc, napari, isbi, motilitylab, motilitylab-json, rois, mastodon, celltrackr,
+        cellphe, celltrackscolab or kinocyte; from the ending of TARGET when left out.
+    pixel_size_um : float
+        Width of a pixel in micrometres, where the file counts pixels.
+    z_step_um : float
+        Distance of planes in micrometres, where the file counts planes.
+    frame_interval_min : float
+        Time between frames in minutes, where the file counts frames.
+    visible_only : bool
+        Leave out what TrackMate's filters hide.
+    overwrite : bool
+        Replace TARGET if it is there.
+    """
+    from kinocyte.interop.tracks.formats import FORMATS, read_tracks, write_tracks
+
+    if to is not None and to not in FORMATS:
+        msg = f"There is no format of tracks '{to}'; {nearest(to, FORMATS)}."
+        raise ParameterError(msg)
+    if target.exists() and not overwrite:
+        msg = f"{target} exists already and is left as it is; name another place, or say --overwrite."
+        raise StoreError(msg)
+    data = read_tracks(
+        source, pixel_size_um=pixel_size_um, z_step_um=z_step_um, frame_interval_min=frame_interval_min,
+        visible_only=visible_only,
+    )  # fmt: skip
+    for note in data.notes:
+        err.print(f"{source}: {note}.", markup=False, soft_wrap=True)
+    written = write_tracks(target, data, format=to, overwrite=overwrite)
+    counts = f"{data.objects.height} objects and {data.links.height} links"
+    out.print(f"{counts} are in {target} ({FORMATS[written].help}).", markup=False, soft_wrap=True)
+    return 0
