@@ -13,7 +13,15 @@ from kinocyte.core import registry
 from kinocyte.core.errors import InputFileError, ParameterError, nearest
 from kinocyte.core.registry import parameters
 from kinocyte.pipeline.locate import key_lines, line_of
-from kinocyte.pipeline.model import Corrected, Pipeline, Population, Report
+from kinocyte.pipeline.model import (
+    ComparisonPlace,
+    Corrected,
+    EventPlace,
+    InteractionPlace,
+    Pipeline,
+    Population,
+    Report,
+)
 
 #: A pipeline file is a page of text; anything larger is a mistake.
 _MAX_BYTES = 2**20
@@ -23,7 +31,13 @@ _KINDS = {
     "tracking": "tracking",
     "measure": "measurement",
     "registration": "registration",
+    "mending": "mending",
+    "event": "event",
+    "interaction": "interaction",
+    "comparison": "comparison",
 }
+#: Keys that a place adds to those of the method that stands there.
+_PLACES = {"event": EventPlace, "interaction": InteractionPlace, "comparison": ComparisonPlace}
 
 
 def load_pipeline(path: str | Path) -> Pipeline:
@@ -114,7 +128,10 @@ def _sentence(
         return f"{where}: {said}; {nearest(given, registry.names(family))}."
     if kind == "missing":
         return f"{where}: '{dotted}' is needed but missing."
-    return f"{where}: {dotted} = {item.get('input')!r} is refused: {item['msg'].removeprefix('Value error, ')}."
+    reason = item["msg"].removeprefix("Value error, ").removesuffix(".")
+    if not path:  # keys that do not fit together; the reason names them
+        return f"{where}: {reason}."
+    return f"{where}: {dotted} = {item.get('input')!r} is refused: {reason}."
 
 
 def _walk(loc: Sequence[str | int], document: Mapping[str, Any]) -> tuple[tuple[str | int, ...], type | None]:
@@ -122,15 +139,17 @@ def _walk(loc: Sequence[str | int], document: Mapping[str, Any]) -> tuple[tuple[
     path: list[str | int] = []
     here: Any = document
     cls: type | None = None
+    tagged = False
     for part in loc:
-        if isinstance(here, Mapping) and part not in here and here.get("method") == part:
+        if isinstance(here, Mapping) and not tagged and here.get("method") == part:
+            tagged = True  # the tag comes first; a key of the same name may follow
             family = _family(path)
             cls = registry.get(family, str(part)) if str(part) in registry.names(family) else None
             continue
         if isinstance(here, str) and part == here:  # a feature set given by name
             continue
         path.append(part)
-        here = here[part] if _holds(here, part) else None
+        here, tagged = (here[part] if _holds(here, part) else None), False
     return tuple(path), cls
 
 
@@ -149,7 +168,9 @@ def _holds(container: Any, key: str | int) -> bool:
 
 def _keys_beside(path: Sequence[str | int], cls: type | None) -> list[str]:
     if cls is not None:
-        return ["method", *parameters(cls)]
+        place = _PLACES.get(cls.kind)
+        more = [] if place is None else [f.alias or n for n, f in place.model_fields.items()]
+        return ["method", *more, *parameters(cls)]
     if len(path) == 3 and path[0] == "population":
         return list(Population.model_fields)
     sections: dict[str, type[BaseModel]] = {"report": Report, "corrected": Corrected}

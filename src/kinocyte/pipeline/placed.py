@@ -42,7 +42,7 @@ class MethodOf:
             return core_schema.no_info_plain_validator_function(self._refuse)
         return core_schema.tagged_union_schema(choices, discriminator="method")
 
-    def _refuse(self, value: Any) -> Any:
+    def _refuse(self, _value: Any) -> Any:
         msg = f"no package offers a {self.kind} method; reinstall with: pip install --force-reinstall kinocyte"
         raise ValueError(msg)
 

@@ -72,8 +72,11 @@ def run(
         plan = plan_run(pipeline, experiment, positions)
         outcomes = [Outcome(t.id, "kept") for t in plan.tasks if t.state == "done"]
         outcomes += [Outcome(t.id, "failed", t.message) for t in plan.refused]
+        answers: tuple[Outcome, ...] = ()
         if not plan.todo and not plan.refused:
-            return RunResult(plan, tuple(outcomes), "", tuple(compare(pipeline, experiment)))
+            answers = tuple(compare(pipeline, experiment))
+            if all(a.status == "kept" for a in answers):
+                return RunResult(plan, tuple(outcomes), "", answers)
         with RunFile(experiment.storage, pipeline, plan) as record:
             for early in outcomes:
                 record.add(early)
@@ -82,7 +85,7 @@ def run(
                 record.add(outcome)
                 if on_outcome is not None:
                     on_outcome(outcome)
-            answers = tuple(compare(pipeline, experiment))
+            answers = answers or tuple(compare(pipeline, experiment))
             record.add_comparisons(answers)
         return RunResult(plan, tuple(outcomes), record.id, answers)
 

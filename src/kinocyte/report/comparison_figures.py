@@ -57,7 +57,7 @@ def survival(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
         time, share = rows["time"].to_numpy(), rows["survival"].to_numpy()
         band = [rows[c].to_numpy() for c in ("low", "high")]
         axes.fill_between(time, *band, step="post", color=colour, alpha=0.18, linewidth=0)
-        axes.step(time, share, where="post", color=colour, linestyle=line, linewidth=1.8, label=plain(str(group), 24))
+        axes.step(time, share, where="post", color=colour, linestyle=line, linewidth=1.8, label=_name(group))
         lost = rows.filter(pl.col("censored") > 0)
         axes.plot(lost["time"], lost["survival"], "|", color=colour, markersize=5, markeredgewidth=0.8)
     axes.set_ylim(0, 1.02)
@@ -80,7 +80,7 @@ def incidence(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
         axes.fill_between(rows["time"].to_numpy(), *band, step="post", color=colour, alpha=0.18, linewidth=0)
         axes.step(
             rows["time"], rows["incidence"], where="post", color=colour, linestyle=line, linewidth=1.8,
-            label=plain(str(group), 24),
+            label=_name(group),
         )  # fmt: skip
     axes.set_ylim(0, 1.02)
     axes.set_xlim(left=0)
@@ -89,7 +89,7 @@ def incidence(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
 
 
 def aligned(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
-    """Return the mean signal around the event, with its interval over replicates, or over cells where there are none."""
+    """Return the mean signal around the event with its interval, over replicates or, without any, over cells."""
     figure = new_figure(2.7)
     event, signal = str(parameters.get("event") or "event"), str(parameters.get("signal") or "signal")
     axes = style(figure.add_subplot(), x_label=f"time from {event} (min)", y_label=signal, grid="y")
@@ -195,7 +195,7 @@ def _risk_table(axes: Axes, below: Axes, curves: pl.DataFrame, groups: Sequence[
         below.spines[side].set_visible(False)
     below.set_ylim(-0.5, len(groups) - 0.2)
     below.set_yticks(range(len(groups)), [_name(g) for g in reversed(groups)])
-    below.tick_params(axis="y", length=0)
+    below.tick_params(axis="y", length=0, pad=14)
     below.set_title("at risk", fontsize=8.5, color=INK, loc="left", pad=2)
     low, high = axes.get_xlim()
     ticks = [t for t in axes.get_xticks() if 0 <= t <= high and low <= t]

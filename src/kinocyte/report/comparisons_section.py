@@ -13,13 +13,13 @@ from kinocyte.report.comparison_figures import MOST_GROUPS, comparison_figure
 from kinocyte.report.material import Sketchbook
 
 _CAPTIONS = {
-    "survival": "Kaplan-Meier curves with pointwise 95 % bands; ticks: cells lost from sight. Below: cells still watched.",
+    "survival": "Kaplan-Meier curves with pointwise bands; ticks: cells lost from sight. Below: cells still watched.",
     "competing_risks": "Cumulative incidence (Aalen-Johansen) with pointwise bands.",
     "aligned_signal": "Mean over replicates (over cells where there are none), band: its interval.",
     "values": "Bar: quartiles over cells, with the median. Points: means of replicates. Diamond and line: mean and its "
     "interval.",
-    "dose_response": "Points: means of replicates. Curve: four-parameter logistic; dotted line: EC50. A dose of 0 stands "
-    "at the left edge.",
+    "dose_response": "Points: means of replicates. Curve: four-parameter logistic; dotted line: EC50. A dose of 0 "
+    "stands at the left edge.",
 }
 _KEYS = ("group", "n_cells", "n_positions", "n_replicates")
 #: Columns of a group that are not worth a place in a narrow table.
