@@ -72,7 +72,7 @@ def _answer(
     pipeline: Pipeline, experiment: Experiment, question: tuple[int, str, ComparisonPlace], start: float
 ) -> Outcome:
     number, name, asked = question
-    method: Any = asked
+    method = asked.bare
     if not isinstance(method, Comparer):
         msg = f"{type(method).__qualname__} is not a comparison method."
         raise TypeError(msg)

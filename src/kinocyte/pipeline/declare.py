@@ -79,8 +79,9 @@ def split_events(
     first: list[EventPlace] = []
     late: list[EventPlace] = []
     for event in events:
-        columns = event.columns if isinstance(event, EventMethod) else ()
-        after = event.after if isinstance(event, EventMethod) else None
+        method = event.bare
+        columns = method.columns if isinstance(method, EventMethod) else ()
+        after = method.after if isinstance(method, EventMethod) else None
         around = any(c.startswith(f"{i}_") for c in columns for i in interactions)
         follows = any(e.event_name == after or f"{e.event_name}_state" in columns for e in late)
         (late if around or follows else first).append(event)

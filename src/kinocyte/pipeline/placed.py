@@ -39,7 +39,7 @@ class MethodOf:
             classes = {name: placed(self.place, name) for name in classes}
         choices = {name: handler.generate_schema(cls) for name, cls in classes.items()}
         if not choices:
-            return core_schema.no_info_plain_validator_function(self._refuse)
+            return core_schema.no_info_before_validator_function(self._refuse, core_schema.dict_schema())
         return core_schema.tagged_union_schema(choices, discriminator="method")
 
     def _refuse(self, _value: Any) -> Any:
@@ -63,6 +63,12 @@ class Place(BaseModel):
     def method_parameters(self) -> Mapping[str, Any]:
         """Return the parameters of the method alone, JSON-able."""
         return self.model_dump(mode="json", exclude=set(self.place_class.model_fields))
+
+    @property
+    def bare(self) -> Method:
+        """Return the method without the keys of the place."""
+        values = self.model_dump(exclude=set(self.place_class.model_fields))
+        return registry.get(self.method_kind, values["method"]).model_validate(values)
 
     @classmethod
     def of(cls, **keys: Any) -> Self:

@@ -11,8 +11,7 @@ from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.schema import EVENTS, conform, empty
 from kinocyte.events.base import EventMethod, EventTables
 from kinocyte.experiment.position import Position
-from kinocyte.pipeline.model import AnyEvent
-from kinocyte.pipeline.placed import Place
+from kinocyte.pipeline.model import AnyEvent, EventPlace
 from kinocyte.pipeline.steps.base import Commit, Progress, Step
 from kinocyte.pipeline.steps.cells import cells_of, extent_um
 
@@ -77,7 +76,7 @@ class NeighbourEvents(_Events):
 
 
 def detect_events(
-    methods: Sequence[Place],
+    methods: Sequence[EventPlace],
     cells: pl.DataFrame,
     before: pl.DataFrame,
     *,
@@ -89,7 +88,7 @@ def detect_events(
 
     Parameters
     ----------
-    methods : sequence of Place
+    methods : sequence of EventPlace
         Event methods with their names.
     cells : polars.DataFrame
         ``object_id track_id time_min`` and the measured columns.
@@ -105,8 +104,8 @@ def detect_events(
     events = [before]
     states = cells.filter(pl.col("track_id").is_not_null()).select("object_id")
     episodes: list[pl.DataFrame] = []
-    for number, method in enumerate(methods, start=1):
-        name = str(getattr(method, "event_name", ""))
+    for number, placed in enumerate(methods, start=1):
+        name, method = placed.event_name, placed.bare
         if not isinstance(method, EventMethod):
             msg = f"{type(method).__qualname__} is not an event method."
             raise TypeError(msg)

@@ -32,10 +32,11 @@ class Interaction(Step):
 
     @property
     def _finder(self) -> InteractionMethod:
-        if not isinstance(self.method, InteractionMethod):
-            msg = f"{type(self.method).__qualname__} is not an interaction method."
+        method = self.method.bare
+        if not isinstance(method, InteractionMethod):
+            msg = f"{type(method).__qualname__} is not an interaction method."
             raise TypeError(msg)
-        return self.method
+        return method
 
     @property
     def _sides(self) -> tuple[str, ...]:

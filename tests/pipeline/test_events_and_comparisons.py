@@ -1,0 +1,225 @@
+"""From pixels to an answer: events, interactions and comparisons of a small killing assay, whose truth is known."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import kinocyte
+from kinocyte import Experiment
+from kinocyte.core.errors import ParameterError
+from kinocyte.experiment.comparisons import read_comparisons
+from kinocyte.pipeline.execute import Workers
+from kinocyte.pipeline.model import Pipeline
+from kinocyte.pipeline.parse import parse_pipeline
+from kinocyte.pipeline.run import run
+from kinocyte.simulation.assays.plates import simulated_plate
+
+PIPELINE = """\
+[population.targets.segmentation]
+method = "threshold"
+channel = "hoechst"
+min_area_um2 = 25.0
+[population.targets.tracking]
+method = "lap"
+max_distance_um = 6.0
+max_frame_gap = 2
+gap_max_distance_um = 6.0
+[[population.targets.event]]
+name = "death"
+method = "threshold_transition"
+when = "mean_pi > auto"
+[[population.targets.event]]
+name = "touched"
+method = "group"
+when = "targets_effectors_n_inclusive > 0"
+[population.effectors.segmentation]
+method = "threshold"
+channel = "cfse"
+min_area_um2 = 12.0
+[population.effectors.tracking]
+method = "lap"
+max_distance_um = 14.0
+[[interaction]]
+reference = "targets"
+neighbour = "effectors"
+method = "radius"
+radius_um = 13.0
+reference_state = "death_state"
+[[comparison]]
+title = "Survival"
+method = "survival"
+population = "targets"
+event = "death"
+by = "dose_pm"
+[[comparison]]
+method = "values"
+population = "effectors"
+value = "mean_speed_um_per_min"
+by = "dose_pm"
+"""
+SMALL = {"height_px": 200, "width_px": 200, "targets": 14, "effectors": 24, "frames": 24, "frame_interval_min": 6.0,
+         "dead_at_start": 0.0}  # fmt: skip
+IN_PROCESS = Workers(workers=0)
+
+
+@pytest.fixture(scope="module")
+def declared() -> Pipeline:
+    return parse_pipeline(PIPELINE.replace('reference_state = "death_state"\n', ""))
+
+
+@pytest.fixture(scope="module")
+def assay(tmp_path_factory: pytest.TempPathFactory, declared: Pipeline) -> tuple[Experiment, dict[str, pl.DataFrame]]:
+    """Return an experiment of four wells after a run, and the true deaths of each position."""
+    experiment = kinocyte.create(tmp_path_factory.mktemp("assay") / "adcc.zarr")
+    truth = {}
+    wells = []
+    plate = [m for m in simulated_plate("adcc", replicates=2, changes=SMALL) if m.conditions["dose_pm"] != 10.0]
+    for item in plate:
+        movie = item.movie()
+        shape = (movie.n_frames, len(movie.channels), 1, *movie.frame(0).shape[1:])
+        writer = experiment.new_position(
+            well=item.well, field="1", shape=shape, dtype="uint16", channels=movie.channels, scale=movie.scale
+        )
+        for t in range(movie.n_frames):
+            writer.write(t, movie.frame(t))
+        writer.finish()
+        truth[f"{item.well}/1"] = movie.truth["targets_events"]
+        wells.append({"well": item.well, **item.conditions})
+    experiment.set_conditions(pl.DataFrame(wells))
+    result = run(declared, experiment, where=IN_PROCESS)
+    assert result.ok, result.failed
+    return kinocyte.open(experiment.url), truth
+
+
+def test_deaths_are_as_many_as_there_were(assay: tuple[Experiment, dict[str, pl.DataFrame]]) -> None:
+    experiment, truth = assay
+    found_deaths, true_deaths = [], []
+    for name, true in truth.items():
+        found = experiment.position(name).events("targets").filter(pl.col("event") == "death")
+        times = [t.filter(pl.col("class") == "event")["time_min"].sort() for t in (found, true)]
+        assert abs(times[0].len() - times[1].len()) <= 2, name
+        found_deaths.append(times[0].len())
+        true_deaths.append(times[1].len())
+        if times[1].len() > 3:
+            assert times[0].median() == pytest.approx(times[1].median(), abs=6.0)
+    assert sum(found_deaths) == pytest.approx(sum(true_deaths), abs=3)
+
+
+def test_events_and_neighbours_are_joined_on_read(assay: tuple[Experiment, dict[str, pl.DataFrame]]) -> None:
+    experiment, _ = assay
+    position = experiment.position("B2/1")
+    tracks, objects = position.tracks("targets"), position.objects("targets")
+    assert {"death_class", "death_time_min", "death_time_se_min", "touched_class"} <= set(tracks.columns)
+    assert {"death_state", "touched_state", "targets_effectors_n_inclusive"} <= set(objects.columns)
+    assert objects["object_id"].is_unique().all()
+    pairs = position.pairs("targets", "effectors")
+    counted = pairs.group_by("reference_id").len().rename({"reference_id": "object_id"})
+    joined = objects.join(counted, on="object_id", how="left").with_columns(pl.col("len").fill_null(0))
+    assert (joined["targets_effectors_n_inclusive"] == joined["len"]).all()
+    everywhere = experiment.tracks("targets").collect()
+    assert set(everywhere["position"]) == set(experiment.positions)
+    assert everywhere["dose_pm"].null_count() == 0
+
+
+def test_the_answer_is_the_one_that_went_in(assay: tuple[Experiment, dict[str, pl.DataFrame]]) -> None:
+    experiment, _ = assay
+    survival, speed = read_comparisons(experiment.storage)
+    assert [survival.document["title"], speed.document["method"]] == ["Survival", "values"]
+    groups = survival.frames["groups"]
+    assert groups["n_replicates"].to_list() == [2, 2]
+    rows = {r["group"]: r for r in groups.to_dicts()}
+    assert rows[100.0]["restricted_mean"] < 0.7 * rows[0.0]["restricted_mean"]
+    assert "1 position" not in " ".join(survival.document["notes"])
+
+
+def test_a_second_run_keeps_everything(assay: tuple[Experiment, dict[str, pl.DataFrame]], declared: Pipeline) -> None:
+    experiment, _ = assay
+    again = run(declared, experiment, where=IN_PROCESS)
+    assert {o.status for o in (*again.outcomes, *again.comparisons)} == {"kept"}
+    assert again.run_id == ""
+
+
+def test_only_what_a_change_touches_is_done_again(
+    assay: tuple[Experiment, dict[str, pl.DataFrame]], declared: Pipeline
+) -> None:
+    experiment, _ = assay
+    changed = parse_pipeline(PIPELINE.replace("radius_um = 13.0", "radius_um = 14.0"))
+    done = {o.task.partition(":")[2] for o in run(changed, experiment, where=IN_PROCESS).outcomes if o.status == "done"}
+    assert done == {"targets_effectors.interaction", "targets.neighbour_events"}
+    counted = experiment.position("B2/1").objects("targets")
+    alive = counted["death_state"].cast(pl.Boolean)
+    assert counted.filter(~alive)["targets_effectors_n_inclusive"].null_count() == (~alive).sum()
+    run(declared, experiment, where=IN_PROCESS)
+
+
+def test_a_comparison_that_cannot_be_made_fails_alone(assay: tuple[Experiment, dict[str, pl.DataFrame]]) -> None:
+    experiment, _ = assay
+    wrong = parse_pipeline(
+        PIPELINE.replace('reference_state = "death_state"\n', "").replace("mean_speed_um", "mean_sped_um")
+    )
+    result = run(wrong, experiment, where=IN_PROCESS)
+    assert [o.status for o in result.comparisons].count("failed") == 1
+    assert "mean_speed_um_per_min" in next(o.message for o in result.comparisons if o.status == "failed")
+    assert not result.ok
+
+
+def test_a_column_that_was_not_measured_is_named(
+    assay: tuple[Experiment, dict[str, pl.DataFrame]], declared: Pipeline
+) -> None:
+    experiment, _ = assay
+    wrong = parse_pipeline(
+        PIPELINE.replace('reference_state = "death_state"\n', "").replace("mean_pi > auto", "mean_pj > 3")
+    )
+    result = run(wrong, experiment, where=IN_PROCESS)
+    said = {o.message for o in result.outcomes if o.status == "failed"}
+    assert len(said) == 1
+    assert "did you mean 'mean_pi'" in said.pop()
+    run(declared, experiment, where=IN_PROCESS)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        (
+            "radius_um = 13.0",
+            "radius = 13.0",
+            "line 29: there is no key 'interaction.0.radius'; did you mean 'radius_um'",
+        ),
+        ('neighbour = "effectors"', 'neighbour = "effector"', "did you mean 'effectors'"),
+        ('when = "mean_pi > auto"', 'when = "mean_pi >"', "line 13: .* cannot be read"),
+        ('name = "touched"', 'name = "death"', "two are called 'death'"),
+        ('by = "dose_pm"\n[[', 'bye = "dose_pm"\n[[', "did you mean 'by'"),
+    ],
+)
+def test_mistakes_are_named_with_their_line(right: str, wrong: str, said: str) -> None:
+    assert right in PIPELINE
+    with pytest.raises(ParameterError, match=said):
+        parse_pipeline(PIPELINE.replace(right, wrong, 1))
+
+
+def test_joined_models_survive_a_document(declared: Pipeline) -> None:
+    assert Pipeline.model_validate(declared.as_document()) == declared
+    assert Pipeline.model_validate(json.loads(json.dumps(declared.as_document()))) == declared
+
+
+def test_workers_find_the_same(
+    assay: tuple[Experiment, dict[str, pl.DataFrame]], declared: Pipeline, tmp_path: Path
+) -> None:
+    experiment, _ = assay
+    shutil.copytree(experiment.url, tmp_path / "copy.zarr")
+    copy = kinocyte.open(tmp_path / "copy.zarr")
+    for position in copy.positions.values():
+        for record in ("targets.events", "targets_effectors.interaction", "targets.neighbour_events"):
+            population, _, step = record.partition(".")
+            position.records.drop(step, population)
+    result = run(declared, copy, where=Workers(workers=2))
+    assert {o.status for o in result.outcomes} == {"done", "kept"}
+    assert {o.status for o in result.comparisons} == {"kept"}
+    for name, position in copy.positions.items():
+        for table in ("targets_events", "targets_effectors_pairs", "targets_neighbour_states"):
+            assert position.table(table).equals(experiment.position(name).table(table)), (name, table)
