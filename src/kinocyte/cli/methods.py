@@ -58,9 +58,11 @@ def call_with_method(
         name=f"kinocyte {name}",
         help_format="plaintext",
         result_action="return_value",
+        version_flags=[],
         default_parameter=Parameter(negative_iterable=()),
     )
     inner.default(command)
+    inner["--help"].show = False
     result = inner(list(words), exit_on_error=False, print_error=False, result_action="return_value")
     return result if isinstance(result, int) else 0
 
