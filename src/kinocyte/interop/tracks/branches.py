@@ -77,6 +77,7 @@ def branches(data: TrackData, *, cut_gaps: bool = False) -> Branches:
 
     A branch ends where an object has several successors or where its successor has several predecessors. After a
     merge the branch of the closest predecessor (smallest difference of frames, then cost, then id) is the parent.
+    Where the source names tracks itself, a branch also ends where its tracks do.
 
     Parameters
     ----------
@@ -94,6 +95,9 @@ def branches(data: TrackData, *, cut_gaps: bool = False) -> Branches:
     before = _closest(data, source, target, frame)
     goes_on = before >= 0
     goes_on[goes_on] = (outs[before[goes_on]] == 1) & (ins[goes_on] == 1)
+    if data.members is not None:
+        own = _given(data)
+        goes_on[goes_on] = own[goes_on] == own[before[goes_on]]
     if cut_gaps:
         goes_on[goes_on] = frame[goes_on] - frame[before[goes_on]] == 1
     track = np.zeros(n, np.int64)
@@ -113,6 +117,13 @@ def branches(data: TrackData, *, cut_gaps: bool = False) -> Branches:
             parent[k] = track[before[i]] if before[i] >= 0 else 0
         last[k] = frame[i]
     return Branches(track, lineages(n, source, target), parent, first, last)
+
+
+def _given(data: TrackData) -> NDArray[np.int64]:
+    """Return the track that the source names for each object, 0 for none."""
+    members = pl.DataFrame() if data.members is None else data.members
+    joined = data.objects.select("object_id").join(members, on="object_id", how="left", maintain_order="left")
+    return joined["track_id"].fill_null(0).to_numpy()
 
 
 def _closest(

@@ -49,7 +49,7 @@ class Format:
 _ALL = (
     Format("trackmate", "TrackMate XML, with everything it held if it came from one", "trackmate_write:write_trackmate",
            (".xml",), ".xml"),
-    Format("trackmate-csv", "folder of TrackMate's tables of spots, edges and tracks", "trackmate_csv:write_trackmate_csv"),
+    Format("trackmate-csv", "folder of TrackMate's CSV tables", "trackmate_csv:write_trackmate_csv"),
     Format("geff", "GEFF graph on Zarr", "geff_write:write_geff", (".geff", ".zarr"), ".geff"),
     Format("ctc", "Cell Tracking Challenge folder: masks and res_track.txt", "ctc:write_ctc_tracks"),
     Format("napari", "napari tracks as CSV, lineage graph beside it", "text_writers:write_napari", (), ".csv"),
@@ -212,8 +212,8 @@ def write_tracks(
     path: str | Path,
     data: TrackData,
     *,
-    format: str | None = None,
-    overwrite: bool = False,  # noqa: A002 - a field term
+    format: str | None = None,  # noqa: A002 - a field term
+    overwrite: bool = False,
 ) -> str:
     """Write tracks; the file or folder appears whole or not at all.
 

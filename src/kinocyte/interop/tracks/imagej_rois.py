@@ -1,8 +1,9 @@
 """ImageJ regions of interest: a zip of ``.roi`` files, outlines as polygons and centres as points.
 
 The layout of a ``.roi`` file, big-endian: 64 bytes (``Iout``, version, type, bounding box, number of vertices, options,
-position), vertices as 16-bit offsets, then as floats where the option bit 128 is set, and a second header of 64 bytes with
-channel, slice, frame and name. ImageJ's origin is the corner of the first pixel, ours its centre: half a pixel apart.
+position), vertices as 16-bit offsets, then as floats where the option bit 128 is set, and a second header of 64 bytes
+with channel, slice, frame and name. ImageJ's origin is the corner of the first pixel, ours its centre: half a pixel
+apart.
 """
 
 from __future__ import annotations
@@ -232,7 +233,7 @@ def _contents(path: Path) -> list[tuple[str, bytes]]:
             entries = [e for e in archive.infolist() if e.filename.lower().endswith(".roi")]
             huge = next((e for e in entries if e.file_size > _MOST_BYTES), None)
             if huge is not None or len(entries) > _MOST_FILES:
-                msg = f"'{path}' holds a region of {huge.file_size if huge else 0} bytes; regions are small, check the file."
+                msg = f"'{path}' holds a region of {huge.file_size if huge else 0} bytes, which none has; check it."
                 raise InputFileError(msg)
             return [(e.filename, archive.read(e)) for e in entries]
     except InputFileError:

@@ -14,7 +14,7 @@ from kinocyte.interop.tracks.trackmate_new import movie_shape, radii_um
 
 #: ``paint(frame, rows, values)`` returns the image of a frame where the objects of these rows have these values.
 Painter = Callable[[int, NDArray[np.intp], NDArray[np.int64]], NDArray[np.uint16]]
-_MOST_PIXELS = 2**31
+_MOST_PIXELS = 2**29
 
 
 def painter(data: TrackData) -> Painter:
@@ -23,7 +23,7 @@ def painter(data: TrackData) -> Painter:
     Raises
     ------
     ParameterError
-        If an object has no position, or the frames would be larger than 2**31 pixels.
+        If an object has no position, or the frames would be larger than 2**29 pixels.
     """
     from kinocyte.interop.tracks.ctc import relabelled
 
@@ -41,6 +41,9 @@ def painter(data: TrackData) -> Painter:
 def _drawer(data: TrackData) -> Painter:
     scale = calibrated(data, "A label image")
     shape = movie_shape(data)[1:]
+    if data.shape is None:  # room for what is drawn around the outermost centre
+        room = 2.0 * float(radii_um(data).max() or 0.0)  # type: ignore[arg-type] # a number: the column is
+        shape = tuple(n + int(min(room / s, 100)) for n, s in zip(shape, scale.spacing_um(len(shape)), strict=True))
     if int(np.prod(shape, dtype=np.float64)) > _MOST_PIXELS:
         msg = f"'{data.name}' would need frames of {' x '.join(map(str, shape))} pixels; give its calibration."
         raise ParameterError(msg)
@@ -54,13 +57,14 @@ def _drawer(data: TrackData) -> Painter:
     if off.any():
         row = int(np.flatnonzero(off)[0])
         where = ", ".join(f"{a} = {v:g} um" for a, v in zip("zyx"[-len(shape) :], centres[row], strict=True))
-        msg = f"The object {data.objects['object_id'][row]} of '{data.name}' lies outside the image ({where}); take it out."
+        lost = data.objects["object_id"][row]
+        msg = f"The object {lost} of '{data.name}' lies outside the image ({where}); take it out."
         raise ParameterError(msg)
     radii = radii_um(data).to_numpy()
     outlines = data.contours.items() if len(shape) == 2 else {}
     ids = data.objects["object_id"].to_list()
 
-    def draw(t: int, rows: NDArray[np.intp], values: NDArray[np.int64]) -> NDArray[np.uint16]:
+    def draw(_: int, rows: NDArray[np.intp], values: NDArray[np.int64]) -> NDArray[np.uint16]:
         image = np.zeros(shape, np.uint16)
         pixels = [_pixels(centres[r], radii[r], outlines.get(ids[r]), shape, spacing) for r in rows]
         for k in sorted(range(len(rows)), key=lambda k: -len(pixels[k][0])):  # small ones lie on top

@@ -1,7 +1,7 @@
 """TrackMate XML written: so that TrackMate opens it, and so that a file that was read comes back whole.
 
-What was read and not changed is written as it was; positions, times or links that were changed replace the old ones, and
-the features of tracks that changed are computed again.
+What was read and not changed is written as it was; positions, times or links that were changed replace the old ones,
+and the features of tracks are computed again where links changed.
 """
 
 from __future__ import annotations
