@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.registration._align import CHANCE, Aligned, Group, Spectrum, normalised
+from kinocyte.registration._masked import MaskedCorrelation
 from kinocyte.registration._merge import Window, fill, solve, spanning
 from kinocyte.registration._spectrum import (
     Axes,
@@ -89,6 +90,8 @@ class Correlator:
         Size of a pixel of these images in pixels of the full image, along p, y, x.
     noise_sd : float
         White noise of the small images.
+    mask : float32 (p, y, x), optional
+        Pixels that count, for the normalised correlation; all where left out.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Correlator:
         *,
         bin_px: tuple[float, float, float],
         noise_sd: float,
+        mask: Image | None = None,
     ) -> None:
         self.search = search
         shape = weight.shape
@@ -127,6 +131,10 @@ class Correlator:
         self.spectra = [s for s, _ in found]
         noise = [share for s, share in found if s is not None]
         self.noise = float(np.median(noise)) if noise else 0.0
+        self.masked = None
+        if search.whiten == "flat" and 0 not in search.axes:
+            filtered = search.smallest_px > 0 or search.largest_px > 0
+            self.masked = None if filtered else MaskedCorrelation(images, mask, self.grid)
         self.weight_ = self._weight()
         self.chance = self._chance(weight)
 
@@ -163,18 +171,31 @@ class Correlator:
         shape = (cross.shape[0], *self.grid.shape[1:])
         return Grid(shape, self.search.axes).inverse(cross)
 
+    def between(self, first: int, second: int) -> tuple[Floats, float]:
+        """Return `peak` of two frames of the group, by masked normalised correlation where that was asked for."""
+        a, b = self.spectra[first], self.spectra[second]
+        if a is None or b is None:
+            return np.zeros(3), 0.0
+        if self.masked is None:
+            return self.peak(a, b, second - first)
+        coefficient, overlap = self.masked.map(first, second)
+        return self.highest(np.asarray(coefficient * np.sqrt(overlap), np.float32), np.sqrt(overlap), second - first)
+
     def peak(self, first: Spectrum, second: Spectrum, lag: int) -> tuple[Floats, float]:
         """Return the shift of the second frame against the first, and its height in deviations above chance.
 
         The height is 0 unless it beats what the best of as many places reaches by chance.
         """
-        values = self.map(first, second) / self.chance
+        return self.highest(self.map(first, second) / self.chance, self.chance, lag)
+
+    def highest(self, values: Image, chance: Image, lag: int) -> tuple[Floats, float]:
+        """Return the allowed place of the highest value, and its height; ``chance`` is how much each value varies."""
         reach = [
             min(self.reach[a], int(np.ceil(lag * self.search.step_px / self.bin_px[a]))) if a > 0
             else self.reach[a]
             for a in range(3)
         ] if np.isfinite(self.search.step_px) else list(self.reach)  # fmt: skip
-        spread = float(np.sqrt(np.mean((values * self.chance) ** 2) / np.mean(self.chance**2)))
+        spread = float(np.sqrt(np.mean((values * chance) ** 2) / np.mean(chance**2)))
         for axis, limit in enumerate(reach):
             n = values.shape[axis]
             if n > 1:
@@ -237,10 +258,9 @@ def _measure(correlator: Correlator, pairs: list[tuple[int, int]]) -> list[NDArr
     """Return columns: first, second, shift (m, 3), height."""
 
     def measure(pair: tuple[int, int]) -> tuple[float, ...] | None:
-        first, second = (correlator.spectra[t] for t in pair)
-        if first is None or second is None:
+        if any(correlator.spectra[t] is None for t in pair):
             return None
-        shift, height = correlator.peak(first, second, pair[1] - pair[0])
+        shift, height = correlator.between(*pair)
         return (*pair, *shift, height)
 
     rows = [row for row in each(measure, pairs, int(np.prod(correlator.grid.shape))) if row is not None]

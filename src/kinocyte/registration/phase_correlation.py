@@ -29,7 +29,10 @@ class PhaseCorrelation(Registrar):
 
     The table holds, after the columns of `kinocyte.core.schema.DRIFT`: ``peak_height`` (weighted correlation
     coefficient), ``sharpness`` (the peak in standard deviations of chance), ``residual_px`` (disagreement of a
-    frame's measurements), ``error_px`` (predicted standard error), ``outlier`` and ``interpolated``.
+    frame's measurements), ``error_px`` (predicted standard error), ``outlier``, ``interpolated`` and
+    ``fixed_pattern``: ``removed`` where a pattern at rest was found and taken off, ``suspected`` where frames rest on
+    each other while part of the content moves as one, so that dirt, camera or illumination may hide a drift (mask it,
+    take another channel or set ``fixed_pattern = "remove"``), else ``none``.
 
     The models ``similarity`` and ``affine`` add ``scale_x``, ``scale_y`` and ``shear_x``: a point (x, y) of frame 0,
     from the centre of the frame, lies in frame t at ``turn(angle_deg) [[1, shear_x], [0, 1]] (scale_x x, scale_y y)
