@@ -106,8 +106,9 @@ def test_a_store_that_is_no_graph_gets_a_sentence(tmp_path: Path) -> None:
     zarr.open_group(tmp_path / "plain.zarr", mode="w", zarr_format=2).attrs["geff"] = {"geff_version": "1.1"}
     with pytest.raises(InputFileError, match="without nodes or edges"):
         read_geff(tmp_path / "plain.zarr")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(InputFileError, match="no tracks that are known"):
-        read_tracks(tmp_path)
+        read_tracks(tmp_path / "empty")
 
 
 def test_frames_follow_from_times() -> None:

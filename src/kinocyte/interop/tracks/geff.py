@@ -210,9 +210,8 @@ def _data(
         elif name in OBJECTS or name not in [a["name"] for a in axes]:
             plain.append(series)
     for series in plain:
-        if (
-            series.name in OBJECTS and series.name not in columns and not series.null_count()
-        ) or series.name not in OBJECTS:
+        known = OBJECTS.get(series.name)
+        if known is None or (series.name not in columns and (known.nullable or not series.null_count())):
             columns[series.name] = series
     links, others = _edge_table(graph, edges)
     payload = GeffFile(graph.metadata, rest, others, graph.ids)
