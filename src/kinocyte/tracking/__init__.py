@@ -5,6 +5,7 @@ from kinocyte.tracking.bayesian import Bayesian
 from kinocyte.tracking.branches import branch_table
 from kinocyte.tracking.kalman import Kalman
 from kinocyte.tracking.lap import LAP
+from kinocyte.tracking.layout import lineage_layout
 from kinocyte.tracking.lineage import build_tracks
 from kinocyte.tracking.manual import Manual
 from kinocyte.tracking.mending import Mending
@@ -25,4 +26,5 @@ __all__ = [
     "Overlap",
     "branch_table",
     "build_tracks",
+    "lineage_layout",
 ]
