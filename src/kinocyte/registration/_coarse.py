@@ -25,6 +25,8 @@ from kinocyte.registration._threads import each
 
 Floats = NDArray[np.float64]
 
+#: Largest padded image that is compared by masked normalised correlation: its sums take four times the memory.
+MASKED_PIXELS = 300_000
 #: Lags tried first; the others follow where these do not agree.
 FIRST_LAGS = (1, 2)
 
@@ -49,6 +51,8 @@ class Search:
         Largest shift between neighbouring frames along any lateral axis, px of the full image; inf = half the frame.
     taper : float
         Share of the frame on each side that fades out.
+    depth_px : float
+        Distance of the planes of a volume in lateral pixels.
     """
 
     axes: Axes = (1, 2)
@@ -59,6 +63,7 @@ class Search:
     largest_px: float = 0.0
     step_px: float = np.inf
     taper: float = 0.2
+    depth_px: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ class Correlator:
         self.grid = Grid((padded[0], padded[1], padded[2]), search.axes)
         self.bin_px = bin_px
         full = float(np.mean([bin_px[a] for a in (1, 2)]))
-        self.band = band(self.grid.cycles(), search.smallest_px / full, search.largest_px / full)
+        self.band = band(self.grid.cycles(search.depth_px / full), search.smallest_px / full, search.largest_px / full)
         taken = float((weight.astype(np.float64) ** 2).sum())
         # planes that are not transformed share the noise
         planes = shape[0] if 0 not in search.axes else 1
@@ -131,10 +136,11 @@ class Correlator:
         self.spectra = [s for s, _ in found]
         noise = [share for s, share in found if s is not None]
         self.noise = float(np.median(noise)) if noise else 0.0
-        self.masked = None
+        self.masked: MaskedCorrelation | None = None
         if search.whiten == "flat" and 0 not in search.axes:
             filtered = search.smallest_px > 0 or search.largest_px > 0
-            self.masked = None if filtered else MaskedCorrelation(images, mask, self.grid)
+            if not filtered and np.prod(self.grid.shape) <= MASKED_PIXELS:
+                self.masked = MaskedCorrelation(images, mask, self.grid)
         self.weight_ = self._weight()
         self.chance = self._chance(weight)
 
