@@ -123,7 +123,7 @@ def _mean(values: NDArray[np.float64], track: Ints, n_tracks: int) -> Floats:
     there = ~np.isnan(values)
     count = np.bincount(track[there], minlength=n_tracks)
     total = np.bincount(track[there], weights=values[there], minlength=n_tracks)
-    return np.divide(total, count, out=np.full(n_tracks, np.nan), where=count > 0)
+    return np.asarray(np.divide(total, count, out=np.full(n_tracks, np.nan), where=count > 0))
 
 
 def _inside(time: Floats, start: Ints, track: Ints, columns: dict[str, Floats]) -> NDArray[np.bool_]:
