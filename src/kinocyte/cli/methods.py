@@ -17,7 +17,7 @@ Words = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
 
 def chosen(words: Sequence[str], default: str) -> str:
     """Return the value of ``--method`` among words of the command line."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         if word == "--method":
             return following
         if word.startswith("--method="):
