@@ -167,7 +167,7 @@ def test_what_is_refused_at_estimate(done: Path, tmp_path: Path, capsys: pytest.
     assert "does not exist" in refused(["drift", "estimate", str(tmp_path / "no.tif"), *out], capsys, tmp_path)
     assert "at least one file" in refused(["drift", "estimate", *out], capsys, tmp_path)
     assert "--out" in refused(["drift", "estimate"], capsys, tmp_path)
-    assert "--out" in refused(["drift", "apply"], capsys, tmp_path)
+    assert "TABLE" in refused(["drift", "apply"], capsys, tmp_path)
     assert "has no channel 'blue'" in refused(["drift", "estimate", movie, *out, "--channel", "blue"], capsys, tmp_path)
     assert "movie_drift.csv exists already" in refused(
         ["drift", "estimate", movie, "--out", str(done / "out")], capsys, done
