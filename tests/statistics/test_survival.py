@@ -490,3 +490,13 @@ def test_competing_risks_of_groups() -> None:
     assert ratio["test"] == "cause-specific Cox regression over replicates"
     empty = compare_incidence(table.head(0), duration="duration_min", cause="cause", event="death", by="dose")
     assert empty.groups.height == 0
+
+
+def test_usual_columns_may_be_missing_and_named_ones_may_not() -> None:
+    table = lives().drop("replicate", "position")
+    found = Survival(event="death", by="dose").compare(table)
+    assert found.groups["n_replicates"].null_count() == 3
+    assert any("No replicates are named" in n for n in found.notes)
+    with pytest.raises(TableError, match="lacks the column 'replicate'"):
+        Survival(event="death", by="dose", replicate="replicate").compare(table)
+    assert Survival(event="death", by="dose", replicate="").compare(lives()).groups["n_replicates"].null_count() == 3
