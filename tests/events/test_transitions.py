@@ -72,6 +72,17 @@ def test_standard_errors_and_intervals_are_honest(tau: float, snr: float) -> Non
     assert 0.92 < covered.mean() < 0.985
 
 
+def test_many_tracks_give_the_same_times_as_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells, _ = population(800, 40, snr=5, tau=0.5, seed=4)
+    method = ThresholdTransition(when="mean_pi > 150")
+    all_widths = method.detect(cells, "death").events
+    monkeypatch.setattr("kinocyte.events._steps._SAMPLE", 50)
+    some_widths = method.detect(cells, "death").events
+    assert all_widths["class"].equals(some_widths["class"])
+    away = (all_widths["time_min"] - some_widths["time_min"]).abs() / all_widths["time_se_min"]
+    assert away.drop_nulls().quantile(0.99) < 0.3
+
+
 @pytest.mark.filterwarnings("ignore:Covariance")  # of the peer, for a clean step
 def test_agrees_with_a_sigmoid_fitted_by_scipy() -> None:
     rng = np.random.default_rng(5)
