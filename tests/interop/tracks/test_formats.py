@@ -21,6 +21,7 @@ from tests.interop.tracks.conftest import edges, movies, partition
 KNOWN = {
     "trackmate_oracles/with_merging.xml": "trackmate",
     "ecoli_trackmate_geff/Ecoli_growth_on_agar_pad.xml.gz": "trackmate",
+    "hacat_fucci_label_movie_206f/trackmate_ht1080_merged.ome.xml.zip": "trackmate",
     "ecoli_trackmate_geff/Ecoli_growth_on_agar_pad.geff": "geff",
     "ctc_fluo_n2dl_hela_01_gt_tracks_and_res/Fluo-N2DL-HeLa-01_fixed.zarr": "geff",
     "ctc_official_evaluation_testset/03_GT": "ctc",

@@ -127,6 +127,9 @@ def test_what_was_changed_is_written_and_the_rest_stays(data: Path, tmp_path: Pa
     assert again.objects["mean_new"].unique().to_list() == [2.5]
     assert edges(again) == sorted(dropped.select("source_id", "target_id").iter_rows())
     root = fromstring((tmp_path / "new.xml").read_bytes())
+    before = {t.attrib["TRACK_ID"]: t.attrib for t in fromstring(content(data / REAL[5])).iter("Track")}
+    tracks = {t.attrib["TRACK_ID"]: t.attrib for t in root.iter("Track")}
+    assert sum(before[t] == a for t, a in tracks.items() if t in before) == len(before) - 1  # all but the one cut
     for track in root.iter("Track"):
         ends = {e.attrib[k] for e in track.iter("Edge") for k in ("SPOT_SOURCE_ID", "SPOT_TARGET_ID")}
         assert int(track.attrib["NUMBER_SPOTS"]) == len(ends)

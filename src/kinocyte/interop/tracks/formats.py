@@ -6,6 +6,7 @@ import gzip
 import inspect
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -127,7 +128,7 @@ def _file(path: Path) -> str | None:
     if head.startswith(b"Iout"):
         return "rois"
     if head.startswith(b"PK"):
-        return "rois" if _holds_rois(path) else None
+        return _zipped(path)
     text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace").lstrip()
     if text.startswith("<"):
         root = re.search(
@@ -150,19 +151,22 @@ def _head(path: Path) -> bytes:
         if head[:2] == b"\x1f\x8b":
             with gzip.open(path) as stream:
                 head = stream.read(_HEAD)
-    except EOFError:
+    except (EOFError, zlib.error):
         return b""
     except OSError as error:
         raise unreadable(path, error) from error
     return head
 
 
-def _holds_rois(path: Path) -> bool:
+def _zipped(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(n.lower().endswith(".roi") for n in archive.namelist())
+            names = [n.lower() for n in archive.namelist()]
     except (zipfile.BadZipFile, OSError, ValueError):
-        return False
+        return None
+    if any(n.endswith(".roi") for n in names):
+        return "rois"
+    return "trackmate" if len(names) == 1 and names[0].endswith(".xml") else None
 
 
 def read_tracks(

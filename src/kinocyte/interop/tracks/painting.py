@@ -96,18 +96,35 @@ def _pixels(
 
 
 def _keep_all(image: NDArray[np.uint16], values: NDArray[np.int64], centres: NDArray[np.intp]) -> None:
-    """Give every object that others cover the nearest pixel that is nobody's last."""
+    """Give every object that others cover a near pixel that is nobody's last."""
     count = np.bincount(image.ravel(), minlength=int(values.max(initial=0)) + 1)
     for value, centre in zip(values, centres, strict=True):
         if count[value]:
             continue
-        far = sum((np.arange(n) - c).reshape([-1 if i == k else 1 for i in range(image.ndim)]) ** 2
-                  for k, (n, c) in enumerate(zip(image.shape, centre, strict=True)))  # fmt: skip
-        free = (image == 0) | (count[image] > 1)
-        if not free.any():
+        window = _window(image, count, centre)
+        part = image[window]
+        far = sum(
+            (np.arange(w.start, w.stop) - c).reshape([-1 if i == k else 1 for i in range(image.ndim)]) ** 2
+            for k, (w, c) in enumerate(zip(window, centre, strict=True))
+        )
+        free = (part == 0) | (count[part] > 1)
+        spot = np.unravel_index(int(np.argmin(np.where(free, far, np.iinfo(np.int64).max))), part.shape)
+        count[part[spot]] -= 1
+        part[spot] = value
+        count[value] = 1
+
+
+def _window(image: NDArray[np.uint16], count: NDArray[np.int64], centre: NDArray[np.intp]) -> tuple[slice, ...]:
+    """Return a box round a centre that holds a pixel that is nobody's last."""
+    reach = 2
+    while True:
+        window = tuple(
+            slice(max(c - reach, 0), min(c + reach + 1, n)) for c, n in zip(centre, image.shape, strict=True)
+        )
+        part = image[window]
+        if ((part == 0) | (count[part] > 1)).any():
+            return window
+        if part.size == image.size:
             msg = "A frame has more objects than pixels; give the calibration or the size of the movie."
             raise ParameterError(msg)
-        spot = np.unravel_index(int(np.argmin(np.where(free, far, np.iinfo(np.int64).max))), image.shape)
-        count[image[spot]] -= 1
-        image[spot] = value
-        count[value] = 1
+        reach *= 2

@@ -69,7 +69,8 @@ def _fitted(data: TrackData, position: Position) -> TrackData:
     objects = data.objects.sort("frame", "object_id")
     low, high = (objects["frame"].to_list() or [0])[0], (objects["frame"].to_list() or [0])[-1]
     if low < 0 or high >= position.n_frames:
-        msg = f"'{data.name}' has objects in frames {low} to {high}, position {position.id} has {position.n_frames} frames."
+        there = f"position {position.id} has {position.n_frames} frames"
+        msg = f"'{data.name}' has objects in frames {low} to {high}, {there}; name the movie that was tracked."
         raise ParameterError(msg)
     if data.is_3d and not image.is_3d:
         msg = f"'{data.name}' has objects in several planes, position {position.id} has one; name the 3D movie."

@@ -83,7 +83,7 @@ def new_file(data: TrackData) -> TrackMateFile:
     _settings(root, data)
     root.add("GUIState", state="ConfigureViews")
     return TrackMateFile(
-        root, {}, {"LINK_COST": "cost"}, pl.DataFrame(), None, (), 1.0, 1.0, NO_CONTOURS, np.empty((0, 2), np.int64),
+        root, {}, {"LINK_COST": "cost"}, pl.DataFrame(), None, (), 1.0, 1.0, NO_CONTOURS, np.empty((0, 3), np.int64),
     )  # fmt: skip
 
 
