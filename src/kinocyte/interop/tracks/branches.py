@@ -26,6 +26,8 @@ class Branches:
         Branch that branch ``i + 1`` came from, 0 for none.
     first, last : array (k,), int64
         Its first and last frame.
+    born : array (k,), bool
+        Whether it began with a division: the object it came from has several successors.
     """
 
     track: NDArray[np.int64]
@@ -33,6 +35,7 @@ class Branches:
     parent: NDArray[np.int64]
     first: NDArray[np.int64]
     last: NDArray[np.int64]
+    born: NDArray[np.bool_]
 
     @property
     def n_tracks(self) -> int:
@@ -110,13 +113,15 @@ def branches(data: TrackData, *, cut_gaps: bool = False) -> Branches:
             count += 1
             track[i] = count
     parent, first, last = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64)
+    born = np.zeros(count, np.bool_)
     for i in order:
         k = track[i] - 1
         if not goes_on[i]:
             first[k] = frame[i]
             parent[k] = track[before[i]] if before[i] >= 0 else 0
+            born[k] = before[i] >= 0 and outs[before[i]] > 1
         last[k] = frame[i]
-    return Branches(track, lineages(n, source, target), parent, first, last)
+    return Branches(track, lineages(n, source, target), parent, first, last, born)
 
 
 def _given(data: TrackData) -> NDArray[np.int64]:
@@ -146,11 +151,10 @@ def with_tracks(data: TrackData) -> TrackData:
     members = data.objects.select("object_id", track_id=pl.Series(found.track)).sort("object_id")
     root = found.root()
     generation = np.zeros(found.n_tracks, np.int64)
-    born = np.bincount(found.parent, minlength=found.n_tracks + 1)
     for k in np.argsort(found.first, kind="stable"):
         parent = found.parent[k]
         if parent:
-            generation[k] = generation[parent - 1] + (born[parent] > 1)
+            generation[k] = generation[parent - 1] + found.born[k]
     tracks = pl.DataFrame(
         {
             "track_id": np.arange(1, found.n_tracks + 1),
