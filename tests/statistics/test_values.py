@@ -334,3 +334,10 @@ def test_swapping_the_groups_turns_every_sign(seed: int, paired: bool) -> None:
     back = mixed_model(b["v"], a["v"], b["replicate"], a["replicate"], paired=paired).difference
     assert there.value == pytest.approx(-back.value, abs=1e-5)
     assert there.p == pytest.approx(back.p, abs=1e-4)
+
+
+def test_a_group_without_values_is_named() -> None:
+    t = cells(groups=3).with_columns(v=pl.when(pl.col("g") == "g1").then(None).otherwise("v"))
+    found = compare_values(t, value="v", by="g", draws=100)
+    assert found.groups["group"].to_list() == ["g0", "g2"]
+    assert "The group 'g1' has no row that can be used and is left out." in found.notes
