@@ -84,10 +84,11 @@ def remove_pattern(tracker: Tracker, *, always: bool) -> bool:
 def _refine(tracker: Tracker, chosen: list[int], path: Floats) -> None:
     """Find pattern and shifts at full resolution in turn, until the shifts no longer change."""
     further = Further()
+    still: Image | None = None
     for _ in range(ROUNDS):
         tracker.frames.pattern = None
         tracker.sampled_path = path
-        tracker.frames.pattern = _pattern(tracker, chosen, path)
+        still = tracker.frames.pattern = _pattern(tracker, chosen, path, still)
         tracker.forget()
         tally = Tally(len(chosen))
         _fine(tracker, chosen, tally)
@@ -238,9 +239,11 @@ class _Canvas:
         return shifted(np.ascontiguousarray(self.value[self._box(k)]), -self.part[k], "cubic")
 
 
-def _backfit(source: Callable[[], Iterable[Image]], canvas: _Canvas, n_rounds: int) -> Floats:
+def _backfit(
+    source: Callable[[], Iterable[Image]], canvas: _Canvas, n_rounds: int, start: Image | None = None
+) -> Floats:
     """Return the image at rest: what is left of the frames, on average, without what moves; and in turn."""
-    still = np.zeros(canvas.shape)
+    still = np.zeros(canvas.shape) if start is None else start.astype(np.float64)
     for _ in range(n_rounds):
         canvas.fill(source(), still)
         total, count = np.zeros(canvas.shape), 0
@@ -251,8 +254,8 @@ def _backfit(source: Callable[[], Iterable[Image]], canvas: _Canvas, n_rounds: i
     return still
 
 
-def _pattern(tracker: Tracker, chosen: list[int], path: Floats) -> Image:
-    """Return the image at rest of full resolution, from some frames and their shifts in px."""
+def _pattern(tracker: Tracker, chosen: list[int], path: Floats, start: Image | None) -> Image:
+    """Return the image at rest of full resolution, from some frames and their shifts in px, or a better one."""
 
     def source() -> Iterator[Image]:
         for t in chosen:
@@ -260,4 +263,4 @@ def _pattern(tracker: Tracker, chosen: list[int], path: Floats) -> Image:
             yield np.zeros(tracker.frames.shape, dtype=np.float32) if image is None else image
 
     canvas = _Canvas(path, tracker.frames.shape)
-    return np.asarray(_backfit(source, canvas, 12), dtype=np.float32)
+    return np.asarray(_backfit(source, canvas, 12 if start is None else 4, start), dtype=np.float32)
