@@ -500,3 +500,24 @@ def test_usual_columns_may_be_missing_and_named_ones_may_not() -> None:
     with pytest.raises(TableError, match="lacks the column 'replicate'"):
         Survival(event="death", by="dose", replicate="replicate").compare(table)
     assert Survival(event="death", by="dose", replicate="").compare(lives()).groups["n_replicates"].null_count() == 3
+
+
+def test_the_variance_of_replicates_is_that_of_welch_and_holds_for_unequal_sizes() -> None:
+    from scipy.stats import ttest_ind
+
+    from kinocyte.statistics.clusters import variance_of_total
+
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0, 1, 4), rng.normal(1, 2, 6)
+    # each group's mean is the sum of its replicates' shares of it, which are as large as the replicates
+    sums, size = np.concatenate([-a / 4, b / 6]), np.repeat([1 / 4, 1 / 6], [4, 6])
+    variance, df = variance_of_total(sums, size, np.repeat([0, 1], [4, 6]))
+    peer = ttest_ind(b, a, equal_var=False)
+    assert sums.sum() / math.sqrt(variance) == pytest.approx(peer.statistic)
+    assert df == pytest.approx(peer.df)
+    assert variance_of_total(np.ones(2), np.ones(2), np.array([0, 1]))[0] == 0
+    # unequal sizes: without bias over many draws of replicates with a common mean
+    n = np.array([1.0, 2, 3, 10])
+    draws = n * (5 + rng.normal(0, 1, (20_000, 4)))
+    found = [variance_of_total(d, n, np.zeros(4, int))[0] for d in draws[:4000]]
+    assert np.mean(found) == pytest.approx(draws.sum(axis=1).var(), rel=0.05)
