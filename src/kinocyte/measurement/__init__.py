@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kinocyte.measurement.area_detected import AreaDetected
     from kinocyte.measurement.background import CytoplasmRing, LocalBackground
     from kinocyte.measurement.base import FeatureSet
+    from kinocyte.measurement.branches import branch_features
     from kinocyte.measurement.compartments import pair_compartments
     from kinocyte.measurement.contours import ContourBands
     from kinocyte.measurement.contrast import Contrast
@@ -50,6 +51,7 @@ __all__ = [
     "Spots",
     "Texture",
     "Zernike",
+    "branch_features",
     "find_objects",
     "link_features",
     "object_motion",
@@ -82,6 +84,7 @@ __getattr__, __dir__ = attach(
         "Shape": "kinocyte.measurement.shape",
         "Spots": "kinocyte.measurement.spots",
         "Texture": "kinocyte.measurement.texture",
+        "branch_features": "kinocyte.measurement.branches",
         "find_objects": "kinocyte.measurement.objects",
         "link_features": "kinocyte.measurement.links",
         "object_motion": "kinocyte.measurement.speeds",
