@@ -1,18 +1,20 @@
-"""Drift correction: ours against pystackreg, scikit-image and NanoPyx, in one run, one thread.
+"""Drift correction: ours against pystackreg, scikit-image and NanoPyx, in one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/registration.py [--part noise scenes protocol size] [--data shared/data]
+    OMP_NUM_THREADS=1 python benchmarks/registration.py [--part peers hard protocol huvec] [--data shared/data]
         [--json registration.json] [--levels 0 5000 15000 40000] [--scratch FOLDER]
 
-noise     60 frames of 512 x 512 px, random walk, Gaussian noise of 0.02 to 3 times the signal's deviation
-scenes    crawling cells, signal that moves between channels, fixed pattern, blank frames, jumps in noise
+peers     60 frames of 512 x 512 px, random walk, Gaussian noise of 0.02 to 3 times the signal's deviation; one thread
+hard      crawling cells, signal that moves between channels, fixed pattern, blank frames, jumps in noise
 protocol  the drift and the noise series of the Fast4DReg paper (Table 7 of the thesis) on a stack made from real nuclei
           (Fluo-N3DH-CHO, one frame, interpolated along z; the paper's own stack is not public); drift is estimated
-          on the noisy movie and applied to the clean one
-size      200 x 24 x 488 x 488, 16 bit, memory-mapped: estimate, apply, write; time and peak memory, two threads
+          on the noisy movie and applied to the clean one. Peers see the same projections, then sections along y of
+          the stacks that they laid on each other to a pixel
+huvec     200 x 24 x 488 x 488, 16 bit, memory-mapped: estimate, apply, write; time, processor time and peak memory, two
+          threads; a bare OpenCV loop without the axial part beside it; time against number of frames and frame size
 
 Errors are root mean squares per axis after each side's common offset is removed. NRMSE is a true one,
 ``rms(a - b) / (max(b) - min(b))``. Peers that are not installed are left out
-(``pip install pystackreg nanopyx scikit-image``).
+(``pip install pystackreg nanopyx scikit-image opencv-python-headless``).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import tempfile
 import threading
 import time
@@ -32,40 +35,66 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import tifffile
 from scipy import fft, ndimage
 from skimage.metrics import structural_similarity
 from skimage.registration import phase_cross_correlation
 
+from kinocyte.core.errors import ParameterError
 from kinocyte.registration import PhaseCorrelation, apply_drift
-from kinocyte.simulation.drift import Crawl, DriftMovie, drift_table, jumps, published_drift, random_walk, steady
+from kinocyte.simulation.drift import (
+    PUBLISHED_NOISE_SD,
+    Crawl,
+    DriftMovie,
+    drift_table,
+    jumps,
+    published_drift,
+    random_walk,
+    steady,
+)
 
 Array = np.ndarray[Any, Any]
-PARTS = ("noise", "scenes", "protocol", "size")
+PARTS = ("peers", "hard", "protocol", "huvec")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--data", type=Path, default=Path("shared/data"))
-    parser.add_argument("--levels", nargs="+", type=float, default=[0, 5e3, 1e4, 1.5e4, 2e4, 3e4, 4e4, 6e4])
+    parser.add_argument("--levels", nargs="+", type=float, default=list(PUBLISHED_NOISE_SD))
     parser.add_argument("--scratch", type=Path, default=None)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     work: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "noise": noise,
-        "scenes": scenes,
+        "peers": noise,
+        "hard": scenes,
         "protocol": lambda: protocol(options.data, options.levels),
-        "size": lambda: size(options.scratch),
+        "huvec": lambda: size(options.scratch),
     }
-    PhaseCorrelation().estimate(np.random.default_rng(0).random((4, 64, 64)))  # compiled before anything is timed
+    warm_up()
     out: dict[str, list[dict[str, Any]]] = {}
     for part in options.part:
         out[part] = work[part]()
         with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=4, tbl_hide_dataframe_shape=True):
-            print(part, pl.DataFrame(out[part], infer_schema_length=None), sep="\n", flush=True)
+            print(
+                part, pl.DataFrame(out[part], infer_schema_length=None).drop(cs.by_dtype(pl.Null)), sep="\n", flush=True
+            )
         if options.json:
             options.json.write_text(json.dumps(out, indent=1))
+
+
+def warm_up() -> None:
+    """Compile what is used before anything is timed."""
+    rng = np.random.default_rng(0)
+    PhaseCorrelation().estimate(rng.random((4, 64, 64)))
+    stack = rng.integers(0, 999, (5, 6, 96, 96)).astype(np.uint16)
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        np.save(file, stack)
+        file.flush()
+        for movie in (stack, np.load(file.name, mmap_mode="r"), np.load(file.name, mmap_mode="r+")):
+            drift = PhaseCorrelation().estimate(movie)
+            np.asarray(apply_drift(movie, drift)[1]), np.asarray(apply_drift(movie, drift, keep_dtype=False)[1])
 
 
 def peers() -> dict[str, Callable[[Array], Array]]:
@@ -103,8 +132,12 @@ def nanopyx_shift(movie: Array, option: int) -> Array:
     return -table[:, [2, 1]]
 
 
-def ours(movie: Any) -> Array:
-    return PhaseCorrelation().estimate(movie).select("dy_px", "dx_px").to_numpy()
+def ours(movie: Any) -> tuple[Array, str]:
+    """Return the shifts, and what the table says of frames that are not to be trusted."""
+    drift = PhaseCorrelation().estimate(movie)
+    said = [f"fixed pattern {drift['fixed_pattern'][0]}"] if drift["fixed_pattern"][0] != "none" else []
+    said += [f"{n} frames interpolated" for n in [int(drift["interpolated"].sum())] if n]
+    return drift.select("dy_px", "dx_px").to_numpy(), ", ".join(said)
 
 
 def rms(found: Array, truth: Array, leave: tuple[int, ...] = ()) -> float:
@@ -117,14 +150,17 @@ def compared(
 ) -> list[dict[str, Any]]:
     """Return a row a method: error and time."""
     rows = []
-    for who, work in {"kinocyte": ours, **peers()}.items():
+    every: dict[str, Callable[[Any], Any]] = {"kinocyte": ours, **peers()}
+    for who, work in every.items():
         begin = time.perf_counter()
         try:
-            error = rms(work(movie if who != "kinocyte" or own is None else own), truth, leave)
+            found = work(movie if who != "kinocyte" or own is None else own)
+            seconds = time.perf_counter() - begin
         except Exception as problem:  # a peer that gives up is a result
             rows.append({"case": name, "method": who, "rms_px": None, "seconds": None, "note": repr(problem)[:60]})
             continue
-        rows.append({"case": name, "method": who, "rms_px": error, "seconds": time.perf_counter() - begin, "note": ""})
+        shift, note = found if isinstance(found, tuple) else (found, "")
+        rows.append({"case": name, "method": who, "rms_px": rms(shift, truth, leave), "seconds": seconds, "note": note})
     return rows
 
 
@@ -182,24 +218,39 @@ def scenes() -> list[dict[str, Any]]:
     rows += compared("red and green (peers: their sum)", red + green, yx(walk), own=[red, green])
     rows += compared("fixed pattern, walk", movie(walk, fixed_pattern=dirt), yx(walk))
     rows += compared("fixed pattern, slow", movie(slow, fixed_pattern=dirt), yx(slow))
+    few = nuclei(480, 10, 2)[0]
+    hidden = read(DriftMovie(few, walk, margin, noise_sd=50, fixed_pattern=dirt))
+    rows += compared("ten nuclei under a pattern", hidden, yx(walk))
     rows += compared("10 % blank (not scored)", movie(walk, blank=blank), yx(walk), blank)
     rows += compared("5 px jumps, noise 300", movie(leap, noise_sd=300), yx(leap))
     rows += compared("bleaching and flicker", movie(walk, bleach_frames=15, flicker=0.3), yx(walk))
     return rows
 
 
-class Noisy:
-    """Frames with noise added when they are read, clipped to 16 bit."""
+def noisy(clean: Array, sd: float) -> Array:
+    """Return the movie with noise added, clipped to 16 bit."""
+    if sd == 0:
+        return clean
+    out = np.empty_like(clean)
+    for t, frame in enumerate(clean):
+        draw = np.random.default_rng([7, t]).standard_normal(frame.shape, dtype=np.float32)
+        out[t] = np.clip(frame + sd * draw, 0, 65535)
+    return out
 
-    def __init__(self, clean: Array, sd: float) -> None:
-        self.clean, self.sd = clean, sd
-        self.shape, self.ndim, self.dtype = clean.shape, clean.ndim, clean.dtype
 
-    def __getitem__(self, t: int) -> Array:
-        if self.sd == 0:
-            return self.clean[t]
-        draw = np.random.default_rng([7, t]).standard_normal(self.clean.shape[1:], dtype=np.float32)
-        return np.clip(self.clean[t] + self.sd * draw, 0, 65535).astype(np.uint16)
+def by_peer(work: Callable[[Array], Array], movie: Array, projection: str) -> Array:
+    """Return dz, dy, dx of a peer: lateral from projections along z, axial from sections of what it laid together."""
+    flat = movie.mean(axis=1, dtype=np.float32) if projection == "mean" else movie.max(axis=1).astype(np.float32)
+    lateral = work(flat)
+    whole = np.rint(lateral - lateral[0]).astype(int)
+    limit = np.array(movie.shape[2:]) // 2
+    whole = np.clip(whole, -limit, limit)
+    sections = []
+    for stack, (dy, dx) in zip(movie, whole, strict=True):
+        laid = np.roll(stack, (-dy, -dx), axis=(1, 2))
+        sections.append(laid.mean(axis=1, dtype=np.float32) if projection == "mean" else laid.max(axis=1))
+    axial = work(np.stack(sections).astype(np.float32))
+    return np.column_stack([axial[:, 0], lateral])
 
 
 def protocol(data: Path, levels: list[float]) -> list[dict[str, Any]]:
@@ -212,17 +263,33 @@ def protocol(data: Path, levels: list[float]) -> list[dict[str, Any]]:
     wanted = truth.select("dz_px", "dy_px", "dx_px").to_numpy()
     rows = []
     for level in levels:
+        movie = noisy(clean, level)
         for projection in ("mean", "max"):
             begin = time.perf_counter()
-            drift = PhaseCorrelation(projection=projection).estimate(Noisy(clean, level))
+            drift = PhaseCorrelation(projection=projection).estimate(movie)
             seconds = time.perf_counter() - begin
-            error = drift.select("dz_px", "dy_px", "dx_px").to_numpy() - wanted
-            z, y, x = np.sqrt(((error - error.mean(axis=0)) ** 2).mean(axis=0))
-            rows.append(
-                {"noise_sd": level, "projection": projection, "x_px": x, "y_px": y, "z_px": z, "seconds": seconds,
-                 "quality_0": int((drift["quality"] == 0).sum()), **similarity(clean, drift)}
-            )  # fmt: skip
+            row = {"noise_sd": level, "projection": projection, "method": "kinocyte"}
+            found = drift.select("dz_px", "dy_px", "dx_px").to_numpy()
+            rows.append({**row, **per_axis(found, wanted), "seconds": seconds,
+                         "quality_0": int((drift["quality"] == 0).sum()), **similarity(clean, drift)})  # fmt: skip
+            for who, work in peers().items():
+                begin = time.perf_counter()
+                try:
+                    found = by_peer(work, movie, projection)
+                except Exception as problem:  # a peer that gives up is a result
+                    rows.append({**row, "method": who, "note": repr(problem)[:60]})
+                    continue
+                seconds = time.perf_counter() - begin
+                theirs = drift_table((found - found[0])[:, ::-1])
+                rows.append({**row, "method": who, **per_axis(found, wanted), "seconds": seconds,
+                             **similarity(clean, theirs)})  # fmt: skip
     return rows
+
+
+def per_axis(found: Array, wanted: Array) -> dict[str, float]:
+    error = found - wanted
+    z, y, x = np.sqrt(((error - error.mean(axis=0)) ** 2).mean(axis=0))
+    return {"x_px": x, "y_px": y, "z_px": z}
 
 
 def moved_exactly(stack: Array, truth: pl.DataFrame, margin: tuple[int, int, int]) -> Array:
@@ -240,8 +307,13 @@ def moved_exactly(stack: Array, truth: pl.DataFrame, margin: tuple[int, int, int
 
 def similarity(clean: Array, drift: pl.DataFrame) -> dict[str, float]:
     """Return the four metrics of the middle slice against frame 0, and the deviation over time, after correction."""
-    corrected = apply_drift(clean, drift, canvas="crop", keep_dtype=False)
+    try:
+        corrected = apply_drift(clean, drift, canvas="crop", keep_dtype=False)
+    except ParameterError:
+        return {}  # shifts so wrong that nothing is left in common
     middle = corrected.shape[1] // 2
+    if min(corrected.shape[2:]) < 7:
+        return {}
     plane = np.stack([corrected[t][middle] for t in range(len(corrected))])
     first = plane[0]
     span = float(np.ptp(first))
@@ -275,6 +347,73 @@ class Peak:
         return self._most
 
 
+def timed(work: Callable[[], Any]) -> dict[str, float]:
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    return {"seconds": time.perf_counter() - wall, "processor_s": time.process_time() - processor}
+
+
+def lateral(movie: Any) -> pl.DataFrame:
+    return PhaseCorrelation(axial=False).estimate(movie)
+
+
+class Part:
+    """A movie cut to its first rows and columns."""
+
+    def __init__(self, movie: Array, side: int) -> None:
+        self.movie, self.side = movie, side
+        self.shape, self.ndim, self.dtype = (*movie.shape[:2], side, side), 4, movie.dtype
+
+    def __getitem__(self, t: int) -> Array:
+        return np.ascontiguousarray(self.movie[t][:, : self.side, : self.side])
+
+
+def whole_job(source: Array, target: Array, whole: Array) -> dict[str, Any]:
+    """Return time, memory and error of estimate, apply and write, on two threads."""
+    os.environ["OMP_NUM_THREADS"] = "2"
+    peak = Peak()
+    found: list[pl.DataFrame] = []
+    estimate = timed(lambda: found.append(PhaseCorrelation().estimate(source)))
+    corrected = apply_drift(source, found[0])
+
+    def write(t: int) -> None:
+        target[t] = corrected[t]
+
+    def apply() -> None:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(write, range(len(source))))
+
+    applied = timed(apply)
+    flush = timed(target.flush)
+    return {
+        "job": "x".join(map(str, source.shape)), "estimate_s": estimate["seconds"],
+        "apply_write_s": applied["seconds"], "to_disk_s": flush["seconds"],
+        "seconds": estimate["seconds"] + applied["seconds"] + flush["seconds"],
+        "processor_s": estimate["processor_s"] + applied["processor_s"] + flush["processor_s"],
+        **per_axis(found[0].select("dz_px", "dy_px", "dx_px").to_numpy(), whole), "peak_mb": peak.stop(),
+    }  # fmt: skip
+
+
+def opencv_loop(source: Array, target: Array) -> list[dict[str, Any]]:
+    """Return the time of a plain loop: phase correlation of projections with the first, and a warp of each plane."""
+    if not find_spec("cv2"):
+        return []
+    import cv2
+
+    cv2.setNumThreads(2)
+
+    def loop() -> None:
+        first = source[0].mean(axis=0, dtype=np.float32)
+        for t, stack in enumerate(source):
+            (dx, dy), _ = cv2.phaseCorrelate(first, stack.mean(axis=0, dtype=np.float32))
+            back = np.array([[1, 0, -dx], [0, 1, -dy]])
+            for z, plane in enumerate(stack):
+                target[t, z] = cv2.warpAffine(np.asarray(plane), back, plane.shape[::-1])
+        target.flush()
+
+    return [{"job": "OpenCV loop, lateral only", **timed(loop)}]
+
+
 def size(scratch: Path | None) -> list[dict[str, Any]]:
     shape = (200, 24, 488, 488)
     rows = []
@@ -293,31 +432,13 @@ def size(scratch: Path | None) -> list[dict[str, Any]]:
         source.flush()
         target = np.lib.format.open_memmap(Path(folder) / "corrected.npy", "w+", np.uint16, shape)
         del grain, scene
-        peak = Peak()
-        begin = time.perf_counter()
-        drift = PhaseCorrelation().estimate(source)
-        estimated = time.perf_counter()
-        corrected = apply_drift(source, drift)
-
-        def write(t: int) -> None:
-            target[t] = corrected[t]
-
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(write, range(shape[0])))
-        target.flush()
-        end = time.perf_counter()
-        known = drift_table(np.stack([whole[:, 2], whole[:, 1], whole[:, 0]], axis=1).astype(float))
-        error = drift.select("dx_px", "dy_px", "dz_px").to_numpy() - known.select("dx_px", "dy_px", "dz_px").to_numpy()
-        x, y, z = np.sqrt(((error - error.mean(axis=0)) ** 2).mean(axis=0))
-        rows.append(
-            {"shape": "x".join(map(str, shape)), "estimate_s": estimated - begin, "apply_write_s": end - estimated,
-             "total_s": end - begin, "x_px": x, "y_px": y, "z_px": z,
-             "peak_mb": peak.stop()}
-        )  # fmt: skip
+        rows += [whole_job(source, target, whole), *opencv_loop(source, target)]
+        del target
         for n in (50, 100, 200):
-            begin = time.perf_counter()
-            PhaseCorrelation(axial=False).estimate(source[:n])
-            rows.append({"shape": f"{n} frames, lateral only", "estimate_s": time.perf_counter() - begin})
+            rows.append({"job": f"{n} frames, lateral only", **timed(lambda n=n: lateral(source[:n]))})
+        for side in (122, 244, 488):
+            part = Part(source, side)
+            rows.append({"job": f"{side} x {side} px, lateral only", **timed(lambda part=part: lateral(part))})
     return rows
 
 

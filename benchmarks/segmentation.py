@@ -1,6 +1,7 @@
 """Threshold segmentation and measurement against a plain scikit-image loop that does the same work.
 
 python benchmarks/segmentation.py [--frames 5] [--side 1024] [--json FILE]
+python benchmarks/segmentation.py --nuclei DATA [--every 3] [--json FILE]    # F1 on labelled nuclei, see `nuclei`
 
 Both sides smooth, find the Otsu level, fill holes, label, split by distance, drop small objects and measure; the label
 images and the measured numbers are compared too. The ratio is that of the medians over frames within one process; set
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import tifffile
 from scipy import ndimage as ndi
 from skimage import feature, filters, measure, segmentation
 
@@ -26,6 +28,9 @@ from kinocyte.core.scale import Scale
 from kinocyte.measurement.intensity import Intensity
 from kinocyte.measurement.shape import Shape
 from kinocyte.segmentation.components import renumber
+from kinocyte.segmentation.label_algebra import overlaps, relabel
+from kinocyte.segmentation.pixel_model import box_rows
+from kinocyte.segmentation.pixel_training import train_pixel_classifier
 from kinocyte.segmentation.threshold import Threshold
 
 PIXEL_UM = 0.65
@@ -33,6 +38,8 @@ SIGMA_UM = 1.0
 SEED_DISTANCE_UM = 5.0
 MIN_AREA_UM2 = 20.0
 SCALE = Scale.isotropic(PIXEL_UM)
+NUCLEI = Scale.isotropic(0.5)
+LEVELS = ("otsu", "adaptive", "triangle", "background")
 
 
 def frame(side: int, seed: int) -> np.ndarray:
@@ -173,12 +180,93 @@ def compare(split: str, side: int, frames: int) -> dict[str, float | int | str]:
     }  # fmt: skip
 
 
+def labelled(data: Path, every: int) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+    """Return images and label images of real nuclei: every so manieth test image of dsb2018, and two of mitocheck."""
+    read = tifffile.imread
+    dsb, mito = data / "dsb2018" / "test", data / "mitocheck_nuclei_labels"
+    files = sorted((dsb / "images").glob("*.tif"))[::every]
+    return {
+        "dsb2018": [(read(f), read(dsb / "masks" / f.name)) for f in files],
+        "mitocheck": [
+            (
+                read(mito / f"xy_8bit__mitocheck_incenp_{t}.tif"),
+                read(mito / f"xy_8bit_labels__mitocheck_incenp_{t}.tif"),
+            )
+            for t in ("t1", "t70")
+        ],
+    }
+
+
+def forest_labels(
+    image: np.ndarray, truth: np.ndarray, part: float, seconds: dict[str, float]
+) -> dict[str, np.ndarray]:
+    """Return the objects of our forest and of scikit-learn's on the same features, trained on part of the pixels."""
+    from sklearn.ensemble import RandomForestClassifier  # the other subject needs no scikit-learn
+
+    strokes = np.where(np.random.default_rng(0).random(truth.shape) < part, (truth > 0) + 1, 0)
+    start = time.process_time()
+    model = train_pixel_classifier([image], [strokes], NUCLEI, trees=100)
+    seconds["train ours"] = seconds.get("train ours", 0.0) + time.process_time() - start
+    rows = box_rows(model.bank, [image], [None], (tuple((0, n) for n in image.shape), NUCLEI.spacing_um(2)))
+    known = strokes.reshape(-1) > 0
+    start = time.process_time()
+    peer = RandomForestClassifier(100, random_state=0).fit(rows[known], strokes.reshape(-1)[known])
+    seconds["train scikit-learn"] = seconds.get("train scikit-learn", 0.0) + time.process_time() - start
+    out = {}
+    for name, predict in (("forest", model.forest.predict), ("forest of scikit-learn", peer.predict_proba)):
+        start = time.process_time()
+        likely = predict(rows)[:, 1].reshape(image.shape)
+        seconds[f"ask {name}"] = seconds.get(f"ask {name}", 0.0) + time.process_time() - start
+        rule = Threshold(channel="p", filters=(), threshold="fixed", low=0.5)
+        out[f"{name}, {part:.1%} drawn"] = rule.segment(likely.astype(np.float32), NUCLEI)
+    return out
+
+
+def nuclei(data: Path, every: int) -> list[dict[str, float | str]]:
+    """Return F1 (intersection over union above one half) of thresholds and of forests trained on few drawn pixels.
+
+    Each forest sees some pixels of the image itself, as a person would draw them, and is scored on all of it.
+    """
+    rows: list[dict[str, float | str]] = []
+    for name, pairs in labelled(data, every).items():
+        counts: dict[str, np.ndarray] = {}
+        seconds: dict[str, float] = {}
+        for image, truth in pairs:
+            found = {f"threshold {t}": Threshold(channel="a", threshold=t).segment(image, NUCLEI) for t in LEVELS}
+            for part in (0.005, 0.02):
+                found |= forest_labels(image, truth, part, seconds)
+            for method_name, labels in found.items():
+                hits = int((overlaps(relabel(truth), labels).iou > 0.5).sum())
+                score = np.array([hits, labels.max(), len(np.unique(truth)) - 1])
+                counts[method_name] = counts.get(method_name, np.zeros(3)) + score
+        rows += [
+            {
+                "data": name,
+                "method": k,
+                "f1": round(float(2 * c[0] / (c[1] + c[2])), 3),
+                "recall": round(float(c[0] / c[2]), 3),
+            }
+            for k, c in counts.items()
+        ]
+        rows += [{"data": name, "method": k, "seconds": round(v, 2)} for k, v in seconds.items()]
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=5)
     parser.add_argument("--side", type=int, nargs="+", default=[512, 1024, 2048])
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--nuclei", type=Path, help="folder of the labelled nuclei: F1 instead of timings")
+    parser.add_argument("--every", type=int, default=3)
     options = parser.parse_args()
+    if options.nuclei:
+        rows = nuclei(options.nuclei, options.every)
+        for row in rows:
+            print(row)
+        if options.json:
+            options.json.write_text(json.dumps(rows, indent=1))
+        return
     start = time.perf_counter()
     warm = frame(256, 0)
     measured(ours(warm, "distance"), warm)

@@ -122,3 +122,43 @@ def test_what_is_refused_at_apply(done: Path, tmp_path: Path, capsys: pytest.Cap
         assert not Path(out).exists()
     assert run(["channels", "estimate", str(done / "beads.ome.tif"), "--out", str(done / "out")]) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["njt", "nanoj", "nanopyx"])
+def test_tables_of_other_programs_there_and_back(done: Path, tmp_path: Path, form: str) -> None:
+    ours, away, back = done / "out" / "beads_channels.csv", tmp_path / "away", tmp_path / "back"
+    assert run(["channels", "convert", str(ours), "--to", form, "--out", str(away)]) == 0
+    (foreign,) = away.iterdir()
+    words = ["channels", "convert", str(foreign), "--to", "csv", "--out", str(back), "--channels", "green,red"]
+    assert run(words) == 0
+    columns = ["channel", "dx_px", "dy_px", "dz_px", "angle_deg"]
+    first, second = (pl.read_csv(p).select(columns) for p in (ours, back / "beads_channels.csv"))
+    assert first.equals(second)
+    movie = str(done / "movie.ome.tif")
+    for name, table in (("one", ours), ("two", foreign)):
+        assert run(["channels", "apply", str(table), movie, "--out", str(tmp_path / name)]) == 0
+    one, two = (tifffile.imread(tmp_path / n / "movie_aligned.ome.tif") for n in ("one", "two"))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_rows_and_channels_must_agree(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "t_DriftTable.csv"
+    table.write_text(" ,X-Drift (pixels),Y-Drift (pixels)\n1,0,0\n2,1,1\n3,2,2\n")
+    out = ["--out", str(tmp_path / "new")]
+    assert run(["channels", "apply", str(table), str(done / "movie.ome.tif"), *out]) == 2
+    assert "3 rows for 2 channels (green, red)" in capsys.readouterr().err
+    assert run(["channels", "convert", str(table), "--to", "csv", *out]) == 2
+    assert "none is named" in capsys.readouterr().err
+    assert run(["channels", "estimate", str(done / "beads.ome.tif"), *out, "--model", "affine"]) == 2
+    assert "choose translation or rigid" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_ome_zarr_holds_what_the_tiff_holds(done: Path, tmp_path: Path) -> None:
+    words = ["channels", "apply", str(done / "out" / "beads_channels.csv"), str(done / "movie.ome.tif")]
+    assert run([*words, "--out", str(tmp_path)]) == 0
+    assert run([*words, "--out", str(tmp_path), "--format", "ome-zarr"]) == 0
+    import zarr
+
+    stored = zarr.open_array(tmp_path / "movie_aligned.ome.zarr" / "0", mode="r")
+    np.testing.assert_array_equal(np.asarray(stored[:]), tifffile.imread(tmp_path / "movie_aligned.ome.tif"))

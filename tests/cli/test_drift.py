@@ -166,6 +166,8 @@ def test_what_is_refused_at_estimate(done: Path, tmp_path: Path, capsys: pytest.
     out = ["--out", str(tmp_path / "new")]
     assert "does not exist" in refused(["drift", "estimate", str(tmp_path / "no.tif"), *out], capsys, tmp_path)
     assert "at least one file" in refused(["drift", "estimate", *out], capsys, tmp_path)
+    assert "--out" in refused(["drift", "estimate"], capsys, tmp_path)
+    assert "TABLE" in refused(["drift", "apply"], capsys, tmp_path)
     assert "has no channel 'blue'" in refused(["drift", "estimate", movie, *out, "--channel", "blue"], capsys, tmp_path)
     assert "movie_drift.csv exists already" in refused(
         ["drift", "estimate", movie, "--out", str(done / "out")], capsys, done
@@ -284,6 +286,9 @@ def test_what_cannot_be_converted_is_refused(done: Path, tmp_path: Path, capsys:
     turned = tmp_path / "turned_drift.csv"
     pl.read_csv(good).with_columns(angle_deg=pl.col("frame") * 0.5).write_csv(turned)
     assert "cannot hold" in refused(["drift", "convert", str(turned), "--to", "njt", *out], capsys, tmp_path)
+    scaled = tmp_path / "scaled_drift.csv"
+    pl.read_csv(good).with_columns(scale_x=1.01).write_csv(scaled)
+    assert "cannot hold" in refused(["drift", "convert", str(scaled), "--to", "njt", *out], capsys, tmp_path)
     bad = tmp_path / "bad.njt"
     bad.write_bytes(b"PK nothing")
     assert "bad.njt" in refused(["drift", "convert", str(bad), "--to", "csv", *out], capsys, tmp_path)
@@ -395,6 +400,7 @@ def test_every_parameter_of_the_method_is_an_option(capsys: pytest.CaptureFixtur
 
     assert run(["drift", "estimate", "--help"]) == 0
     said = capsys.readouterr().out
+    assert "--version" not in said
     for name in set(PhaseCorrelation.model_fields) - {"method"}:
         assert f"--{name.replace('_', '-')}" in said
 

@@ -101,6 +101,21 @@ def test_a_sample_under_a_fixed_pattern_is_seen_to_move(scene: Scene) -> None:
         assert still.select("dx_px", "dy_px").to_numpy().std() < 0.2 * np.std(truth["dx_px"].to_numpy())
 
 
+def test_a_pattern_that_may_hide_a_drift_is_named(scene: Scene) -> None:
+    truth = random_walk(14, step_px=2, seed=3)
+    few, _ = nuclei(256, 10, seed=1)
+    dirt = 2 * nuclei(160, 15, seed=9)[0]
+    hidden = PhaseCorrelation().estimate(DriftMovie(few, truth, MARGIN, noise_sd=30, fixed_pattern=dirt))
+    assert rms_px(hidden, truth) > 1  # too little of the sample is seen to tell
+    assert set(hidden["fixed_pattern"]) == {"suspected"}
+    plenty = PhaseCorrelation().estimate(DriftMovie(scene[0], truth, MARGIN, noise_sd=30, fixed_pattern=dirt))
+    assert rms_px(plenty, truth) < 0.1
+    assert set(plenty["fixed_pattern"]) == {"removed"}
+    for drift in (truth, drift_table(np.zeros((14, 3)))):
+        clean = PhaseCorrelation().estimate(DriftMovie(scene[0], drift, MARGIN, noise_sd=30))
+        assert set(clean["fixed_pattern"]) == {"none"}
+
+
 def test_a_sample_at_rest_stays_at_rest_whatever_crawls_on_it(scene: Scene) -> None:
     truth = drift_table(np.zeros((14, 3)))
     for fraction in (0.03, 0.5):

@@ -37,6 +37,21 @@ def test_the_background_of_a_well_is_recovered(mode: Literal["time_series", "til
     assert np.abs(found / ratio - background).mean() < 1.0  # half the noise of one pixel
 
 
+@pytest.mark.parametrize("crowd", [40, 75])
+def test_cells_may_cover_much_of_every_frame(crowd: int) -> None:
+    movies, background, gains = well(8, 5, crowd=crowd, seed=3)
+    bare, _, _ = well(8, 5, crowd=0, seed=3)
+    covered = np.mean([np.abs(movies[p] - bare[p]) > 50 for p in movies])
+    assert covered > (0.35 if crowd == 40 else 0.55)
+    model = ModelFree(mode="tiles", camera_offset=100)
+    state = model.fit(movies["p0"], SCALE, references=movies)
+    found = state.arrays["background"]
+    ratio = float(np.median(found / background))
+    assert np.abs(found / ratio - background).mean() < 2.5
+    amplitudes = np.array([model.amplitude(f, state) for f in movies["p1"]]) * ratio
+    np.testing.assert_allclose(amplitudes, gains[1], atol=0.01)
+
+
 def test_the_amplitude_of_each_frame_is_found() -> None:
     movies, _, gains = well(4, 5)
     model = ModelFree(mode="tiles", camera_offset=100, least_amplitude=0.5, largest_amplitude=2, output="float32")

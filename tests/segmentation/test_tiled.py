@@ -97,8 +97,10 @@ def test_stacks():
 
 
 @pytest.mark.parametrize("detector", [
-    LoG(channel="a", radius_um=2.0, min_snr=1), LoG(channel="a", radius_um=1.2, foreground="dark", median=True, min_snr=2),
-    DoG(channel="a", radius_um=1.5, min_snr=1), Hessian(channel="a", radius_um=1.5, normalise=True, min_quality=0.01, min_snr=0.5),
+    LoG(channel="a", radius_um=2.0, min_snr=1),
+    LoG(channel="a", radius_um=1.2, foreground="dark", median=True, min_snr=2),
+    DoG(channel="a", radius_um=1.5, min_snr=1),
+    Hessian(channel="a", radius_um=1.5, normalise=True, min_quality=0.01, min_snr=0.5),
     LoG(channel="a", radius_um=2.0, subpixel=False, min_snr=0),
 ])  # fmt: skip
 def test_spots_are_those_of_the_whole_frame(detector):

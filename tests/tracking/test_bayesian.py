@@ -7,10 +7,12 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import LinearConstraint, milp
 
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.registry import get
 from kinocyte.tracking import LAP, Bayesian
+from kinocyte.tracking._bayesian import _program
 
 EVERY = ("false_positive", "init", "term", "link", "branch", "dead", "merge")
 
@@ -130,3 +132,25 @@ def test_noise_and_gaps() -> None:
         last[k] = i
     found = pairs(Bayesian(max_distance_um=8, hypothesis_max_distance_um=10).link(objects(*rows)))
     assert f1(found, true) > 0.99
+
+
+@given(seed=st.integers(0, 2**32 - 1), crowded=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_chosen_hypotheses_gain_what_the_whole_integer_program_gains(seed: int, *, crowded: bool) -> None:
+    rng = np.random.default_rng(seed)
+    rows, columns = 12, 40 if crowded else 10
+    # each hypothesis explains two or three things of twelve
+    what = np.stack([rng.permutation(rows)[:4] for _ in range(columns)])
+    what[rng.random(what.shape) < 0.4] = -1
+    what[:, 0] = np.maximum(what[:, 0], 0)
+    for k in range(columns):
+        seen = set()
+        what[k] = [-1 if v in seen or seen.add(v) else v for v in what[k]]
+    gain = rng.integers(1, 6, columns) + (rng.random(columns) if seed % 2 else 0.0)
+    matrix = np.zeros((rows, columns))
+    for k in range(columns):
+        matrix[what[k][what[k] >= 0], k] = 1.0
+    best = milp(-gain, constraints=LinearConstraint(matrix, -np.inf, 1.0), integrality=np.ones(columns), bounds=(0, 1))
+    chosen = _program(what, gain.astype(float))
+    assert (matrix[:, chosen].sum(axis=1) <= 1.0).all()
+    assert gain[chosen].sum() >= -best.fun - 0.1 - 2e-4 * -best.fun

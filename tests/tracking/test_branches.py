@@ -22,6 +22,7 @@ def test_names_cycles_and_paths() -> None:
     links = pl.DataFrame({"source_id": [1, 2, 2, 3, 4, 5, 5, 6], "target_id": [2, 3, 4, 5, 6, 7, 8, 9]})
     table = branch_table(objects, *build_tracks(objects, links))
     assert table["name"].to_list() == ["1", "1a", "1b", "1aa", "1ab"]
+    assert table["first_object_id"].to_list() == [1, 3, 4, 7, 8]
     assert table["n_daughters"].to_list() == [2, 2, 0, 0, 0]
     assert table["n_objects"].to_list() == [2, 2, 3, 1, 1]
     assert table["cycle_min"].to_list() == [None, 60.0, None, None, None]

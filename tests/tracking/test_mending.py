@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from kinocyte.core.errors import TableError
+from kinocyte.core.registry import get
 from kinocyte.tracking import LAP
 from kinocyte.tracking.mending import Mending
 
@@ -127,3 +128,33 @@ def test_a_real_movie_has_no_gap_left(hela: tuple[pl.DataFrame, pl.DataFrame]) -
     length = done.members.group_by("track_id").len()
     span = done.tracks.select("track_id", span=pl.col("last_frame") - pl.col("first_frame") + 1)
     assert length.join(span, on="track_id").select((pl.col("len") == pl.col("span")).all()).item()
+
+
+def test_entry_point_and_features() -> None:
+    assert get("mending", "rules") is Mending
+    assert Mending().features == ()
+    assert Mending(min_daughter_area_ratio=0.5).features == ("area_um2",)
+
+
+def test_what_is_put_in_has_the_time_of_its_frame() -> None:
+    # frames were not taken at even intervals; one other cell tells when
+    cells = movie((1, 0, 0), (4, 3, 0), *[(t, 9.0, 9.0) for t in range(6)])
+    clock = {0: 0.0, 1: 5.0, 2: 10.0, 3: 60.0, 4: 65.0, 5: 70.0}
+    cells = cells.with_columns(time_min=pl.col("frame").replace_strict(clock, return_dtype=pl.Float64))
+    rules = Mending(interpolate_gaps=True, extend_to_first_frame=True, extend_to_last_frame=True, min_frames=2)
+    known = links((1, 2), (3, 4), (4, 5), (5, 6), (6, 7), (7, 8), of=cells)
+    done = rules.mend(cells, known)
+    own = done.objects.filter(pl.col("y_um") == 0).sort("frame")
+    assert own["frame"].to_list() == [0, 1, 2, 3, 4, 5]
+    assert own["time_min"].to_list() == list(clock.values())
+    assert own["label"].to_list() == [0, 1, 0, 0, 1, 0]
+    assert own["x_um"].to_list() == [0.0, 0.0, 1.0, 2.0, 3.0, 3.0]
+    assert len(done.tracks) == 2
+
+
+def test_a_wrong_frame_does_not_fill_the_memory() -> None:
+    cells = movie((0, 0, 0), (2**30, 1, 0))
+    with pytest.raises(TableError, match="look for wrong frame numbers"):
+        Mending(interpolate_gaps=True).mend(cells, links((1, 2), of=cells))
+    with pytest.raises(TableError, match="look for wrong frame numbers"):
+        Mending(extend_to_last_frame=True).mend(cells, links(of=cells))

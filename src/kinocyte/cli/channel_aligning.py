@@ -61,8 +61,7 @@ def _estimate_command(annotation: Any, default: Any) -> Callable[..., int]:
     ) -> int:
         """Estimate the shift between channels.
 
-        For each file the folder gets NAME_channels.csv (one row a channel: its shift against the one that stays) and
-        NAME_channels.toml (what reproduces it).
+        For each file the folder gets NAME_channels.csv, one row a channel, and NAME_channels.toml, which reproduces it.
 
         Parameters
         ----------
@@ -111,6 +110,9 @@ def _check_estimate(movies: Sequence[PlainMovie], method: Any, fixed: str | None
     lengths = [n for n in type(method).model_fields if n.endswith("_um") and getattr(method, n) is not None]
     if lengths:
         msg = f"--{lengths[0].replace('_', '-')} has no meaning for channels; leave it out."
+        raise ParameterError(msg)
+    if method.model not in {"translation", "rigid"}:
+        msg = f"A table of channels holds shifts and turns, no --model {method.model}; choose translation or rigid."
         raise ParameterError(msg)
     if method.channels:
         msg = "All channels of a file are compared; leave --channel out and name the one that stays with --fixed."
@@ -219,8 +221,7 @@ def apply(
     Parameters
     ----------
     table : Path
-        Table of shifts measured on beads: NAME_channels.csv, or that of Fast4DReg, NanoJ (.njt, CSV) or NanoPyx (CSV),
-        whose rows are the channels of the files in their order.
+        Table measured on beads: NAME_channels.csv, or one of Fast4DReg, NanoJ, NanoPyx (a row a channel, in order).
     files : str
         Images or movies taken alike, or folders of them; each file is a movie of its own.
     out : Path

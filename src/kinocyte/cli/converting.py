@@ -66,3 +66,54 @@ def tracks(
     counts = f"{data.objects.height} objects and {data.links.height} links"
     out.print(f"{counts} are in {target} ({FORMATS[written].help}).", markup=False, soft_wrap=True)
     return 0
+
+
+@app.command
+def population(
+    source: Path,
+    experiment: str,
+    /,
+    *,
+    name: str,
+    position: str | None = None,
+    visible_only: bool = False,
+) -> int:
+    """Bring tracks of another program into an experiment as a population, on the pixels of one position.
+
+    Parameters
+    ----------
+    source : Path
+        Any file or folder that `kinocyte convert tracks` reads.
+    experiment : str
+        The experiment: a folder ending in .zarr, or a URL.
+    name : str
+        Name of the new population; there must be none of that name.
+    position : str
+        The position whose movie was tracked, such as B2/1; may be left out where there is only one.
+    visible_only : bool
+        Leave out what TrackMate's filters hide.
+    """
+    import kinocyte
+    from kinocyte.interop.tracks.formats import read_tracks
+    from kinocyte.interop.tracks.populations import add_population
+
+    opened = kinocyte.open(experiment)
+    known = {p.id: p for p in opened.positions.values()}
+    if position is None and len(known) == 1:
+        position = next(iter(known))
+    if position not in known:
+        asked = f"There is no position '{position}'" if position is not None else "There are several positions"
+        msg = f"{asked} in {opened.url}; name one with --position: {nearest(position or '', known)}."
+        raise ParameterError(msg)
+    scale = known[position].scale
+    data = read_tracks(
+        source, pixel_size_um=scale.x_um, z_step_um=scale.z_um, frame_interval_min=scale.frame_interval_min,
+        visible_only=visible_only,
+    )  # fmt: skip
+    with opened.lock():
+        add_population(known[position], name, data)
+    for note in data.notes:
+        err.print(f"{source}: {note}.", markup=False, soft_wrap=True)
+    counts = f"{data.objects.height} objects and {data.links.height} links"
+    out.print(f"{counts} are the population '{name}' of {position} in {experiment}.", markup=False, soft_wrap=True)
+    return 0

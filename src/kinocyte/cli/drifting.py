@@ -64,8 +64,15 @@ def _estimate_command(annotation: Any, default: Any) -> Callable[..., int]:
     ) -> int:
         """Estimate the drift of movies.
 
-        For each movie the folder gets NAME_drift.csv (one row a frame: the shift of the content), NAME_drift.toml
-        (what reproduces it), and pictures of the drift and of the movie before and after.
+        For each movie the folder gets
+
+        NAME_drift.csv: one row a frame, the shift of the content
+
+        NAME_drift.toml: the method with all its parameters, and the command that does it again
+
+        NAME_drift.png, .svg: shift, turn and quality over time
+
+        NAME_before_after.png, .svg: mean over time and one line of every frame, before and after
 
         Parameters
         ----------
@@ -192,6 +199,9 @@ def _sentence(stem: str, drift: pl.DataFrame) -> str:
     reach = drift.select(pl.max_horizontal(pl.col("dx_px", "dy_px", "dz_px").abs()).max()).item()
     turned = drift.select(pl.col("angle_deg").abs().max()).item()
     turn = f", largest turn {turned:.2f} degrees" if turned else ""
+    sizes = [c for c in ("scale_x", "scale_y") if c in drift.columns]
+    grown = 100 * max((drift.select((pl.col(c) - 1).abs().max()).item() for c in sizes), default=0.0)
+    turn += f", largest change of size {grown:.2f} %" if grown else ""
     lost = drift.filter(pl.col("quality") == 0)["frame"].to_list()
     named = ", ".join(map(str, lost[:10])) + (" .." if len(lost) > 10 else "")
     more = f" {len(lost)} could not be registered and were interpolated: {named}." if lost else ""
@@ -245,8 +255,7 @@ def apply(
     Parameters
     ----------
     table : Path
-        Drift table for all movies, or the folder that holds that of each: NAME_drift.csv, or the table that Fast4DReg,
-        NanoJ (.njt, CSV) or NanoPyx (CSV) made.
+        Drift table of all movies, or the folder of tables: NAME_drift.csv, or one of Fast4DReg, NanoJ, NanoPyx.
     files : str
         Movies, or folders of them; each file is a movie of its own.
     out : Path

@@ -17,7 +17,7 @@ Words = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
 
 def chosen(words: Sequence[str], default: str) -> str:
     """Return the value of ``--method`` among words of the command line."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         if word == "--method":
             return following
         if word.startswith("--method="):
@@ -58,9 +58,11 @@ def call_with_method(
         name=f"kinocyte {name}",
         help_format="plaintext",
         result_action="return_value",
+        version_flags=[],
         default_parameter=Parameter(negative_iterable=()),
     )
     inner.default(command)
+    inner["--help"].show = False
     result = inner(list(words), exit_on_error=False, print_error=False, result_action="return_value")
     return result if isinstance(result, int) else 0
 

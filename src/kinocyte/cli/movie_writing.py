@@ -116,11 +116,13 @@ def each(
     """
     lengths = [frames or movie.movie.shape[0] for movie in movies]
     failed = 0
+    # where both are one screen, what is said goes above the bar
+    said = err if err.is_terminal and console.is_terminal else console
     with TaskBar(title, sum(lengths), "frames") as bar:
         progress = FrameProgress(bar)
         for movie, length in zip(movies, lengths, strict=True):
             try:
-                console.print(work(movie, progress), markup=False, soft_wrap=True)
+                said.print(work(movie, progress), markup=False, soft_wrap=True)
             except KinocyteError as error:
                 failed += 1
                 err.print(f"failed: {movie.stem}: {error}", style="red", markup=False, soft_wrap=True)

@@ -32,7 +32,7 @@ def convert_drift(*tables: Path, to: To, out: Out) -> int:
     out : Path
         Folder to write into; files that exist are never replaced.
     """
-    from kinocyte.interop.drift_tables import check_no_turn, foreign_tables, read_drift
+    from kinocyte.interop.drift_tables import check_shifts_only, foreign_tables, read_drift
 
     files: dict[str, bytes] = {}
     for stem, (path, axial) in _pairs(tables).items():
@@ -40,7 +40,7 @@ def convert_drift(*tables: Path, to: To, out: Out) -> int:
         if to == "csv":
             files[f"{stem}_drift.csv"] = drift.write_csv().encode()
         else:
-            check_no_turn(drift, str(path))
+            check_shifts_only(drift, str(path))
             files |= foreign_tables(drift.select("dx_px", "dy_px", "dz_px").to_numpy(), stem, to)
     return _write(files, out)
 
@@ -67,7 +67,7 @@ def convert_channels(
         Names of the channels in order, where a table of another program becomes ours.
     """
     from kinocyte.cli.channel_aligning import read_channels
-    from kinocyte.interop.drift_tables import check_no_turn, foreign_tables
+    from kinocyte.interop.drift_tables import check_shifts_only, foreign_tables
 
     names = tuple(c for given in channels for c in given.split(","))
     files: dict[str, bytes] = {}
@@ -76,7 +76,7 @@ def convert_channels(
         if to == "csv":
             files[f"{stem}_channels.csv"] = shifts.write_csv().encode()
         else:
-            check_no_turn(shifts, str(path))
+            check_shifts_only(shifts, str(path))
             files |= foreign_tables(shifts.select("dx_px", "dy_px", "dz_px").to_numpy(), stem, to)
     return _write(files, out)
 

@@ -36,6 +36,10 @@ _COLUMNS = (
 )
 
 
+#: part of its prominence by which a peak stands higher at an end of the track than on its other side if it is cut
+_CUT = 0.1
+
+
 def detect_peaks(
     method: Peaks, cells: pl.DataFrame, name: str, *, earlier: pl.DataFrame | None, by: Sequence[str]
 ) -> EventTables:
@@ -99,7 +103,8 @@ def _peaks_of(method: Peaks, x: Floats, time: Floats) -> Floats:
     limit = np.where(x[bases[1]] >= x[bases[2]], bases[1], bases[2])
     around = time[np.minimum(peak + 1, x.size - 1)] - time[np.maximum(peak - 1, 0)]
     distance = np.concatenate([[np.nan], np.diff(time[peak])])
-    at_edge = (limit == 0) | (limit == x.size - 1)
+    higher = np.abs(x[bases[1]] - x[bases[2]]) > _CUT * bases[0]
+    at_edge = higher & ((limit == 0) | (limit == x.size - 1))
     columns = (time[peak], 0.5 * around / np.sqrt(12.0), x[peak], bases[0], end - begin, begin, end, distance, at_edge)
     return np.asarray(np.stack(columns, axis=1), dtype=np.float64)
 
@@ -118,7 +123,7 @@ def _mean(values: NDArray[np.float64], track: Ints, n_tracks: int) -> Floats:
     there = ~np.isnan(values)
     count = np.bincount(track[there], minlength=n_tracks)
     total = np.bincount(track[there], weights=values[there], minlength=n_tracks)
-    return np.divide(total, count, out=np.full(n_tracks, np.nan), where=count > 0)
+    return np.asarray(np.divide(total, count, out=np.full(n_tracks, np.nan), where=count > 0))
 
 
 def _inside(time: Floats, start: Ints, track: Ints, columns: dict[str, Floats]) -> NDArray[np.bool_]:

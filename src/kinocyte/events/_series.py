@@ -89,7 +89,7 @@ def arrange(
     cells : polars.DataFrame
         As `kinocyte.events.EventMethod.detect` takes them.
     columns : sequence of str
-        Columns to keep; one that is missing is reported where it is used.
+        Columns to keep besides.
     by : sequence of str
         Columns that make track ids unique.
     after, earlier : str, polars.DataFrame, optional
@@ -97,8 +97,8 @@ def arrange(
     along_track : bool
         Whether expressions look along tracks, so that the rows need the column `TRACK`.
     """
-    require(cells, ("object_id", "track_id", "time_min", *by), table="objects")
-    wanted = dict.fromkeys(["object_id", *by, *(c for c in columns if c in cells.columns)])
+    require(cells, ("object_id", "track_id", "time_min", *by, *columns), table="objects")
+    wanted = dict.fromkeys(["object_id", *by, *columns])
     known = cells.select("track_id", "time_min", *(c for c in wanted if c not in {"track_id", "time_min"}))
     if not (known.schema["time_min"].is_numeric() or known.schema["time_min"] == pl.Null):
         msg = f"The column 'time_min' of the objects holds {known.schema['time_min']}; give minutes."

@@ -28,7 +28,8 @@ def scan(x: Any, time: Any, start: Any, least: int, sign: int, out: Any) -> None
     for t in range(start.size - 1):
         a, b = start[t], start[t + 1]
         n = b - a
-        out[t, :] = 0.0
+        for c in range(6):
+            out[t, c] = 0.0
         if n == 0:
             continue
         mean_x, mean_t = x[a:b].mean(), time[a:b].mean()
@@ -95,7 +96,7 @@ def turn_posterior(  # noqa: PLR0917 - numba calls by position
     for t in range(start.size - 1):
         longest = max(longest, start[t + 1] - start[t])
     rest, later = np.empty(longest), np.empty((longest + 1, 2))
-    cells, mass = np.empty((2, longest * CELLS)), np.empty(longest * CELLS)
+    cells, at, mass = np.empty(longest * CELLS), np.empty((longest * CELLS, 2)), np.empty(longest * CELLS)
     known, top = np.empty(7), np.empty(4)
     for t in range(start.size - 1):
         a, b = start[t], start[t + 1]
@@ -105,7 +106,8 @@ def turn_posterior(  # noqa: PLR0917 - numba calls by position
         low, high = _hull(n, later, known, cut[t], least)
         first, end = max(1, low - pads[-1]), min(n, high + pads[-1] + 1)
         unit = (when[n - 1] - when[0]) / (n - 1)
-        mass[: (end - first) * CELLS] = 0.0
+        for c in range((end - first) * CELLS):
+            mass[c] = 0.0
         best, top[0] = -np.inf, -np.inf
         for j in range(width.size):
             # wide turns have no weight where narrower ones have lost it
@@ -115,23 +117,24 @@ def turn_posterior(  # noqa: PLR0917 - numba calls by position
                     out[t, 0, j], out[t, 1, j], out[t, 2, j] = -np.inf, when[0], 0.0
                 continue
             begin, stop = max(1, low - pads[j]), min(n, high + pads[j] + 1)
-            used = cells[:, : (stop - first) * CELLS]
-            used[0] = -np.inf
-            _fill(when, rest, later, turn, width[j] * unit, parts[j], begin, stop, first, known, used, top)
+            size = (stop - first) * CELLS
+            for c in range(size):
+                cells[c] = -np.inf
+            _fill(when, rest, later, turn, width[j] * unit, parts[j], begin, stop, first, known, cells, at, top)
             if final:
-                _deposit(when, used, first, mass, weight[t, j])
+                _deposit(when, cells, at, size, first, mass, weight[t, j])
             else:
-                _moments(when, used, first, out[t], j)
+                _moments(when, cells, at, size, first, out[t], j)
                 best = max(best, out[t, 0, j])
         if final:
-            quantiles(when, mass[: (end - first) * CELLS], first, out[t, :, 0])
+            quantiles(when, mass, (end - first) * CELLS, first, out[t])
             out[t, 2, 0], out[t, 3, 0], out[t, 4, 0] = top[1], top[2], top[3]
 
 
 @njit(cache=True, nogil=True)
 def _fill(  # noqa: PLR0917 - numba calls by position
     when: Any, rest: Any, later: Any, turn: Any, s: float, parts: int, begin: int, stop: int, first: int, known: Any,
-    cells: Any, top: Any,
+    cells: Any, times: Any, top: Any,
 ) -> None:  # fmt: skip
     """Fill log likelihood and time of the cells of the intervals ``begin`` to ``stop`` for one width.
 
@@ -161,18 +164,23 @@ def _fill(  # noqa: PLR0917 - numba calls by position
             if norm < 0.5 * (1.0 - 1.0 / n) or known[5] * inner < 0.0 or inner == 0.0:
                 continue
             step = inner / norm
-            before, crossing = known[4] - step * c1 / n, at
+            before, crossing, share, blur = known[4] - step * c1 / n, at, 0.5, 0.0
             if not np.isnan(known[6]):
                 share = (known[6] - before) / step
                 if not 0.1 < share < 0.9:
                     continue
                 crossing = at + s * np.log(share / (1.0 - share))
             left = max(square - inner * step, known[3])
+            if not np.isnan(known[6]):
+                # both levels are uncertain, and with them where the curve crosses
+                fitted = 1.0 / n + (share - c1 / n) ** 2 / norm
+                blur = s / (share * (1.0 - share)) * np.sqrt(0.5 * left / known[2] * fitted) / abs(step)
             value = -0.5 * np.log(norm) - known[2] * np.log(left)
             base = (k - first) * CELLS
             for c in range(part * each, (part + 1) * each):
-                cells[0, base + c] = value
-                cells[1, base + c] = crossing + length * ((c + 0.5) / CELLS - (part + 0.5) / parts)
+                cells[base + c] = value
+                times[base + c, 1] = blur
+                times[base + c, 0] = crossing + length * ((c + 0.5) / CELLS - (part + 0.5) / parts)
             if value > top[0]:
                 top[0], top[1], top[2] = value, before, step
                 top[3] = 1.0 - left / square if square > 0.0 else 1.0
@@ -194,47 +202,57 @@ def _hull(n: int, later: Any, known: Any, cut: int, least: int) -> tuple[int, in
 
 
 @njit(cache=True, nogil=True)
-def _moments(when: Any, cells: Any, first: int, out: Any, j: int) -> None:
+def _moments(  # noqa: PLR0917 - numba calls by position
+    when: Any, cells: Any, times: Any, size: int, first: int, out: Any, j: int
+) -> None:
     """Fill log marginal likelihood, mean and variance of the time for one width."""
-    top = cells[0].max() if cells.shape[1] else -np.inf
+    top = -np.inf
+    for c in range(size):
+        top = max(top, cells[c])
     out[0, j], out[1, j], out[2, j] = -np.inf, when[0], 0.0
     if top == -np.inf:
         return
     total, mean, second = 0.0, 0.0, 0.0
-    for c in range(cells.shape[1]):
-        if cells[0, c] > top - 2.0 * DEPTH:
+    for c in range(size):
+        if cells[c] > top - 2.0 * DEPTH:
             k = first + c // CELLS
             h = (when[k] - when[k - 1]) / CELLS
-            m, from_first = h * np.exp(cells[0, c] - top), cells[1, c] - when[0]
+            m, from_first = h * np.exp(cells[c] - top), times[c, 0] - when[0]
             total += m
             mean += m * from_first
-            second += m * (from_first * from_first + h * h / 12.0)
+            second += m * (from_first * from_first + h * h / 12.0 + times[c, 1] ** 2)
     out[0, j] = top + np.log(total / (when[-1] - when[0]))
     out[1, j] = when[0] + mean / total
     out[2, j] = max(second / total - (mean / total) ** 2, 0.0)
 
 
 @njit(cache=True, nogil=True)
-def _deposit(when: Any, cells: Any, first: int, mass: Any, weight: float) -> None:
+def _deposit(  # noqa: PLR0917 - numba calls by position
+    when: Any, cells: Any, times: Any, size: int, first: int, mass: Any, weight: float
+) -> None:
     """Add the posterior for one width, times its weight, to the cells in which the times lie."""
-    n, last = when.size, first + mass.size // CELLS
-    top = cells[0].max() if cells.shape[1] else -np.inf
+    n, end = when.size, first + mass.size // CELLS
+    top = -np.inf
+    for c in range(size):
+        top = max(top, cells[c])
     if top == -np.inf:
         return
     total = 0.0
-    for c in range(cells.shape[1]):
+    for c in range(size):
         k = first + c // CELLS
-        cells[0, c] = (when[k] - when[k - 1]) * np.exp(cells[0, c] - top) if cells[0, c] > top - 2.0 * DEPTH else 0.0
-        total += cells[0, c]
-    for c in range(cells.shape[1]):
-        if cells[0, c] > 0.0:
-            at = cells[1, c]
-            k = first + c // CELLS
+        cells[c] = (when[k] - when[k - 1]) * np.exp(cells[c] - top) if cells[c] > top - 2.0 * DEPTH else 0.0
+        total += cells[c]
+    for c in range(2 * size):
+        m = 0.5 * weight * cells[c // 2] / total
+        if m > 0.0:
+            # half of it one deviation earlier, half of it one later
+            at = times[c // 2, 0] + (2 * (c % 2) - 1) * times[c // 2, 1]
+            k = first + c // (2 * CELLS)
             while k > 1 and at < when[k - 1]:
                 k -= 1
             while k < n - 1 and at >= when[k]:
                 k += 1
             place = int((at - when[k - 1]) / (when[k] - when[k - 1]) * CELLS)
             place = (k - first) * CELLS + min(max(place, 0), CELLS - 1)
-            if place >= 0 and k < last:
-                mass[place] += weight * cells[0, c] / total
+            if place >= 0 and k < end:
+                mass[place] += m

@@ -22,6 +22,10 @@ _PADS = np.ceil(4.0 * _WIDTHS).astype(np.int64)
 _PRIOR = np.array([1.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
 
 
+#: with many tracks, so many of them tell which widths occur at all: less than two among them are none
+_SAMPLE, _RARE = 4000, 5e-4
+
+
 @dataclass(slots=True)
 class Turns:
     """When each track's signal turned, in minutes; what it was before and by how much it changed; NaN without a fit."""
@@ -74,6 +78,8 @@ def fit_turns(
     if not n:
         return out
     used = np.flatnonzero(np.less_equal(_WIDTHS, widest))
+    if n > 4 * _SAMPLE:
+        used = _common(x, time, start, used, cut=cut, line=line, sign=sign, level=level, least=least)
     width, parts, pads, prior = _WIDTHS[used], _PARTS[used], _PADS[used], _PRIOR[used]
     given = (x, time, start, cut, line, sign, least, level, _sigmoid(), width, parts, pads)
     first = np.empty((n, 3, width.size))
@@ -90,6 +96,22 @@ def fit_turns(
     unit = (time[start[1:] - 1] - time[start[:-1]]) / (np.diff(start) - 1)
     found = (mean, np.sqrt(spread), last[:, 0, 0], last[:, 1, 0], width[weight.argmax(axis=1)] * unit)
     return Turns(*(np.where(fitted, v, np.nan) for v in (*found, last[:, 2, 0], last[:, 3, 0], last[:, 4, 0])))
+
+
+def _common(
+    x: Floats, time: Floats, start: Ints, used: Ints, *, cut: Ints, line: Bools, sign: Ints, level: Floats, least: int
+) -> Ints:
+    """Return those of the widths that occur among every so many tracks: others need not be looked at in all of them."""
+    some = np.arange(0, start.size - 1, (start.size - 1) // _SAMPLE)
+    length = np.diff(start)[some]
+    row = np.concatenate([[0], np.cumsum(length)])
+    take = np.repeat(start[some] - row[:-1], length) + np.arange(row[-1])
+    first = np.empty((some.size, 3, used.size))
+    given = (x[take], time[take], row, cut[some], line[some], sign[some], least, level[some], _sigmoid())
+    turn_posterior(*given, *(_WIDTHS[used], _PARTS[used], _PADS[used], np.empty((0, 0)), first, False))
+    fitted: Bools = np.asarray(np.isfinite(first[:, 0]).any(axis=1))
+    share = shared_widths(first[fitted, 0], _PRIOR[used])
+    return np.asarray(used[(share > _RARE) | (used == 0)])
 
 
 @cache

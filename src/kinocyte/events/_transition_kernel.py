@@ -73,14 +73,16 @@ def _density(  # noqa: PLR0917 - numba calls by position
 
     ``span`` is first interval of the cells, first and last that can hold a step, one past the last of the cells.
     """
-    out[:] = -np.inf
     n = y.size
+    for c in range((span[3] - span[0]) * CELLS):
+        out[c] = -np.inf
     reach = REACH * s
     lowest, highest = 0, 0
     for k in range(max(span[0], span[1] - pad), min(span[3], span[2] + pad + 1)):
         base = (k - span[0]) * CELLS
         if s == 0.0:
-            out[base : base + CELLS] = before[k] + after[n] - after[k]
+            for c in range(base, base + CELLS):
+                out[c] = before[k] + after[n] - after[k]
             continue
         each = CELLS // parts
         for part in range(parts):
@@ -93,7 +95,8 @@ def _density(  # noqa: PLR0917 - numba calls by position
             total = before[lowest] + after[n] - after[highest]
             for i in range(lowest, highest):
                 total += p[int((time[i] - at) / s * FINE + REACH * FINE + 0.5), y[i]]
-            out[base + part * each : base + (part + 1) * each] = total
+            for c in range(base + part * each, base + (part + 1) * each):
+                out[c] = total
 
 
 @njit(cache=True, nogil=True)
@@ -132,7 +135,8 @@ def posterior(  # noqa: PLR0917 - numba calls by position
         _span(before, after, n, cut, pads[last[w] - 1], span)
         size = (span[3] - span[0]) * CELLS
         unit = (when[n - 1] - when[0]) / (n - 1)
-        mass[:size] = 0.0
+        for c in range(size):
+            mass[c] = 0.0
         best = -np.inf
         for j in range(width.size):
             # wide turns have no weight where narrower ones have lost it
@@ -143,8 +147,10 @@ def posterior(  # noqa: PLR0917 - numba calls by position
                 out[w, 0, j] = -np.inf
                 out[w, 1, j], out[w, 2, j] = when[0], 0.0
                 continue
-            _density(series, when, p, before, after, span, width[j] * unit, parts[j], pads[j], cells[:size])
-            top = cells[:size].max()
+            _density(series, when, p, before, after, span, width[j] * unit, parts[j], pads[j], cells)
+            top = -np.inf
+            for c in range(size):
+                top = max(top, cells[c])
             total, mean, second = 0.0, 0.0, 0.0
             for c in range(size):
                 if cells[c] < top - 2.0 * DEPTH:
@@ -159,32 +165,35 @@ def posterior(  # noqa: PLR0917 - numba calls by position
                 mean += m * middle
                 second += m * (middle * middle + h * h / 12.0)
             if final:
-                mass[:size] += cells[:size] * (weight[w, j] / total)
+                for c in range(size):
+                    mass[c] += cells[c] * weight[w, j] / total
             else:
                 out[w, 0, j] = top + np.log(total / (when[n - 1] - when[0]))
                 out[w, 1, j] = when[0] + mean / total
                 out[w, 2, j] = max(second / total - (mean / total) ** 2, 0.0)
                 best = max(best, out[w, 0, j])
         if final:
-            quantiles(when, mass[:size], span[0], out[w, :, 0])
+            quantiles(when, mass, size, span[0], out[w])
 
 
 @njit(cache=True, nogil=True)
-def quantiles(when: Any, mass: Any, first: int, out: Any) -> None:
+def quantiles(when: Any, mass: Any, size: int, first: int, out: Any) -> None:
     """Fill the 2.5 and 97.5 % quantile of the time, given the mass of cells from interval ``first`` on."""
-    total, share = mass.sum(), 0.0
-    out[0], out[1] = np.nan, np.nan
-    for c in range(mass.size):
+    total, share = 0.0, 0.0
+    for c in range(size):
+        total += mass[c]
+    out[0, 0], out[1, 0] = np.nan, np.nan
+    for c in range(size):
         if mass[c] == 0.0:
             continue
         k = first + c // CELLS
         h = (when[k] - when[k - 1]) / CELLS
         low = when[k - 1] + h * (c % CELLS)
         more = mass[c] / total
-        if np.isnan(out[0]) and share + more >= 0.025:
-            out[0] = low + h * (0.025 - share) / more
-        if np.isnan(out[1]) and share + more >= 0.975:
-            out[1] = low + h * (0.975 - share) / more
+        if np.isnan(out[0, 0]) and share + more >= 0.025:
+            out[0, 0] = low + h * (0.025 - share) / more
+        if np.isnan(out[1, 0]) and share + more >= 0.975:
+            out[1, 0] = low + h * (0.975 - share) / more
         share += more
 
 

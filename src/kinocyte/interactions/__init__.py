@@ -1,6 +1,7 @@
 """Neighbourhoods and pairs."""
 
 from kinocyte.interactions.base import InteractionMethod, LabelSource
+from kinocyte.interactions.chance import contacts_beyond_chance
 from kinocyte.interactions.contact import Contact
 from kinocyte.interactions.delaunay import Delaunay
 from kinocyte.interactions.density import local_density
@@ -21,6 +22,7 @@ __all__ = [
     "Radius",
     "around_event",
     "contact_episodes",
+    "contacts_beyond_chance",
     "cumulated_presence",
     "local_density",
     "neighbour_counts",

@@ -74,7 +74,9 @@ def _rows(wanted: Ints, labels: Ints) -> Ints:
 def _figures(found: Contacts, reference: Masks, neighbour: Masks, scale: Scale) -> Floats:
     """Return the figures of each pair, (pairs, 6)."""
     pixel = float(np.prod(scale.spacing_um(reference.ndim)))
-    whole = [np.maximum(sizes(m, found.pairs[:, k]), 1) for k, m in enumerate((reference, neighbour))]
+    whole = [np.ones(len(found.pairs), np.int64)] * 2
+    if found.common_px.any():
+        whole = [np.maximum(sizes(m, found.pairs[:, k]), 1) for k, m in enumerate((reference, neighbour))]
     return np.stack(
         [
             found.near_um,

@@ -146,14 +146,16 @@ def contacts(  # noqa: PLR0917 - numba takes no keywords
     near, length = np.empty(256), np.empty(256)
     total = np.zeros(len(starts) - 1)
     count = 0
+    # label, distance, and where the window first meets it
     found, how_near = np.empty(len(window), np.int64), np.empty(len(window))
+    first = np.empty(len(window), np.int64)
     for i in range(len(starts) - 1):
         begin = count
         for e in range(starts[i], starts[i + 1]):
             p = outline[e]
-            total[i] += _border(images, p, 0, borders, window, size, -1.0)
+            total[i] += _border(images, p, 0, borders, window[:0], size, -1.0)
             own = images[0][p[0], p[1], p[2]] if within else 0
-            n = _around(images[1], p, window, size, own, (found, how_near))
+            n = _around(images[1], p, window, size, own, (found, how_near, first))
             for f in range(n):
                 k = begin
                 while k < count and touched[k, 1] != found[f]:
@@ -165,13 +167,13 @@ def contacts(  # noqa: PLR0917 - numba takes no keywords
                     touched[k, 0], touched[k, 1], near[k], length[k] = i, found[f], np.inf, 0.0
                     count += 1
                 near[k] = min(near[k], how_near[f])
-                length[k] += _border(images, p, found[f], borders, window, size, tolerance)
+                length[k] += _border(images, p, found[f], borders, window[first[f] :], size, tolerance)
     return touched[:count], near[:count], length[:count], total
 
 
 @njit(cache=True, nogil=True)
 def _around(image: Any, p: Any, window: Any, size: Any, own: int, out: Any) -> int:  # noqa: PLR0917 - numba takes no keywords
-    """Write the labels in the window other than the own one, each once with its distance; return how many."""
+    """Write the labels in the window other than the own one, with distance and first step; return how many."""
     shape, n = image.shape, 0
     for w in range(len(window)):
         z, y, x = p[0] + window[w, 0], p[1] + window[w, 1], p[2] + window[w, 2]
@@ -186,6 +188,7 @@ def _around(image: Any, p: Any, window: Any, size: Any, own: int, out: Any) -> i
         if not known:
             out[0][n] = value
             out[1][n] = np.sqrt(_square(p, (z, y, x), size))
+            out[2][n] = w
             n += 1
     return n
 

@@ -1,4 +1,4 @@
-"""How two cells move with respect to each other: slopes over a window of frames, angles that do not jump."""
+"""How two cells move with respect to each other: angles that do not jump, and angles between motions."""
 
 from __future__ import annotations
 
@@ -7,63 +7,6 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-
-def slopes(values: Floats, time: Floats, rows: list[Ints]) -> Floats:
-    """Return the slope of the least-squares line through each row and those around it.
-
-    Parameters
-    ----------
-    values : array of float64, (n, k)
-        A row with a NaN in any column is left out of every line.
-    time : array of float64, (n,)
-        min.
-    rows : list of array of int64, (n,)
-        Rows around each row, -1 where there is none; from `window_rows`.
-
-    Returns
-    -------
-    array of float64, (n, k)
-        Per minute; NaN where the row itself has no value or fewer than two times are known around it.
-    """
-    known = np.isfinite(values).all(axis=1) & np.isfinite(time)
-    count = np.zeros(len(values))
-    late, total = np.zeros(len(values)), np.zeros_like(values)
-    square, product = np.zeros(len(values)), np.zeros_like(values)
-    for around in rows:
-        use = np.flatnonzero((around >= 0) & known & known[around])
-        other = around[use]
-        # as differences to the row itself, so that late times cost no digits
-        dt, dv = time[other] - time[use], values[other] - values[use]
-        count[use] += 1
-        late[use] += dt
-        square[use] += dt * dt
-        total[use] += dv
-        product[use] += dt[:, np.newaxis] * dv
-    n = np.maximum(count, 1.0)
-    spread = square - late * late / n
-    enough = (count >= 2) & (spread > 1e-12 * np.maximum(square, 1e-300))
-    covariance = product - late[:, np.newaxis] * total / n[:, np.newaxis]
-    out = np.full(values.shape, np.nan)
-    out[enough] = covariance[enough] / spread[enough, np.newaxis]
-    return out
-
-
-def window_rows(group: Ints, frame: Ints, window_frames: int) -> list[Ints]:
-    """Return, for each shift of the window, the row of the same group so many frames on; -1 where there is none.
-
-    Rows rise by group and then by frame.
-    """
-    if not len(group):
-        return [np.empty(0, np.int64) for _ in range(2 * window_frames + 1)]
-    low = int(frame.min()) - window_frames
-    width = int(frame.max()) + window_frames - low + 1
-    key = group * width + (frame - low)
-    out = []
-    for shift in range(-window_frames, window_frames + 1):
-        found = np.minimum(np.searchsorted(key, key + shift), len(key) - 1)
-        out.append(np.where(key[found] == key + shift, found, -1))
-    return out
 
 
 def bearing(apart_um: Floats, group: Ints) -> Floats:

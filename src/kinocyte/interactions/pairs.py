@@ -14,7 +14,7 @@ from kinocyte.core.scale import Scale
 from kinocyte.core.schema import require
 from kinocyte.interactions._cells import PLACE, as_tuple, checked, same_population
 from kinocyte.interactions._clock import codes, frame_clock, running_sum, with_minutes
-from kinocyte.interactions._pair_motion import bearing, cosine, slopes, window_rows
+from kinocyte.interactions._pair_motion import bearing, cosine
 from kinocyte.interactions.base import LabelSource
 
 Ints = NDArray[np.int64]
@@ -220,16 +220,18 @@ def _edges(
 
 def _motion(rows: pl.DataFrame, group: Ints, window_frames: int) -> list[pl.Series]:
     """Return the columns of distance, motion and angle."""
+    from kinocyte.interactions._slope_kernel import slopes
+
     place = {
         side: rows.select(pl.col(f"_{side}_{n}").fill_null(float("nan")) for n in PLACE).to_numpy()
         for side in ("reference", "neighbour")
     }
     time = rows["time_min"].fill_null(float("nan")).to_numpy()
-    around = window_rows(group, rows["frame"].cast(pl.Int64).to_numpy(), window_frames)
+    at = (group, rows["frame"].cast(pl.Int64).to_numpy())
     apart = place["neighbour"] - place["reference"]
     distance = np.sqrt((apart**2).sum(axis=1))
-    own, other = (slopes(place[side], time, around) for side in ("reference", "neighbour"))
-    relative = slopes(np.column_stack([distance, apart]), time, around)
+    own, other = (slopes(place[side], time, at, window_frames) for side in ("reference", "neighbour"))
+    relative = slopes(np.column_stack([distance, apart]), time, at, window_frames)
     angle = bearing(apart, group)
     columns = {
         "distance_um": distance,
@@ -238,7 +240,7 @@ def _motion(rows: pl.DataFrame, group: Ints, window_frames: int) -> list[pl.Seri
         "reference_speed_um_per_min": np.sqrt((own**2).sum(axis=1)),
         "neighbour_speed_um_per_min": np.sqrt((other**2).sum(axis=1)),
         "angle_rad": angle,
-        "angular_velocity_rad_per_min": slopes(angle[:, np.newaxis], time, around)[:, 0],
+        "angular_velocity_rad_per_min": slopes(angle[:, np.newaxis], time, at, window_frames)[:, 0],
         "approach_angle_rad": np.arccos(cosine(other, -apart)),
         "motion_cosine": cosine(own, other),
     }

@@ -140,16 +140,17 @@ def foreign_tables(shift: Floats, stem: str, form: Foreign) -> dict[str, bytes]:
     return tables
 
 
-def check_no_turn(table: pl.DataFrame, place: str) -> None:
+def check_shifts_only(table: pl.DataFrame, place: str) -> None:
     """Refuse a table that the other programs cannot hold.
 
     Raises
     ------
     ParameterError
-        If it turns.
+        If it turns, scales or shears.
     """
-    if table["angle_deg"].abs().max():
-        msg = f"{place} turns, which the tables of Fast4DReg, NanoJ and NanoPyx cannot hold; keep the CSV."
+    still = {"angle_deg": 0.0, "scale_x": 1.0, "scale_y": 1.0, "shear_x": 0.0}
+    if any((table[name] != value).any() for name, value in still.items() if name in table.columns):
+        msg = f"{place} turns or scales, which the tables of Fast4DReg, NanoJ and NanoPyx cannot hold; keep the CSV."
         raise ParameterError(msg)
 
 

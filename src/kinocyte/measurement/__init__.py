@@ -11,26 +11,37 @@ from typing import TYPE_CHECKING
 from kinocyte.core.lazy import attach
 
 if TYPE_CHECKING:
+    from kinocyte.measurement.area_detected import AreaDetected
     from kinocyte.measurement.background import CytoplasmRing, LocalBackground
     from kinocyte.measurement.base import FeatureSet
+    from kinocyte.measurement.branches import branch_features
     from kinocyte.measurement.compartments import pair_compartments
     from kinocyte.measurement.contours import ContourBands
+    from kinocyte.measurement.contrast import Contrast
     from kinocyte.measurement.discs import Discs
+    from kinocyte.measurement.ellipse import Ellipse
+    from kinocyte.measurement.filters import FeatureFilter, passes, suggested_limit
     from kinocyte.measurement.granularity import Granularity
     from kinocyte.measurement.intensity import Intensity
     from kinocyte.measurement.links import link_features
     from kinocyte.measurement.objects import find_objects
+    from kinocyte.measurement.polygons import polygon_features
     from kinocyte.measurement.radial import RadialDistribution
     from kinocyte.measurement.shape import Shape
     from kinocyte.measurement.speeds import object_motion
     from kinocyte.measurement.spots import Spots
     from kinocyte.measurement.texture import Texture
     from kinocyte.measurement.tracks import track_features
+    from kinocyte.measurement.zernike import Zernike
 
 __all__ = [
+    "AreaDetected",
     "ContourBands",
+    "Contrast",
     "CytoplasmRing",
     "Discs",
+    "Ellipse",
+    "FeatureFilter",
     "FeatureSet",
     "Granularity",
     "Intensity",
@@ -39,16 +50,29 @@ __all__ = [
     "Shape",
     "Spots",
     "Texture",
+    "Zernike",
+    "branch_features",
     "find_objects",
     "link_features",
     "object_motion",
     "pair_compartments",
+    "passes",
+    "polygon_features",
+    "suggested_limit",
     "track_features",
 ]
 
 __getattr__, __dir__ = attach(
     __name__,
     names={
+        "AreaDetected": "kinocyte.measurement.area_detected",
+        "Contrast": "kinocyte.measurement.contrast",
+        "Ellipse": "kinocyte.measurement.ellipse",
+        "FeatureFilter": "kinocyte.measurement.filters",
+        "Zernike": "kinocyte.measurement.zernike",
+        "passes": "kinocyte.measurement.filters",
+        "polygon_features": "kinocyte.measurement.polygons",
+        "suggested_limit": "kinocyte.measurement.filters",
         "ContourBands": "kinocyte.measurement.contours",
         "CytoplasmRing": "kinocyte.measurement.background",
         "Discs": "kinocyte.measurement.discs",
@@ -60,6 +84,7 @@ __getattr__, __dir__ = attach(
         "Shape": "kinocyte.measurement.shape",
         "Spots": "kinocyte.measurement.spots",
         "Texture": "kinocyte.measurement.texture",
+        "branch_features": "kinocyte.measurement.branches",
         "find_objects": "kinocyte.measurement.objects",
         "link_features": "kinocyte.measurement.links",
         "object_motion": "kinocyte.measurement.speeds",

@@ -55,7 +55,8 @@ def track_features(
         ``mean_straight_line_speed_um_per_min`` (displacement / duration), ``linearity`` (that / mean speed),
         ``mean_directional_change_rate_rad_per_min``, ``mean_turning_angle_rad``,
         ``arrest_coefficient`` (part of the linked time that is arrested),
-        ``msd_alpha msd_1_frame_um2`` and ``persistence_time_min`` (see notes).
+        ``msd_alpha msd_1_frame_um2`` and ``persistence_time_min`` (see notes), and, where the objects have a column
+        ``quality``, ``mean_quality``.
 
         What needs a link, a duration or more frames than there are is null.
 
@@ -93,7 +94,12 @@ def track_features(
     )
     table = table.join(moved, on="track", how="left", maintain_order="left")
     table = table.hstack(_forks(track, source, target, table.height)).hstack(spreading(known, track, max_lag_frames))
-    return table.select(by, *_features())
+    table = table.select(by, *_features())
+    if "quality" not in objects.columns:
+        return table
+    quality = known.select("object_id", by).join(objects.select("object_id", "quality"), on="object_id", how="left")
+    mean = quality.group_by(by).agg(pl.col("quality").mean().alias("mean_quality"))
+    return table.join(mean, on=by, how="left", maintain_order="left")
 
 
 def _ordered(objects: pl.DataFrame, links: pl.DataFrame | None, by: str) -> tuple[pl.DataFrame, Ints, Ints]:

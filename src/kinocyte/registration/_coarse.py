@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.registration._align import CHANCE, Aligned, Group, Spectrum, normalised
+from kinocyte.registration._masked import MaskedCorrelation
 from kinocyte.registration._merge import Window, fill, solve, spanning
 from kinocyte.registration._spectrum import (
     Axes,
@@ -24,6 +25,8 @@ from kinocyte.registration._threads import each
 
 Floats = NDArray[np.float64]
 
+#: Largest padded image that is compared by masked normalised correlation: its sums take four times the memory.
+MASKED_PIXELS = 300_000
 #: Lags tried first; the others follow where these do not agree.
 FIRST_LAGS = (1, 2)
 
@@ -48,6 +51,8 @@ class Search:
         Largest shift between neighbouring frames along any lateral axis, px of the full image; inf = half the frame.
     taper : float
         Share of the frame on each side that fades out.
+    depth_px : float
+        Distance of the planes of a volume in lateral pixels.
     """
 
     axes: Axes = (1, 2)
@@ -58,6 +63,7 @@ class Search:
     largest_px: float = 0.0
     step_px: float = np.inf
     taper: float = 0.2
+    depth_px: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ class Correlator:
         Size of a pixel of these images in pixels of the full image, along p, y, x.
     noise_sd : float
         White noise of the small images.
+    mask : float32 (p, y, x), optional
+        Pixels that count, for the normalised correlation; all where left out.
     """
 
     def __init__(
@@ -99,6 +107,7 @@ class Correlator:
         *,
         bin_px: tuple[float, float, float],
         noise_sd: float,
+        mask: Image | None = None,
     ) -> None:
         self.search = search
         shape = weight.shape
@@ -110,7 +119,7 @@ class Correlator:
         self.grid = Grid((padded[0], padded[1], padded[2]), search.axes)
         self.bin_px = bin_px
         full = float(np.mean([bin_px[a] for a in (1, 2)]))
-        self.band = band(self.grid.cycles(), search.smallest_px / full, search.largest_px / full)
+        self.band = band(self.grid.cycles(search.depth_px / full), search.smallest_px / full, search.largest_px / full)
         taken = float((weight.astype(np.float64) ** 2).sum())
         # planes that are not transformed share the noise
         planes = shape[0] if 0 not in search.axes else 1
@@ -127,6 +136,11 @@ class Correlator:
         self.spectra = [s for s, _ in found]
         noise = [share for s, share in found if s is not None]
         self.noise = float(np.median(noise)) if noise else 0.0
+        self.masked: MaskedCorrelation | None = None
+        if search.whiten == "flat" and 0 not in search.axes:
+            filtered = search.smallest_px > 0 or search.largest_px > 0
+            if not filtered and np.prod(self.grid.shape) <= MASKED_PIXELS:
+                self.masked = MaskedCorrelation(images, mask, self.grid)
         self.weight_ = self._weight()
         self.chance = self._chance(weight)
 
@@ -163,18 +177,31 @@ class Correlator:
         shape = (cross.shape[0], *self.grid.shape[1:])
         return Grid(shape, self.search.axes).inverse(cross)
 
+    def between(self, first: int, second: int) -> tuple[Floats, float]:
+        """Return `peak` of two frames of the group, by masked normalised correlation where that was asked for."""
+        a, b = self.spectra[first], self.spectra[second]
+        if a is None or b is None:
+            return np.zeros(3), 0.0
+        if self.masked is None:
+            return self.peak(a, b, second - first)
+        coefficient, overlap = self.masked.map(first, second)
+        return self.highest(np.asarray(coefficient * np.sqrt(overlap), np.float32), np.sqrt(overlap), second - first)
+
     def peak(self, first: Spectrum, second: Spectrum, lag: int) -> tuple[Floats, float]:
         """Return the shift of the second frame against the first, and its height in deviations above chance.
 
         The height is 0 unless it beats what the best of as many places reaches by chance.
         """
-        values = self.map(first, second) / self.chance
+        return self.highest(self.map(first, second) / self.chance, self.chance, lag)
+
+    def highest(self, values: Image, chance: Image, lag: int) -> tuple[Floats, float]:
+        """Return the allowed place of the highest value, and its height; ``chance`` is how much each value varies."""
         reach = [
             min(self.reach[a], int(np.ceil(lag * self.search.step_px / self.bin_px[a]))) if a > 0
             else self.reach[a]
             for a in range(3)
         ] if np.isfinite(self.search.step_px) else list(self.reach)  # fmt: skip
-        spread = float(np.sqrt(np.mean((values * self.chance) ** 2) / np.mean(self.chance**2)))
+        spread = float(np.sqrt(np.mean((values * chance) ** 2) / np.mean(chance**2)))
         for axis, limit in enumerate(reach):
             n = values.shape[axis]
             if n > 1:
@@ -237,10 +264,9 @@ def _measure(correlator: Correlator, pairs: list[tuple[int, int]]) -> list[NDArr
     """Return columns: first, second, shift (m, 3), height."""
 
     def measure(pair: tuple[int, int]) -> tuple[float, ...] | None:
-        first, second = (correlator.spectra[t] for t in pair)
-        if first is None or second is None:
+        if any(correlator.spectra[t] is None for t in pair):
             return None
-        shift, height = correlator.peak(first, second, pair[1] - pair[0])
+        shift, height = correlator.between(*pair)
         return (*pair, *shift, height)
 
     rows = [row for row in each(measure, pairs, int(np.prod(correlator.grid.shape))) if row is not None]

@@ -310,6 +310,7 @@ def _table(found: _Found, model: str) -> pl.DataFrame:
         "error_px": np.where(known & np.isfinite(error), error, np.nan)[block],
         "outlier": outlier[block],
         "interpolated": (quality == 0)[block],
+        "fixed_pattern": np.full(frames.n_raw, lateral.pattern),
     }
     if model in {"similarity", "affine"}:
         columns.update(zip(SHAPE, shape, strict=True))

@@ -186,7 +186,7 @@ def _align_crops(
         return None if image is None else normalised(grid.transform(image))
 
     spectra = each(spectrum, range(len(frames)), int(np.prod(size)))
-    passed = band(grid.cycles(), search.smallest_px / bin_px, search.largest_px / bin_px)
+    passed = band(grid.cycles(search.depth_px / bin_px), search.smallest_px / bin_px, search.largest_px / bin_px)
     if path is not None:
         passed = passed * separable(grid, path)
     group = Group(

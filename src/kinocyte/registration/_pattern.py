@@ -26,6 +26,8 @@ Floats = NDArray[np.float64]
 SAMPLE = 48
 #: Share of the unexplained variance that a pattern must explain, and share of the field where it must.
 GAIN, FIELD = 0.25, 0.5
+#: Share of the unexplained variance from which a pattern is suspected.
+DOUBT = 0.08
 #: Most rounds in which pattern and shifts are found in turn.
 ROUNDS = 6
 #: Tiles along each side of the field.
@@ -65,22 +67,28 @@ def remove_pattern(tracker: Tracker, *, always: bool) -> bool:
         small = [tracker.small(t, factor) for t, _ in seen]
         images = np.stack([i for i in small if i is not None])
         moving = _moving_alone(tracker, images, factor)
-        if moving is None or not (always or _is_pattern(images[moving[1]], path[moving[1]], moving[0][moving[1]])):
+        if moving is None:
+            return False
+        seen_as = _seen_as(images[moving[1]], path[moving[1]], moving[0][moving[1]])
+        tracker.pattern = seen_as
+        if not (always or seen_as == "removed"):
             return False
         path, known = moving
     chosen = [t for (t, _), k in zip(seen, known, strict=True) if k]
     scale = np.array([1.0, factor, factor])
     _refine(tracker, chosen, path[known] * scale)
+    tracker.pattern = "removed"
     return True
 
 
 def _refine(tracker: Tracker, chosen: list[int], path: Floats) -> None:
     """Find pattern and shifts at full resolution in turn, until the shifts no longer change."""
     further = Further()
+    still: Image | None = None
     for _ in range(ROUNDS):
         tracker.frames.pattern = None
         tracker.sampled_path = path
-        tracker.frames.pattern = _pattern(tracker, chosen, path)
+        still = tracker.frames.pattern = _pattern(tracker, chosen, path, still)
         tracker.forget()
         tally = Tally(len(chosen))
         _fine(tracker, chosen, tally)
@@ -155,11 +163,12 @@ def _moving_alone(
     return path, known
 
 
-def _is_pattern(images: NDArray[np.float32], single: Floats, double: Floats) -> bool:
+def _seen_as(images: NDArray[np.float32], single: Floats, double: Floats) -> str:
     """Tell whether an image at rest plus one that moves explains the movie better than one that moves.
 
     One moving object on a sample at rest must not pass for a moving sample: the gain has to be seen all over the
-    field, and against the same path mirrored, which fits whatever merely changes just as well.
+    field (``removed``), and against the same path mirrored, which fits whatever merely changes just as well. A smaller
+    gain, or one in parts of the field, leaves it open whether a pattern hides a drift (``suspected``).
     """
     n = len(images)
     alone = _residual(images, single, at_rest=False) / (n - 1)
@@ -167,7 +176,9 @@ def _is_pattern(images: NDArray[np.float32], single: Floats, double: Floats) -> 
     mirrored = _residual(images, -double, at_rest=True) / max(n - 2, 1)
     tiles = [_tiled(e) for e in (alone, both, mirrored)]
     better = tiles[1] < (1 - GAIN) * np.minimum(tiles[0], tiles[2])
-    return bool(both.sum() < (1 - GAIN) * alone.sum() and better.mean() >= FIELD)
+    if both.sum() < (1 - GAIN) * alone.sum() and better.mean() >= FIELD:
+        return "removed"
+    return "suspected" if both.sum() < (1 - DOUBT) * min(alone.sum(), mirrored.sum()) else "none"
 
 
 def _tiled(energy: Floats) -> Floats:
@@ -228,9 +239,11 @@ class _Canvas:
         return shifted(np.ascontiguousarray(self.value[self._box(k)]), -self.part[k], "cubic")
 
 
-def _backfit(source: Callable[[], Iterable[Image]], canvas: _Canvas, n_rounds: int) -> Floats:
+def _backfit(
+    source: Callable[[], Iterable[Image]], canvas: _Canvas, n_rounds: int, start: Image | None = None
+) -> Floats:
     """Return the image at rest: what is left of the frames, on average, without what moves; and in turn."""
-    still = np.zeros(canvas.shape)
+    still = np.zeros(canvas.shape) if start is None else start.astype(np.float64)
     for _ in range(n_rounds):
         canvas.fill(source(), still)
         total, count = np.zeros(canvas.shape), 0
@@ -241,8 +254,8 @@ def _backfit(source: Callable[[], Iterable[Image]], canvas: _Canvas, n_rounds: i
     return still
 
 
-def _pattern(tracker: Tracker, chosen: list[int], path: Floats) -> Image:
-    """Return the image at rest of full resolution, from some frames and their shifts in px."""
+def _pattern(tracker: Tracker, chosen: list[int], path: Floats, start: Image | None) -> Image:
+    """Return the image at rest of full resolution, from some frames and their shifts in px, or a better one."""
 
     def source() -> Iterator[Image]:
         for t in chosen:
@@ -250,4 +263,4 @@ def _pattern(tracker: Tracker, chosen: list[int], path: Floats) -> Image:
             yield np.zeros(tracker.frames.shape, dtype=np.float32) if image is None else image
 
     canvas = _Canvas(path, tracker.frames.shape)
-    return np.asarray(_backfit(source, canvas, 12), dtype=np.float32)
+    return np.asarray(_backfit(source, canvas, 12 if start is None else 4, start), dtype=np.float32)

@@ -137,14 +137,20 @@ class Grid:
             out.append((k if kept is None else k[kept]).astype(np.float32))
         return tuple(out)
 
-    def cycles(self) -> NDArray[np.float32]:
-        """Return the length of the frequency vector in cycles per pixel, shape (p or 1, y, kx)."""
+    def cycles(self, depth_px: float = 1.0) -> NDArray[np.float32]:
+        """Return the length of the frequency vector in cycles per pixel, shape (p or 1, y, kx).
+
+        Parameters
+        ----------
+        depth_px : float
+            Distance of planes in lateral pixels, where the first axis is z.
+        """
         square = np.zeros((1, 1, 1))
         for axis, n in enumerate(self.shape):
             if axis in self.axes:
                 k = np.fft.rfftfreq(n) if axis == 2 else np.fft.fftfreq(n)
                 kept = self._kept(axis)
-                k = k if kept is None else k[kept]
+                k = (k if kept is None else k[kept]) / (depth_px if axis == 0 else 1.0)
                 form = [1, 1, 1]
                 form[axis] = len(k)
                 square = square + (k**2).reshape(form)

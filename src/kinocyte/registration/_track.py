@@ -40,6 +40,7 @@ class Tracked:
     height: Floats
     residual: Floats
     error: Floats
+    pattern: str = "none"
 
 
 class Tally:
@@ -82,6 +83,8 @@ class Tracker:
         self.mask = None if mask is None else np.broadcast_to(mask, frames.shape)
         sample = np.unique(np.linspace(0, frames.n - 1, min(5, frames.n)).astype(int))
         self.noise_sd = frames.noise(sample.tolist())
+        #: ``removed``, ``suspected`` or ``none``: what is known of a pattern at rest
+        self.pattern = "none"
         #: shifts of the frames that a pattern at rest was told from, px of the full image
         self.sampled_path: Floats | None = None
         self._guesses: dict[tuple[int, ...], Guess] = {}
@@ -114,6 +117,7 @@ class Tracker:
             self.search,
             bin_px=(1.0, float(factor), float(factor)),
             noise_sd=self.noise_sd / factor,
+            mask=self.small_mask(factor),
         )
 
     def coarse(self, group: Sequence[int], factor: int, pairs: Sequence[tuple[int, int]] | None = None) -> Guess:
@@ -250,7 +254,7 @@ def track(tracker: Tracker, reference: str, *, template_frames: int = 5) -> Trac
         _against_reference(tracker, tally, reference, template_frames)
     shift, residual, tied = solve(tally.windows, n, scale_px=0.05, robust=reference == "global")
     known = tied & (tally.sharpness > 0)
-    return Tracked(shift, known, tally.sharpness, tally.height, residual, tally.error)
+    return Tracked(shift, known, tally.sharpness, tally.height, residual, tally.error, tracker.pattern)
 
 
 def _against_reference(tracker: Tracker, tally: Tally, reference: str, template_frames: int) -> None:

@@ -29,7 +29,10 @@ class PhaseCorrelation(Registrar):
 
     The table holds, after the columns of `kinocyte.core.schema.DRIFT`: ``peak_height`` (weighted correlation
     coefficient), ``sharpness`` (the peak in standard deviations of chance), ``residual_px`` (disagreement of a
-    frame's measurements), ``error_px`` (predicted standard error), ``outlier`` and ``interpolated``.
+    frame's measurements), ``error_px`` (predicted standard error), ``outlier``, ``interpolated`` and
+    ``fixed_pattern``: ``removed`` where a pattern at rest was found and taken off, ``suspected`` where frames rest on
+    each other while part of the content moves as one, so that dirt, camera or illumination may hide a drift (mask it,
+    take another channel or set ``fixed_pattern = "remove"``), else ``none``.
 
     The models ``similarity`` and ``affine`` add ``scale_x``, ``scale_y`` and ``shear_x``: a point (x, y) of frame 0,
     from the centre of the frame, lies in frame t at ``turn(angle_deg) [[1, shear_x], [0, 1]] (scale_x x, scale_y y)
@@ -40,6 +43,8 @@ class PhaseCorrelation(Registrar):
         "Knapp & Carter 1976, IEEE Trans. ASSP 24:320, doi:10.1109/TASSP.1976.1162830",
         "Kuglin & Hines 1975, Proc. IEEE Int. Conf. Cybernetics and Society, 163",
         "Guizar-Sicairos et al. 2008, Opt. Lett. 33:156, doi:10.1364/OL.33.000156",
+        "Padfield 2012, IEEE Trans. Image Process. 21:2706, doi:10.1109/TIP.2011.2181402",
+        "Baker & Matthews 2004, Int. J. Comput. Vis. 56:221, doi:10.1023/B:VISI.0000011205.11775.fd",
         "Pylvänäinen et al. 2023, J. Cell Sci. 136:jcs260728, doi:10.1242/jcs.260728",
     )
 
@@ -76,7 +81,7 @@ class PhaseCorrelation(Registrar):
     correlation: Literal["weighted", "phase", "normalised"] = param(
         "weighted",
         help="Weight of the frequencies: from the data, all equal (phase correlation), or as they are "
-        "(normalised cross-correlation).",
+        "(normalised cross-correlation of the pixels that both frames show, inside the mask).",
         advanced=True,
     )
     fixed_pattern: Literal["auto", "remove", "keep"] = param(
@@ -201,6 +206,7 @@ class PhaseCorrelation(Registrar):
             smallest_px=in_px("smallest_um", 0.0),
             largest_px=in_px("largest_um", 0.0),
             step_px=in_px("max_step_um", np.inf),
+            depth_px=1.0 if scale is None or scale.z_um is None else scale.z_um / scale.pixel_size_um,
         )
         return Plan(
             preparation=preparation,

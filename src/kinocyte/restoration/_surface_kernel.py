@@ -21,6 +21,10 @@ MEDIAN_TO_SIGMA = 1.4826
 NORMAL_30_PERCENT = 0.7706
 #: a robust fit ends when its coefficients change by less than this part
 TOLERANCE = 1e-9
+#: how far background may lie off a smooth surface (dirt, uneven glass): standard deviations of noise, part of its level
+OFF_NOISE, OFF_LEVEL = 12.0, 0.1
+#: part of a crowded frame that lies further off
+CROWDED = 0.25
 #: least absolute residuals only serve to tell cells from background
 ROUGHLY = 1e-4
 
@@ -201,9 +205,34 @@ def _agreed(image: Image, surface: Surface, blur_px: float, window_px: int, cell
 
 
 def between_cells(image: Image, surface: Surface, blur_px: float, window_px: int, threshold: float | None) -> Mask:
-    """Return the background pixels of one plane, judged after a first surface through all pixels is taken off."""
+    """Return the background pixels of one plane, which need not lie on the surface itself.
+
+    The standard deviation tells cells from background, after a surface through all pixels is taken off. Where no
+    threshold is given and a good part of the frame lies far off the surface on which most pixels agree, the frame is
+    crowded: then background is what lies near that surface and varies no more than what lies on it.
+    """
     finite = np.isfinite(image)
     if not finite.any():
         return finite
+    if threshold is None:
+        crowded = _between_crowded_cells(image, finite, surface, blur_px, window_px)
+        if crowded is not None:
+            return crowded
     rough = evaluate(fit_surface(image, finite, surface, absolute=True), image.shape, surface)
     return background_mask(image - rough, blur_px, window_px, threshold)
+
+
+def _between_crowded_cells(image: Image, finite: Mask, surface: Surface, blur_px: float, window_px: int) -> Mask | None:
+    """Return the background of a frame of which cells cover a good part, None for any other frame."""
+    from kinocyte.restoration._mode_surface_kernel import held_by, mode_surface
+
+    rough, noise = mode_surface(image, finite, surface)
+    rest = np.where(finite, image - rough, 0.0)
+    reach = max(OFF_NOISE * noise, OFF_LEVEL * abs(float(np.median(rough))))
+    near = finite & (np.abs(rest) <= reach)
+    if np.count_nonzero(near) > (1 - CROWDED) * np.count_nonzero(finite):
+        return None
+    held = held_by(image, rough, finite, noise)
+    std = local_std(rest, blur_px, window_px)
+    calm = near & (std <= 3 * float(np.median(std[held]))) if held.any() else near
+    return calm if calm.any() else near

@@ -20,6 +20,9 @@ from kinocyte.segmentation.watershed import flood, seeds_by_distance, seeds_by_p
 
 Mask = NDArray[np.bool_]
 
+#: standard deviations of the darkest class by which a class of dim cells stands out from it
+DIM_CLASS = 8.0
+
 
 def segment(image: NDArray[Any], p: Threshold, scale: Scale) -> Labels:
     """Return the label image of one channel."""
@@ -84,6 +87,8 @@ def _foreground(filtered: NDArray[Any], valid: Mask | None, p: Threshold, scale:
     values = filtered if valid is None else filtered[valid]
     if levels.is_constant(values):
         return None
+    if p.threshold == "adaptive":
+        return _adaptive(filtered, valid, p)
     level = _level(filtered, values, p, scale)
     mask = _valid(_beyond(filtered, level, p), valid)
     if not mask.any() or not _stands_out(filtered, mask, valid, p):
@@ -92,6 +97,48 @@ def _foreground(filtered: NDArray[Any], valid: Mask | None, p: Threshold, scale:
         return mask
     background = _classes(filtered, mask, valid).mean_back
     return _spread(mask, _valid(_beyond(filtered, background + p.hysteresis * (level - background), p), valid), p)
+
+
+def _adaptive(filtered: NDArray[Any], valid: Mask | None, p: Threshold) -> Mask | None:
+    """Return what stands out in the root of the brightness, each part down to a fraction of its own height.
+
+    Otsu's rule parts the square roots, which bring dim and bright cells closer, as their noise does. What it calls
+    background is parted once more, and the lower level taken where the dim class stands out from the rest as clearly as
+    `DIM_CLASS` says. At a level low enough for the dimmest cell, the blur around bright ones would count as theirs;
+    each part is therefore cut at its own level.
+    """
+    height = np.asarray(filtered, dtype=np.float64)
+    height = height if p.foreground == "bright" else -height
+    height = height - (height.min() if valid is None else height[valid].min())
+    root = np.sqrt(np.maximum(height, 0.0))
+    values = root if valid is None else root[valid]
+    if levels.is_constant(values):
+        return None
+    level = levels.otsu(values) * p.level_factor
+    mask = _valid(root > level, valid)
+    found = _classes(root, mask, valid)
+    if not mask.any() or found.mean_fore - found.mean_back < p.min_contrast * found.std_back:
+        return None
+    rest = values[values <= level]
+    if not levels.is_constant(rest):
+        lower = levels.otsu(rest)
+        dim, back = rest[rest > lower], rest[rest <= lower]
+        if dim.size and dim.mean() - back.mean() >= DIM_CLASS * back.std():
+            mask = _valid(root > lower, valid)
+    parts, n = components.label(mask, p.connectivity)
+    outside = height[~mask] if valid is None else height[~mask & valid]
+    floor = float(np.median(outside)) if outside.size else 0.0
+    own = np.concatenate(([np.inf], floor + p.outline_fraction * (_tops(height, parts, n) - floor)))
+    return np.asarray(mask & (height > own[parts]))
+
+
+def _tops(height: NDArray[np.float64], parts: Labels, n: int) -> NDArray[np.float64]:
+    """Return the 90th percentile (nearest rank from below) of the height of each part."""
+    where = np.flatnonzero(parts)
+    owner, values = parts.reshape(-1)[where], height.reshape(-1)[where]
+    ranked = values[np.lexsort((values, owner))]
+    size = components.pixel_counts(parts, n)
+    return np.asarray(ranked[np.cumsum(size) - size + (0.9 * (size - 1)).astype(np.int64)])
 
 
 def _stands_out(filtered: NDArray[Any], mask: Mask, valid: Mask | None, p: Threshold) -> bool:

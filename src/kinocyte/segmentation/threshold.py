@@ -63,7 +63,7 @@ class Threshold(Segmenter):
     NaN or infinite are background. A constant frame has no objects. Automatic levels always find two classes, even in
     noise; ``min_contrast`` therefore rejects a frame whose bright class does not stand out from the spread of the dark
     one. Otsu's level needs cells on a few per cent of the frame; ``background`` finds a single one. Where dim cells are
-    missed beside bright ones, the filter ``{ filter = "power", exponent = 0.5 }`` brings them closer.
+    missed beside bright ones, ``adaptive`` looks for a dimmer class too and gives each object a level of its own.
     """
 
     references: ClassVar[tuple[str, ...]] = (
@@ -79,11 +79,22 @@ class Threshold(Segmenter):
     filters: tuple[Filter, ...] = param(
         (Gaussian(sigma_um=0.5),), help="Filters that prepare the image, in order; an empty list takes it as it is."
     )
-    threshold: Literal["otsu", "triangle", "li", "background", "local", "niblack", "sauvola", "fixed"] = param(
-        "otsu",
-        help="How the level is found: from the histogram of the frame (otsu, triangle, li), a number of standard "
-        "deviations above the background where cells are few (background), around each pixel (local, niblack, "
-        "sauvola), or given as low and high (fixed).",
+    threshold: Literal["otsu", "adaptive", "triangle", "li", "background", "local", "niblack", "sauvola", "fixed"] = (
+        param(
+            "otsu",
+            help="How the level is found: from the histogram of the frame (otsu, triangle, li), for each object on "
+            "its own where dim and bright ones lie side by side (adaptive), some deviations above the background "
+            "where cells are few (background), around each pixel (local, niblack, sauvola), or given as low and high "
+            "(fixed).",
+        )
+    )
+    outline_fraction: float = param(
+        0.35,
+        help="Threshold adaptive: the outline of an object runs this fraction of the way from the background to its "
+        "bright part.",
+        ge=0,
+        lt=1,
+        advanced=True,
     )
     low: float | None = param(None, help="With a fixed threshold: darkest grey value of objects, after the filters.")
     high: float | None = param(None, help="With a fixed threshold: brightest grey value of objects, after the filters.")
@@ -186,6 +197,9 @@ class Threshold(Segmenter):
                     raise ValueError(msg)
         elif self.hysteresis is not None:
             msg = "hysteresis belongs to automatic thresholds; with threshold = 'fixed' give hysteresis_low."
+            raise ValueError(msg)
+        if self.threshold == "adaptive" and self.hysteresis is not None:
+            msg = "threshold = 'adaptive' draws each outline by outline_fraction; leave hysteresis out."
             raise ValueError(msg)
         if self.hysteresis_low is not None and (self.low is None or self.hysteresis_low > self.low):
             msg = "hysteresis_low needs a low that is not below it."

@@ -20,10 +20,16 @@ class Stratum:
     """Places of these cells in the whole table."""
     x: Floats
     duration: Floats
-    event: Floats
     entry: Floats
     by_duration: Ints
     by_entry: Ints
+    """Order of the entries; empty where none is late."""
+    left: Ints
+    came: Ints
+    """For each event time, how many leave before it and how many come too late for it."""
+    dead: Ints
+    dead_place: Ints
+    """Cells with the event, and the index of their time."""
     time: Floats
     """Distinct times of events."""
     place: Ints
@@ -44,9 +50,11 @@ def strata(
         place = np.sort(place)
         first = np.cumsum(count) - count
         fraction = (np.arange(len(place)) - first[place]) / count[place] if len(place) else np.empty(0)
+        order, dead = np.argsort(t, kind="stable"), np.flatnonzero(e == 1)
+        late = np.argsort(start, kind="stable") if np.isfinite(start).any() else np.empty(0, np.int64)
         yield Stratum(
-            rows, x[rows], t, e, start, np.argsort(t, kind="stable"), np.argsort(start, kind="stable"), time, place,
-            fraction if efron else np.zeros(len(place)),
+            rows, x[rows], t, start, order, late, np.searchsorted(t[order], time), np.searchsorted(start[late], time),
+            dead, np.searchsorted(time, t[dead]), time, place, fraction if efron else np.zeros(len(place)),
         )  # fmt: skip
 
 
@@ -54,20 +62,18 @@ def _at_risk(s: Stratum, values: Floats) -> Floats:
     """Sum values over the cells at risk at each event time: ``entry < t <= duration``."""
     zero = np.zeros((1, *values.shape[1:]))
 
-    def tail(order: Ints, key: Floats) -> Floats:
+    def tail(order: Ints, place: Ints) -> Floats:
         sums = np.concatenate([np.cumsum(values[order][::-1], axis=0)[::-1], zero])
-        return sums[np.searchsorted(key[order], s.time, side="left")]
+        return np.asarray(sums[place])
 
-    gone = tail(s.by_duration, s.duration)
-    late = np.isfinite(s.entry).any()
-    return gone - tail(s.by_entry, s.entry) if late else gone
+    still = tail(s.by_duration, s.left)
+    return still - tail(s.by_entry, s.came) if len(s.by_entry) else still
 
 
 def _deaths(s: Stratum, values: Floats) -> Floats:
     """Sum values over the cells with the event at each event time."""
-    rows = np.flatnonzero(s.event == 1)
     out = np.zeros((len(s.time), *values.shape[1:]))
-    np.add.at(out, np.searchsorted(s.time, s.duration[rows]), values[rows])
+    np.add.at(out, s.dead_place, values[s.dead])
     return out
 
 
@@ -76,8 +82,10 @@ def _sums(s: Stratum, beta: Floats) -> tuple[Floats, Floats, Floats]:
     risk = np.exp(s.x @ beta)
     weighted = risk[:, None] * s.x
     share = s.fraction
-    total = _at_risk(s, risk)[s.place] - share * _deaths(s, risk)[s.place]
-    first = _at_risk(s, weighted)[s.place] - share[:, None] * _deaths(s, weighted)[s.place]
+    total, first = _at_risk(s, risk)[s.place], _at_risk(s, weighted)[s.place]
+    if share.any():
+        total = total - share * _deaths(s, risk)[s.place]
+        first = first - share[:, None] * _deaths(s, weighted)[s.place]
     return risk, total, first / total[:, None]
 
 
@@ -88,11 +96,12 @@ def derivatives(s: Stratum, beta: Floats) -> tuple[float, Floats, Floats]:
         return 0.0, np.zeros(p), np.zeros((p, p))
     risk, total, mean = _sums(s, beta)
     square = (risk[:, None, None] * s.x[:, :, None]) * s.x[:, None, :]
-    second = _at_risk(s, square)[s.place] - s.fraction[:, None, None] * _deaths(s, square)[s.place]
-    dead = s.x[s.event == 1]
+    second = (_at_risk(s, square)[s.place] / total[:, None, None]).sum(axis=0)
+    if s.fraction.any():
+        second = second - (s.fraction[:, None, None] * _deaths(s, square)[s.place] / total[:, None, None]).sum(axis=0)
+    dead = s.x[s.dead]
     value = float((dead @ beta).sum() - np.log(total).sum())
-    information = (second / total[:, None, None]).sum(axis=0) - mean.T @ mean
-    return value, dead.sum(axis=0) - mean.sum(axis=0), information
+    return value, dead.sum(axis=0) - mean.sum(axis=0), second - mean.T @ mean
 
 
 def score_residuals(s: Stratum, beta: Floats) -> Floats:
@@ -120,8 +129,7 @@ def score_residuals(s: Stratum, beta: Floats) -> Floats:
     seen = before(hazard, last) - before(hazard, first)
     moved = before(drift, last) - before(drift, first)
     out = -risk[:, None] * (s.x * seen[:, None] - moved)
-    dead = np.flatnonzero(s.event == 1)
-    at = np.searchsorted(s.time, s.duration[dead])
+    dead, at = s.dead, s.dead_place
     ties = np.bincount(s.place, minlength=m).astype(np.float64)
     out[dead] += s.x[dead] - (per_time(mean) / ties[:, None])[at]
     spared = per_time(s.fraction / total)[at]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 
@@ -41,5 +41,8 @@ class AlignedSignal(Comparer):
         """Return the averages of a table with one row a cell and frame that holds the time of each cell's event."""
         from kinocyte.statistics.alignment import align_signal
 
-        given = self.model_dump(exclude={"method", "event", "bin_min", "before_min", "after_min"})
-        return align_signal(table, **given, bin_width=self.bin_min, before=self.before_min, after=self.after_min)
+        columns: dict[str, Any] = {n: self.named_column(n, table) for n in ("replicate", "position")}
+        given = self.model_dump(exclude={"method", "event", "bin_min", "before_min", "after_min", *columns})
+        return align_signal(
+            table, **given, **columns, bin_width=self.bin_min, before=self.before_min, after=self.after_min
+        )

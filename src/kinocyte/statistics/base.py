@@ -63,6 +63,17 @@ class Comparer(Method):
             If a column is missing or holds what it may not.
         """
 
+    def named_column(self, field_name: str, table: pl.DataFrame) -> str | None:
+        """Return the column a field names; None for "" and for a default that the table does not have.
+
+        A column that was asked for and is missing is refused later; one that is only usual may be missing, and the
+        notes of the comparison say so where it matters.
+        """
+        column: str | None = getattr(self, field_name)
+        if not column or (field_name not in self.model_fields_set and column not in table.columns):
+            return None
+        return column
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

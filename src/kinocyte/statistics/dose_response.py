@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 
@@ -21,7 +21,7 @@ class DoseResponse(Comparer):
     dose: str = param(help="Column of the dose; 0 is the control.")
     value: str = param(help="Column of the response of a cell.")
     by: str | None = param(None, help="Column of the groups that get a curve each, such as the drug.")
-    replicate: str | None = param("replicate", help="Column of the biological replicate; none takes cells as points.")
+    replicate: str | None = param("replicate", help='Column of the biological replicate; "" takes cells as points.')
     position: str | None = param("position", help="Column of the position (field of view), to count positions.")
     reference: str | float | None = param(None, help="Group the others are compared with; all pairs when left out.")
     correction: Literal["holm", "benjamini_hochberg", "bonferroni", "none"] = param(
@@ -33,4 +33,5 @@ class DoseResponse(Comparer):
         """Return the curves of a table with one row a cell."""
         from kinocyte.statistics.dose_comparison import compare_doses
 
-        return compare_doses(table, **self.model_dump(exclude={"method"}))
+        columns: dict[str, Any] = {n: self.named_column(n, table) for n in ("replicate", "position")}
+        return compare_doses(table, **self.model_dump(exclude={"method", *columns}), **columns)

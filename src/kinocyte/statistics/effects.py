@@ -47,12 +47,17 @@ class Effect:
 
 def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
     """Return P(b > a) - P(b < a) (Cliff 1993), between -1 and 1; NaN for an empty group. Takes n log n."""
-    x, y = np.sort(np.asarray(a, np.float64)), np.asarray(b, np.float64)
+    x, y = np.sort(np.asarray(a, np.float64)), np.sort(np.asarray(b, np.float64))
     if not len(x) or not len(y):
         return np.nan
-    wins = np.searchsorted(x, y, side="left").sum(dtype=np.float64)
-    losses = len(x) * len(y) - np.searchsorted(x, y, side="right").sum(dtype=np.float64)
-    return float((wins - losses) / (len(x) * len(y)))
+    return _excess(x, y) / (len(x) * len(y))
+
+
+def _excess(x: Floats, y: Floats) -> float:
+    """Return in how many pairs y is above x, less those in which it is below; both are sorted."""
+    above = np.searchsorted(x, y, side="left").sum(dtype=np.float64)
+    not_below = np.searchsorted(x, y, side="right").sum(dtype=np.float64)
+    return float(above + not_below - len(x) * len(y))
 
 
 def cohens_d(a: ArrayLike, b: ArrayLike) -> float:
@@ -169,8 +174,8 @@ def _over_replicates(
     r, s = len(names_x), len(names_y)
     if min(r, s) < 2:
         return np.full((2, 2), np.nan), "none"
-    parts_x, parts_y = [x[rx == n] for n in names_x], [y[ry == n] for n in names_y]
-    wins = np.array([[cliffs_delta(p, q) * len(p) * len(q) for q in parts_y] for p in parts_x])
+    parts_x, parts_y = [np.sort(x[rx == n]) for n in names_x], [np.sort(y[ry == n]) for n in names_y]
+    wins = np.array([[_excess(p, q) for q in parts_y] for p in parts_x])
     sums_x, sums_y = np.stack([_moments(p) for p in parts_x]), np.stack([_moments(p) for p in parts_y])
     rng = np.random.default_rng(seed)
     weight_x = rng.multinomial(r - 1, np.full(r, 1 / r), draws).astype(np.float64)

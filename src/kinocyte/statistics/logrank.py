@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from kinocyte.core.errors import ParameterError
 from kinocyte.statistics._partial_likelihood import score_residuals, strata
+from kinocyte.statistics.clusters import variance_of_total
 from kinocyte.statistics.product_limit import checked, risk_table
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +74,8 @@ def log_rank_of_replicates(
     """Test two groups with replicates as the sample.
 
     The log-rank statistic is the sum of what each cell adds to it (its score residual, Lin and Wei 1989). Summed within
-    replicates, their scatter around the mean of their group gives its variance, referred to t with one degree of
-    freedom less a group: with equal replicates the t-test on them.
+    replicates, their scatter around the mean of their group gives its variance, referred to t: with equal replicates
+    Welch's t-test on them, or the paired one (`kinocyte.statistics.clusters.variance_of_total`).
 
     Parameters
     ----------
@@ -108,8 +107,7 @@ def log_rank_of_replicates(
     if not stratified:  # equal names in both groups are different replicates
         code = np.unique(code * 2 + arm, return_inverse=True)[1].ravel()
     clusters = int(code.max()) + 1 if len(code) else 0
-    df = clusters - (1 if stratified else 2)
-    if df < 1:
+    if clusters < (2 if stratified else 4):
         msg = f"{clusters} replicates are too few for a test; give more."
         raise ParameterError(msg)
     sums, none = np.zeros(clusters), np.zeros(1)
@@ -119,18 +117,8 @@ def log_rank_of_replicates(
     family = np.zeros(clusters, np.int64)
     if not stratified:
         family[code] = arm
-    variance = _variance(sums, np.bincount(code, minlength=clusters).astype(np.float64), family)
+    variance, df = variance_of_total(sums, np.bincount(code, minlength=clusters).astype(np.float64), family)
     if variance <= 0:
-        return LogRank(np.nan, df, np.nan)
+        return LogRank(np.nan, np.nan, np.nan)
     statistic = sums.sum() / np.sqrt(variance)
-    return LogRank(float(statistic), float(df), float(2 * student.sf(abs(statistic), df)))
-
-
-def _variance(sums: Floats, size: Floats, family: NDArray[np.int64]) -> float:
-    """Return the variance of the total from replicates around what their size lets expect in their group."""
-    total = 0.0
-    for f in np.unique(family):
-        s, n = sums[family == f], size[family == f]
-        if len(s) > 1:
-            total += float(np.sum((s - n * s.sum() / n.sum()) ** 2)) * len(s) / (len(s) - 1)
-    return total
+    return LogRank(float(statistic), df, float(2 * student.sf(abs(statistic), df)))

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kinocyte.core.errors import ParameterError
 from kinocyte.statistics._partial_likelihood import Stratum, derivatives, score_residuals, strata
+from kinocyte.statistics.clusters import variance_of_total
 from kinocyte.statistics.product_limit import checked
 
 Floats = NDArray[np.float64]
@@ -86,9 +87,10 @@ def cox(
     stratum : array (n,), optional
         Cells with a baseline hazard of their own, such as the day of the experiment.
     small_sample : bool
-        Widen the sandwich by ``G / (G - q)`` and use t with ``G - q`` degrees of freedom; G replicates, q covariates
-        plus one for the baseline where all share it. For balanced replicates and one covariate this is the t-test on
-        replicates.
+        Correct for few replicates and use t: for two groups as in
+        `kinocyte.statistics.clusters.variance_of_total`, which with equal replicates is the t-test on them; for other
+        covariates by ``G / (G - q)`` with ``G - q`` degrees of freedom, G replicates, q covariates plus one for a
+        baseline that all share.
 
     Raises
     ------
@@ -107,15 +109,43 @@ def cox(
     events = int(e[start < t].sum())
     if cluster is None:
         return CoxFit(beta, inverse, np.inf, value, len(t), events, 0)
-    meat, n_clusters = _meat(parts, beta, _codes(cluster, len(t)))
-    covariance = inverse @ meat @ inverse
+    replicate = _codes(cluster, len(t))
+    sums = _sums_of_replicates(parts, beta, replicate)
     if not small_sample:
-        return CoxFit(beta, covariance, np.inf, value, len(t), events, n_clusters)
-    df = n_clusters - x.shape[1] - (stratum is None)
+        covariance = inverse @ (sums.T @ sums) @ inverse
+        return CoxFit(beta, covariance, np.inf, value, len(t), events, len(sums))
+    covariance, df = _small_sample(sums, inverse, replicate, x, stratified=stratum is not None)
+    return CoxFit(beta, covariance, df, value, len(t), events, len(sums))
+
+
+def _small_sample(
+    sums: Floats, inverse: Floats, replicate: NDArray[np.int64], x: Floats, *, stratified: bool
+) -> tuple[Floats, float]:
+    """Return the covariance that few replicates make, and its degrees of freedom."""
+    n_clusters, p = sums.shape
+    df = n_clusters - p - (not stratified)
     if df < 1:
-        msg = f"{n_clusters} replicates are too few for {x.shape[1]} hazard ratios; give more or compare fewer groups."
+        msg = f"{n_clusters} replicates are too few for {p} hazard ratios; give more or compare fewer groups."
         raise ParameterError(msg)
-    return CoxFit(beta, covariance * n_clusters / df, float(df), value, len(t), events, n_clusters)
+    family = _family(replicate, x, stratified=stratified)
+    if family is not None:
+        size = np.bincount(replicate, minlength=n_clusters).astype(np.float64)
+        variance, fitted = variance_of_total(sums[:, 0], size, family)
+        if variance > 0:
+            return inverse**2 * variance, fitted
+    return inverse @ (sums.T @ sums) @ inverse * (n_clusters / df), float(df)
+
+
+def _family(replicate: NDArray[np.int64], x: Floats, *, stratified: bool) -> NDArray[np.int64] | None:
+    """Return the group of each replicate where two groups are compared: one for all, where replicates hold both."""
+    if x.shape[1] > 1 or len(np.unique(x)) != 2:
+        return None
+    arm = (x[:, 0] == x[:, 0].max()).astype(np.int64)
+    size = np.bincount(replicate)
+    share = np.bincount(replicate, arm) / size
+    if stratified:
+        return np.zeros(len(size), np.int64) if ((share > 0) & (share < 1)).all() else None
+    return share.astype(np.int64) if np.isin(share, (0, 1)).all() else None
 
 
 def _codes(values: ArrayLike | None, n: int) -> NDArray[np.int64]:
@@ -166,8 +196,8 @@ def _maximum(
     raise ParameterError(msg)
 
 
-def _meat(parts: list[Stratum], beta: Floats, cluster: NDArray[np.int64]) -> tuple[Floats, int]:
-    sums = np.zeros((cluster.max() + 1, len(beta)))
+def _sums_of_replicates(parts: list[Stratum], beta: Floats, replicate: NDArray[np.int64]) -> Floats:
+    sums = np.zeros((replicate.max() + 1, len(beta)))
     for s in parts:
-        np.add.at(sums, cluster[s.rows], score_residuals(s, beta))
-    return sums.T @ sums, len(sums)
+        np.add.at(sums, replicate[s.rows], score_residuals(s, beta))
+    return sums

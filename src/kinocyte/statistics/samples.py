@@ -136,6 +136,7 @@ def samples(
         *(pl.col(k) for k in keep if k not in numbers),
     )
     notes = []
+    named = rows[GROUP].drop_nulls()
     for column, label in ((GROUP, by), *((n, n) for n in numbers), (REPLICATE, replicate)):
         if label is None:
             continue
@@ -148,6 +149,9 @@ def samples(
             notes.append(f"{lost} of {table.height} rows have no {label} and are left out.")
         rows = left
     order = tuple(rows[GROUP].unique().sort().to_list())
+    if by:
+        lost_groups = named.filter(~named.is_in(list(order))).unique().sort().to_list()
+        notes += [f"The group '{g}' has no row that can be used and is left out." for g in lost_groups]
     return Samples(rows, order, replicate is not None, position is not None, tuple(notes))
 
 

@@ -29,9 +29,7 @@ class Survival(Comparer):
     by: str = param(help="Column of the groups, such as concentration.")
     since: str | None = param(None, help="Event the time counts from; the start of the movie when left out.")
     origin_min: float = param(0.0, unit="min", help="Time of the movie from which durations count.")
-    replicate: str | None = param(
-        "replicate", help="Column of the biological replicate; none takes cells as the sample."
-    )
+    replicate: str | None = param("replicate", help='Column of the biological replicate; "" takes cells as the sample.')
     position: str | None = param("position", help="Column of the position (field of view), to count positions.")
     pairing: Literal["auto", "paired", "unpaired"] = param(
         "auto", help="Whether replicates of the same name in two groups belong together, as those of one day do."
@@ -59,8 +57,8 @@ class Survival(Comparer):
             event="observed",
             entry="entry_min" if "entry_min" in table.columns else None,
             by=self.by,
-            replicate=self.replicate,
-            position=self.position,
+            replicate=self.named_column("replicate", table),
+            position=self.named_column("position", table),
             pairing=self.pairing,
             reference=self.reference,
             until=self.restricted_at_min,

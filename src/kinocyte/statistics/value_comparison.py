@@ -274,7 +274,7 @@ def _too_few(x: Floats, y: Floats, shared: dict[str, Any]) -> str | None:
 
 def _distance(x: Floats, y: Floats) -> float:
     """Return the largest distance of both distribution functions (Kolmogorov and Smirnov)."""
-    at = np.concatenate([x, y])
+    at = np.sort(np.concatenate([x, y]))  # the search is quick where neighbours follow each other
     return float(np.abs(_share(x, at) - _share(y, at)).max())
 
 

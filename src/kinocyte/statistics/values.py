@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 
@@ -29,9 +29,7 @@ class Values(Comparer):
     cell: tuple[str, ...] = param(
         (), help="Columns that tell cells apart, where a cell has several rows: their mean counts once."
     )
-    replicate: str | None = param(
-        "replicate", help="Column of the biological replicate; none takes cells as the sample."
-    )
+    replicate: str | None = param("replicate", help='Column of the biological replicate; "" takes cells as the sample.')
     position: str | None = param("position", help="Column of the position (field of view), to count positions.")
     pairing: Literal["auto", "paired", "unpaired"] = param(
         "auto", help="Whether replicates of the same name in two groups belong together, as those of one day do."
@@ -48,4 +46,5 @@ class Values(Comparer):
         """Return means, tests and effects of a table with one row a cell (or several, with ``cell``)."""
         from kinocyte.statistics.value_comparison import compare_values
 
-        return compare_values(table, **self.model_dump(exclude={"method"}))
+        columns: dict[str, Any] = {n: self.named_column(n, table) for n in ("replicate", "position")}
+        return compare_values(table, **self.model_dump(exclude={"method", *columns}), **columns)

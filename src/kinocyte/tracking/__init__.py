@@ -1,13 +1,14 @@
 """Objects in, links and tracks out."""
 
-from kinocyte.tracking.base import LabelSource, Linker
+from kinocyte.tracking.base import LabelSource, Linker, Mended, Mender
 from kinocyte.tracking.bayesian import Bayesian
 from kinocyte.tracking.branches import branch_table
 from kinocyte.tracking.kalman import Kalman
 from kinocyte.tracking.lap import LAP
+from kinocyte.tracking.layout import lineage_layout
 from kinocyte.tracking.lineage import build_tracks
 from kinocyte.tracking.manual import Manual
-from kinocyte.tracking.mending import Mended, Mending
+from kinocyte.tracking.mending import Mending
 from kinocyte.tracking.nearest import Nearest
 from kinocyte.tracking.overlap import Overlap
 
@@ -19,9 +20,11 @@ __all__ = [
     "Linker",
     "Manual",
     "Mended",
+    "Mender",
     "Mending",
     "Nearest",
     "Overlap",
     "branch_table",
     "build_tracks",
+    "lineage_layout",
 ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numba import njit
 from numpy.typing import NDArray
 
 from kinocyte.tracking._candidates import Candidates, search
@@ -24,21 +24,44 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 _NEAREST = 5
+_DAUGHTERS = 4  # beginnings near the end of a stretch among which two daughters are looked for
+_WINDOWS = (0.1, 0.5, 2.0)
+_TOLERANCE = 2e-4
+_WHOLE = 1e-7  # what is nearer to a whole number is one
 _FIRM = 0.9  # links surer than this are not put up for decision
 
 
-@dataclass(slots=True)
-class _Hypotheses:
-    """Hypotheses: what each explains (ends and beginnings of stretches) and the logarithm of its probability."""
+class _Hypotheses(NamedTuple):
+    """Hypotheses: what each explains, and the logarithm of its probability.
 
-    ends: list[tuple[int, ...]] = field(default_factory=list)
-    begins: list[tuple[int, ...]] = field(default_factory=list)
-    log_p: list[float] = field(default_factory=list)
+    ``ends`` and ``begins`` (m, 2) are stretches whose end or beginning it explains, -1 for none.
+    """
 
-    def add(self, ends: tuple[int, ...], begins: tuple[int, ...], log_p: float) -> None:
-        self.ends.append(ends)
-        self.begins.append(begins)
-        self.log_p.append(log_p)
+    ends: Ints
+    begins: Ints
+    log_p: Floats
+
+    @classmethod
+    def of(cls, ends: Sequence[Ints], begins: Sequence[Ints], log_p: Floats) -> _Hypotheses:
+        """Return hypotheses that each explain as many ends and beginnings as there are arrays of them."""
+        none = np.full(len(log_p), -1, np.int64)
+        pair = [np.stack([*some, none, none][:2], axis=1) for some in (ends, begins)]
+        return cls(pair[0], pair[1], log_p)
+
+    def take(self, which: NDArray[np.bool_] | Ints) -> _Hypotheses:
+        return _Hypotheses(self.ends[which], self.begins[which], self.log_p[which])
+
+
+class _Open(NamedTuple):
+    """How probable it is, as a logarithm, that each stretch ends or begins without another one."""
+
+    end: Floats
+    begin: Floats
+
+    def alone(self, h: _Hypotheses) -> Floats:
+        """Return how probable it is that all that hypotheses explain stays open."""
+        end = np.where(h.ends >= 0, self.end[h.ends], 0.0).sum(axis=1)
+        return np.asarray(end + np.where(h.begins >= 0, self.begin[h.begins], 0.0).sum(axis=1))
 
 
 def link_by_hypotheses(method: Bayesian, objects: pl.DataFrame) -> pl.DataFrame:
@@ -57,18 +80,16 @@ def link_by_hypotheses(method: Bayesian, objects: pl.DataFrame) -> pl.DataFrame:
     kept = np.flatnonzero(following >= 0)
     inner = Links(kept, following[kept], known.square_um2[matching.edge[kept]])
     first, last = _stretches(following)
-    hypotheses = _hypotheses(method, at, (first, last), near, cost)
-    outer, confident = _choose(hypotheses, (first, last))
+    joins, opened, pair_cost = _hypotheses(method, at, (first, last), near, cost)
+    chosen = joins.take(_choose(joins, opened, len(first)))
+    outer, price, margin = _links_of(chosen, pair_cost, opened, (first, last))
     links = Links.concatenate([inner, outer])
-    # the cost of a joining link is that of its two objects
-    joined = {(int(a), int(b)): c for a, b, c in zip(_sources(near), near.target, cost, strict=True)}
-    price = [joined[int(a), int(b)] for a, b in zip(outer.source, outer.target, strict=True)]
     return links_frame(
         at,
         links.source,
         links.target,
-        cost=np.concatenate([inner.cost, np.array(price, dtype=np.float64)]),
-        confidence=np.concatenate([sure[kept], confident]),
+        cost=np.concatenate([inner.cost, price]),
+        confidence=np.concatenate([sure[kept], confidence(margin)]),
     )
 
 
@@ -101,63 +122,115 @@ def _cut(method: Bayesian, following: Ints, sure: Floats, near: Candidates) -> I
     return out
 
 
-def _stretches(following: Ints) -> tuple[Ints, Ints]:
+@njit(cache=True, nogil=True)
+def _stretches(following: Any) -> Any:
     """Return first and last object of each stretch, in order of the first."""
     n = len(following)
-    stretch, before = np.empty(n, np.int64), np.full(n, -1, np.int64)
-    before[following[following >= 0]] = np.flatnonzero(following >= 0)
-    first: list[int] = []
-    last: list[int] = []
+    stretch = np.full(n, -1, np.int64)
+    first, last = np.empty(n, np.int64), np.empty(n, np.int64)
+    count = 0
     for i in range(n):  # objects are sorted by frame: the one before has its stretch already
-        if before[i] >= 0:
-            stretch[i] = stretch[before[i]]
-            last[stretch[i]] = i
-        else:
-            stretch[i] = len(first)
-            first.append(i)
-            last.append(i)
-    return np.array(first, dtype=np.int64), np.array(last, dtype=np.int64)
+        if stretch[i] < 0:
+            stretch[i], first[count] = count, i
+            count += 1
+        last[stretch[i]] = i
+        if following[i] >= 0:
+            stretch[following[i]] = stretch[i]
+    return first[:count].copy(), last[:count].copy()
+
+
+class _PairCost(NamedTuple):
+    """Cost of the link from the end of one stretch to the beginning of another, sorted by ``code``."""
+
+    code: Ints
+    cost: Floats
+    stretches: int
+
+    def of(self, end: Ints, begin: Ints) -> Floats:
+        return self.cost[np.searchsorted(self.code, end * self.stretches + begin)]
 
 
 def _hypotheses(
     method: Bayesian, at: Points, stretches: tuple[Ints, Ints], near: Candidates, cost: Floats
-) -> _Hypotheses:
-    """Return all hypotheses about the stretches."""
+) -> tuple[_Hypotheses, _Open, _PairCost]:
+    """Return the hypotheses that are more probable than leaving open what they explain, and how probable that is."""
+    first, last = stretches
+    count, frame = len(first), at.frame()
+    opened = _opened(method, at, stretches)
+    starts, ends = np.full(at.n, -1, np.int64), np.full(at.n, -1, np.int64)
+    starts[first], ends[last] = np.arange(count), np.arange(count)
+    s, t = ends[_sources(near)], starts[near.target]
+    keep = (s >= 0) & (t >= 0) & (cost <= method.hypothesis_max_distance_um**2)
+    s, t, cost = s[keep], t[keep], cost[keep]
+    order = np.lexsort((t, s))
+    s, t, cost = s[order], t[order], cost[order]
+    distance = np.sqrt(cost)
+    pieces = []
+    if "false_positive" in method.hypotheses:
+        every = np.arange(count)
+        length = frame[last] - frame[first] + 1
+        pieces.append(_Hypotheses.of([every], [every], length * np.log(method.false_positive_rate)))
+    if "link" in method.hypotheses:
+        late = (frame[first[t]] - frame[last[s]] - 1) / method.end_scale_frames
+        pieces.append(_Hypotheses.of([s], [t], -distance / method.link_scale_um - late))
+    if "branch" in method.hypotheses:
+        one, two = _nearest_pairs(s, distance, count)
+        pieces.append(_Hypotheses.of([s[one]], [t[one], t[two]], _log_branch(method, distance, one, two)))
+    if "merge" in method.hypotheses:
+        one, two = _nearest_pairs(t, distance, count)
+        pieces.append(_Hypotheses.of([s[one], s[two]], [t[one]], _log_branch(method, distance, one, two)))
+    joined = _Hypotheses(*(np.concatenate(c) for c in zip(*pieces, strict=True))) if pieces else _none()
+    # openings are always possible: what is less probable than they are is never chosen
+    return joined.take(joined.log_p > opened.alone(joined)), opened, _PairCost(s * count + t, cost, count)
+
+
+def _none() -> _Hypotheses:
+    return _Hypotheses(np.empty((0, 2), np.int64), np.empty((0, 2), np.int64), np.empty(0))
+
+
+def _log_branch(method: Bayesian, distance: Floats, one: Ints, two: Ints) -> Floats:
+    """Return the logarithm of the probability of divisions or merges over two distances each."""
+    return -(distance[one] + distance[two]) / 2.0 / method.branch_scale_um + float(np.log(0.5))
+
+
+def _nearest_pairs(group: Ints, distance: Floats, count: int) -> tuple[Ints, Ints]:
+    """Return all pairs among the nearest few entries of each group."""
+    order = np.lexsort((distance, group))
+    start = np.searchsorted(group[order], np.arange(count + 1))
+    rank = np.arange(len(order)) - start[group[order]]
+    few = np.sort(order[rank < _DAUGHTERS])
+    few = few[np.argsort(group[few], kind="stable")]
+    one, two = _pairs(np.searchsorted(group[few], np.arange(count + 1)))
+    return few[one], few[two]
+
+
+@njit(cache=True, nogil=True)
+def _pairs(start: Any) -> Any:
+    """Return all pairs of the entries ``start[k]:start[k + 1]`` of each group."""
+    total = 0
+    for k in range(len(start) - 1):
+        n = start[k + 1] - start[k]
+        total += n * (n - 1) // 2
+    one, two = np.empty(total, np.int64), np.empty(total, np.int64)
+    m = 0
+    for k in range(len(start) - 1):
+        for i in range(start[k], start[k + 1]):
+            for j in range(i + 1, start[k + 1]):
+                one[m], two[m], m = i, j, m + 1
+    return one, two
+
+
+def _opened(method: Bayesian, at: Points, stretches: tuple[Ints, Ints]) -> _Open:
+    """Return how probable it is that stretches end and begin openly."""
     first, last = stretches
     frame = at.frame()
-    out = _Hypotheses()
     low, high = at.position_um.min(axis=0), at.position_um.max(axis=0)
     axes = high > low
     border = np.minimum(at.position_um - low, high - at.position_um)[:, axes].min(axis=1, initial=np.inf)
-    appear = _open(method, border[first], frame[first] - frame[0])
-    vanish = _open(method, border[last], frame[-1] - frame[last])
-    length = frame[last] - frame[first] + 1
-    for s in range(len(first)):
-        out.add((), (s,), float(appear[s]))
-        out.add((s,), (), float(vanish[s]))
-        if "false_positive" in method.hypotheses:
-            out.add((s,), (s,), float(length[s] * np.log(method.false_positive_rate)))
-        if "dead" in method.hypotheses:
-            out.add((s,), (), float(np.log(method.death_rate)))
-    starts = np.full(at.n, -1, np.int64)
-    starts[first] = np.arange(len(first))
-    onward, back = defaultdict(list), defaultdict(list)
-    for s, i in enumerate(last):
-        for e in range(near.start[i], near.start[i + 1]):
-            t = int(starts[near.target[e]])
-            distance = float(np.sqrt(cost[e]))
-            if t < 0 or distance > method.hypothesis_max_distance_um:
-                continue
-            onward[s].append((t, distance))
-            back[t].append((s, distance))
-            if "link" in method.hypotheses:
-                late = (frame[first[t]] - frame[i] - 1) / method.end_scale_frames
-                out.add((s,), (t,), -distance / method.link_scale_um - float(late))
-    for wanted, table in (("branch", onward), ("merge", back)):
-        if wanted in method.hypotheses:
-            for s, others in table.items():
-                _pairs(method, out, s, others, backwards=wanted == "merge")
-    return out
+    end = _open(method, border[last], frame[-1] - frame[last])
+    if "dead" in method.hypotheses:
+        end = np.maximum(end, np.log(method.death_rate))
+    return _Open(end, _open(method, border[first], frame[first] - frame[0]))
 
 
 def _open(method: Bayesian, border_um: Floats, frames: Ints) -> Floats:
@@ -167,49 +240,89 @@ def _open(method: Bayesian, border_um: Floats, frames: Ints) -> Floats:
     return np.asarray(np.log(np.maximum(np.maximum(by_border, by_time), method.least_probability)))
 
 
-def _pairs(method: Bayesian, out: _Hypotheses, s: int, others: list[tuple[int, float]], *, backwards: bool) -> None:
-    """Add that a stretch divides into two others, or backwards that two merge into it."""
-    for k, (one, d1) in enumerate(others):
-        for two, d2 in others[k + 1 :]:
-            log_p = -(d1 + d2) / 2.0 / method.branch_scale_um + float(np.log(0.5))
-            if backwards:
-                out.add((one, two), (s,), log_p)
-            else:
-                out.add((s,), (one, two), log_p)
+def _choose(joins: _Hypotheses, opened: _Open, count: int) -> Ints:
+    """Return which hypotheses make up the most probable set; what they leave over stays open.
+
+    An end or a beginning that no hypothesis explains is open, so that only the gain over openness is maximised: every
+    end and every beginning is explained once at most. Hypotheses that share neither with any other need no program.
+    """
+    gain = joins.log_p - opened.alone(joins)
+    explained = [joins.ends, np.where(joins.begins >= 0, joins.begins + count, -1)]
+    what = np.concatenate(explained, axis=1)
+    used = np.bincount(what[what >= 0], minlength=2 * count)
+    rivals = (np.where(what >= 0, used[what], 0) > 1).any(axis=1)
+    contested = np.flatnonzero(rivals)
+    out = np.flatnonzero(~rivals)
+    if not len(contested):
+        return out
+    return np.sort(np.concatenate([out, contested[_program(what[contested], gain[contested])]]))
 
 
-def _choose(hypotheses: _Hypotheses, stretches: tuple[Ints, Ints]) -> tuple[Links, Floats]:
-    """Return the links between stretches of the most probable set, and how sure each is."""
-    from scipy.optimize import LinearConstraint, milp
+def _program(what: Ints, gain: Floats) -> Ints:
+    """Return the set of largest gain in which nothing is explained twice.
+
+    The linear relaxation (HiGHS) is nearly whole. Where it is not, its prices tell which hypotheses can be part of a
+    better set: those whose price exceeds their gain by little. Among them the integer program decides, among more of
+    them while that leaves the set farther below the bound than a part in 5000.
+    """
+    from scipy.optimize import linprog
     from scipy.sparse import csc_array
+    from scipy.sparse.csgraph import connected_components
 
-    first, last = stretches
-    count = len(first)
-    row, column = [], []
-    for h, (ends, begins) in enumerate(zip(hypotheses.ends, hypotheses.begins, strict=True)):
-        row += [*ends, *(count + b for b in begins)]
-        column += [h] * (len(ends) + len(begins))
-    matrix = csc_array((np.ones(len(row)), (row, column)), shape=(2 * count, len(hypotheses.log_p)))
-    log_p = np.array(hypotheses.log_p)
-    solved = milp(
-        -log_p, constraints=LinearConstraint(matrix, 1.0, 1.0), integrality=np.ones(len(log_p)), bounds=(0, 1)
-    )
-    if solved.x is None:  # every stretch may begin and end openly, so that a solution exists
+    column, place = np.nonzero(what >= 0)
+    rows, row = np.unique(what[column, place], return_inverse=True)
+    matrix = csc_array((np.ones(len(row)), (row, column)), shape=(len(rows), len(gain)))
+    relaxed = linprog(-gain, A_ub=matrix, b_ub=np.ones(len(rows)), bounds=(0, None), method="highs-ds")
+    if relaxed.x is None:  # nothing chosen is a solution, so that one exists
+        msg = f"HiGHS found no explanation of the tracks: {relaxed.message}"
+        raise RuntimeError(msg)
+    share, price = relaxed.x, -relaxed.ineqlin.marginals
+    slack = matrix.T @ price - gain
+    links = matrix.T @ matrix
+    _, part = connected_components(links, directed=False)
+    split = (share > _WHOLE) & (share < 1.0 - _WHOLE)
+    broken = np.isin(part, part[split])
+    out = [np.flatnonzero((share > 0.5) & ~broken)]
+    for k in np.unique(part[broken]).tolist():
+        mine = np.flatnonzero(part == k)
+        rows_k = np.unique(matrix[:, mine].indices)
+        bound = float(price[rows_k].sum())
+        for window in _WINDOWS:
+            near = mine[slack[mine] <= window]
+            best = near[_whole(matrix[:, near], gain[near])]
+            if bound - float(gain[best].sum()) <= max(window, _TOLERANCE * bound):
+                break
+        out.append(best)
+    return np.concatenate(out)
+
+
+def _whole(matrix: Any, gain: Floats) -> Ints:
+    """Return the set of largest gain by integer programming."""
+    from scipy.optimize import LinearConstraint, milp
+
+    limit = LinearConstraint(matrix, -np.inf, 1.0)
+    solved = milp(-gain, constraints=limit, integrality=np.ones(len(gain)), bounds=(0, 1))
+    if solved.x is None:
         msg = f"HiGHS found no explanation of the tracks: {solved.message}"
         raise RuntimeError(msg)
-    opened = {
-        (e, b): p for e, b, p in zip(hypotheses.ends, hypotheses.begins, log_p, strict=True) if len(e) + len(b) == 1
-    }
-    source, target, sure = [], [], []
-    for h in np.flatnonzero(solved.x > 0.5).tolist():
-        ends, begins = hypotheses.ends[h], hypotheses.begins[h]
-        if not ends or not begins or ends == begins:
-            continue
-        alone = sum(opened[(e,), ()] for e in ends) + sum(opened[(), (b,)] for b in begins)
-        for e in ends:
-            for b in begins:
-                source.append(int(last[e]))
-                target.append(int(first[b]))
-                sure.append(float(log_p[h] - alone))
-    links = Links(np.array(source, np.int64), np.array(target, np.int64), np.zeros(len(source)))
-    return links, confidence(np.array(sure))
+    return np.flatnonzero(solved.x > 0.5)
+
+
+def _links_of(
+    chosen: _Hypotheses, pair_cost: _PairCost, opened: _Open, stretches: tuple[Ints, Ints]
+) -> tuple[Links, Floats, Floats]:
+    """Return the links that hypotheses stand for, their costs, and by how much each is more probable than none."""
+    first, last = stretches
+    same = (chosen.ends[:, 0] == chosen.begins[:, 0]) & (chosen.ends[:, 1] < 0) & (chosen.begins[:, 1] < 0)
+    chosen = chosen.take(~same)  # false detections
+    gain = chosen.log_p - opened.alone(chosen)
+    end, begin, who = [], [], []
+    for a in range(2):
+        for b in range(2):
+            both = np.flatnonzero((chosen.ends[:, a] >= 0) & (chosen.begins[:, b] >= 0))
+            end.append(chosen.ends[both, a])
+            begin.append(chosen.begins[both, b])
+            who.append(both)
+    ends, begins = np.concatenate(end), np.concatenate(begin)
+    links = Links(last[ends], first[begins], np.zeros(len(ends)))
+    return links, pair_cost.of(ends, begins), gain[np.concatenate(who)]

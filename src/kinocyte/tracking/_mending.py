@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kinocyte.core.errors import TableError
 from kinocyte.core.schema import LINKS, conform, require
 from kinocyte.tracking._points import TABLE
+from kinocyte.tracking.base import Mended
 from kinocyte.tracking.lineage import build_tracks
-from kinocyte.tracking.mending import Mended
 
 if TYPE_CHECKING:
     from kinocyte.tracking.mending import Mending
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _POSITION = ("x_um", "y_um", "z_um")
+_MOST = 20_000_000  # objects that mending puts in
 _FIXED = ("object_id", "frame", "label")
 
 
@@ -42,6 +44,7 @@ def mend(rules: Mending, objects: pl.DataFrame, links: pl.DataFrame) -> Mended:
         objects, links = _extend(objects, links, movie[0], back=True)
     if rules.extend_to_last_frame:
         objects, links = _extend(objects, links, movie[1], back=False)
+    objects = _timed(objects)
     links = links.sort("source_id", "target_id")
     tracks, members = build_tracks(objects, links)
     return Mended(objects.sort("object_id"), links, tracks, members)
@@ -129,6 +132,18 @@ def _without(objects: pl.DataFrame, links: pl.DataFrame, gone: pl.Series) -> tup
     )
 
 
+def _timed(objects: pl.DataFrame) -> pl.DataFrame:
+    """Give what was put in the time of its frame, where an object of the movie tells it."""
+    if "time_min" not in objects.columns or not objects["interpolated"].any():
+        return objects
+    clock = objects.filter(~pl.col("interpolated")).unique("frame").select("frame", clock="time_min")
+    return (
+        objects.join(clock, on="frame", how="left", maintain_order="left")
+        .with_columns(time_min=pl.when("interpolated").then(pl.coalesce("clock", "time_min")).otherwise("time_min"))
+        .drop("clock")
+    )
+
+
 def _fresh(objects: pl.DataFrame) -> int:
     """Return an object id above all others."""
     return int(objects["object_id"].to_numpy().max()) + 1
@@ -138,6 +153,10 @@ def _fill(objects: pl.DataFrame, links: pl.DataFrame, gaps: pl.DataFrame) -> tup
     """Put objects on a straight line into each frame that a link jumps over."""
     if gaps.is_empty():
         return objects, links
+    missing = int(gaps.select((pl.col("frame_gap").cast(pl.Int64) - 1).sum()).item())
+    if missing > _MOST:
+        msg = f"Mending would put {missing} objects into table '{TABLE}'; look for wrong frame numbers in it."
+        raise TableError(msg)
     others = [c for c in objects.columns if c not in {*_FIXED, "interpolated"}]
     smooth = [c for c in others if objects.schema[c].is_float()]
     table = _with_ends(objects, gaps, ["frame", *others]).with_row_index("gap")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +20,44 @@ LONGEST_GAP = 1000
 
 #: Returns the label image of a frame; linkers that look at shapes ask for it frame by frame.
 LabelSource = Callable[[int], NDArray[np.uint32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """Objects, links, tracks and members after mending.
+
+    ``objects`` holds those that are still in a track and, flagged by the column ``interpolated``, those that were
+    put in: they have label 0, new ids above all others, and interpolated features. The other tables have the columns of
+    `kinocyte.core.schema`.
+    """
+
+    objects: pl.DataFrame
+    links: pl.DataFrame
+    tracks: pl.DataFrame
+    members: pl.DataFrame
+
+
+class Mender(Method):
+    """Repairs finished tracks."""
+
+    kind: ClassVar[str] = "mending"
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Return the measured columns that the method compares, none unless a parameter needs them."""
+        return ()
+
+    @abstractmethod
+    def mend(self, objects: pl.DataFrame, links: pl.DataFrame) -> Mended:
+        """Return what is left and what is added.
+
+        Parameters
+        ----------
+        objects : polars.DataFrame
+            Columns ``object_id frame x_um y_um``, those of `features`; other columns are kept.
+        links : polars.DataFrame
+            Columns of `kinocyte.core.schema.LINKS`.
+        """
 
 
 class Linker(Method):

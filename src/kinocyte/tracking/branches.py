@@ -25,6 +25,8 @@ def branch_table(objects: pl.DataFrame, tracks: pl.DataFrame, members: pl.DataFr
         Sorted by ``track_id``:
 
         - ``name`` : the root's id and one letter per division in order of the daughters' ids, such as ``12ab``
+        - ``first_object_id`` : the object it begins with, by which a branch is known again when others were changed and
+          tracks were numbered anew
         - ``n_daughters`` : tracks that have this one as parent
         - ``n_objects`` : objects of the track
         - ``first_time_min``, ``last_time_min`` : times of its first and last object
@@ -45,6 +47,7 @@ def branch_table(objects: pl.DataFrame, tracks: pl.DataFrame, members: pl.DataFr
     step = sum(((pl.col(c).diff() ** 2) for c in axes), pl.lit(0.0)).sqrt()
     away = sum((((pl.col(c).last() - pl.col(c).first()) ** 2) for c in axes), pl.lit(0.0)).sqrt()
     times = placed.group_by("track_id", maintain_order=True).agg(
+        first_object_id=pl.col("object_id").first(),
         n_objects=pl.len(),
         first_time_min=pl.col("time_min").first(),
         last_time_min=pl.col("time_min").last(),
@@ -71,7 +74,7 @@ def branch_table(objects: pl.DataFrame, tracks: pl.DataFrame, members: pl.DataFr
         name=pl.Series(_names(tracks), dtype=pl.String),
         cycle_min=pl.when(began & ended).then(pl.col("next_min") - pl.col("first_time_min")),
     ).select(
-        "track_id", "name", "parent_id", "root_id", "generation", "n_daughters", "n_objects",
+        "track_id", "name", "first_object_id", "parent_id", "root_id", "generation", "n_daughters", "n_objects",
         "first_time_min", "last_time_min", "cycle_min", "displacement_um", "path_um",
     )  # fmt: skip
 

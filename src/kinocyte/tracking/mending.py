@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import polars as pl
 
-from kinocyte.core.method import Method, param
-from kinocyte.tracking.base import LONGEST_UM, SHORTEST_UM
+from kinocyte.core.method import param
+from kinocyte.tracking.base import LONGEST_UM, SHORTEST_UM, Mended, Mender
 
 
-@dataclass(frozen=True, slots=True)
-class Mended:
-    """Objects, links, tracks and members after mending.
-
-    ``objects`` holds those that are still in a track and, flagged by the column ``interpolated``, those that were
-    put in: they have label 0, new ids above all others, and interpolated features.
-    """
-
-    objects: pl.DataFrame
-    links: pl.DataFrame
-    tracks: pl.DataFrame
-    members: pl.DataFrame
-
-
-class Mending(Method):
+class Mending(Mender):
     """Rules by which tracks are repaired, in the order of the fields; all are off by default.
 
     Length and presence are judged by whole lineages, so that no division is undone because one daughter leaves early.
     """
-
-    kind: ClassVar[str] = "mending"
 
     method: Literal["rules"] = "rules"
     max_daughter_distance_um: float | None = param(
@@ -69,6 +52,11 @@ class Mending(Method):
         False, help="Continue tracks without daughters to the last frame, where they ended."
     )
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Return the measured columns that the rules compare."""
+        return ("area_um2",) if self.min_daughter_area_ratio is not None else ()
+
     def mend(self, objects: pl.DataFrame, links: pl.DataFrame) -> Mended:
         """Return what is left and what is added.
 
@@ -79,10 +67,18 @@ class Mending(Method):
         links : polars.DataFrame
             Columns of `kinocyte.core.schema.LINKS`.
 
+        Returns
+        -------
+        Mended
+            What is put in has label 0, for it is nowhere in the label images, and ``interpolated``; its numbers lie on
+            a straight line between both ends of the gap, its time is that of its frame, and what is no number is null.
+            Its links take over cost and confidence of the link they replace; continued ends have null.
+
         Raises
         ------
         TableError
-            If a column is missing or a link names an unknown object.
+            If a column is missing, a link names an unknown object, or so many objects would be put in that the
+            numbers of the frames must be wrong.
         """
         from kinocyte.tracking._mending import mend
 

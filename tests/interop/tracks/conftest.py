@@ -32,7 +32,9 @@ def movies(draw: st.DrawFn, *, big_ids: bool = False, deep: bool | None = None) 
         "quality": pl.Series(draw(st.lists(_FEATURES, min_size=n, max_size=n)), dtype=pl.Float64),
         "mean_GFP": pl.Series(draw(st.lists(_FEATURES, min_size=n, max_size=n)), dtype=pl.Float64),
         "area_um2": pl.Series(draw(st.lists(st.floats(0.5, 50), min_size=n, max_size=n)), dtype=pl.Float64),
-        "n_spots": pl.Series(draw(st.lists(st.one_of(st.none(), st.integers(-9, 2**40)), min_size=n, max_size=n)), dtype=pl.Int64),
+        "n_spots": pl.Series(
+            draw(st.lists(st.one_of(st.none(), st.integers(-9, 2**40)), min_size=n, max_size=n)), dtype=pl.Int64
+        ),
     }
     if is_3d:
         columns["z_um"] = pl.Series(draw(st.lists(_PLACES, min_size=n, max_size=n)), dtype=pl.Float64)
@@ -43,7 +45,9 @@ def movies(draw: st.DrawFn, *, big_ids: bool = False, deep: bool | None = None) 
             "source_id": pl.Series([ids[a] for a, _ in chosen], dtype=pl.Int64),
             "target_id": pl.Series([ids[b] for _, b in chosen], dtype=pl.Int64),
             "cost": pl.Series(draw(st.lists(_FEATURES, min_size=len(chosen), max_size=len(chosen))), dtype=pl.Float64),
-            "similarity": pl.Series(draw(st.lists(_FEATURES, min_size=len(chosen), max_size=len(chosen))), dtype=pl.Float64),
+            "similarity": pl.Series(
+                draw(st.lists(_FEATURES, min_size=len(chosen), max_size=len(chosen))), dtype=pl.Float64
+            ),
         }
     )
     outlined = draw(st.lists(st.sampled_from(ids), unique=True, max_size=n)) if n else []

@@ -6,11 +6,12 @@ import gzip
 import tracemalloc
 import zipfile
 from pathlib import Path
-from xml.etree.ElementTree import Element, fromstring  # noqa: S405, TID251 - reads files we wrote and real data
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import pytest
+from defusedxml.ElementTree import fromstring
 from hypothesis import HealthCheck, given, settings
 
 from kinocyte.core.errors import InputFileError, StoreError
@@ -19,6 +20,9 @@ from kinocyte.interop.tracks.base import TrackData, track_data
 from kinocyte.interop.tracks.trackmate import read_trackmate, visible
 from kinocyte.interop.tracks.trackmate_write import write_trackmate
 from tests.interop.tracks.conftest import edges, movies
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element  # noqa: TID251 - the type only
 
 REAL = (
     "trackmate_oracles/with_merging.xml",
@@ -122,8 +126,10 @@ def test_what_was_changed_is_written_and_the_rest_stays(data: Path, tmp_path: Pa
     assert again.objects.filter(rest)["POSITION_X"].equals(read.objects.filter(rest)["POSITION_X"])
     assert again.objects["mean_new"].unique().to_list() == [2.5]
     assert edges(again) == sorted(dropped.select("source_id", "target_id").iter_rows())
-    assert again.links["AREA"].len() if "AREA" in again.links.columns else True
     root = fromstring((tmp_path / "new.xml").read_bytes())
+    before = {t.attrib["TRACK_ID"]: t.attrib for t in fromstring(content(data / REAL[5])).iter("Track")}
+    tracks = {t.attrib["TRACK_ID"]: t.attrib for t in root.iter("Track")}
+    assert sum(before[t] == a for t, a in tracks.items() if t in before) == len(before) - 1  # all but the one cut
     for track in root.iter("Track"):
         ends = {e.attrib[k] for e in track.iter("Edge") for k in ("SPOT_SOURCE_ID", "SPOT_TARGET_ID")}
         assert int(track.attrib["NUMBER_SPOTS"]) == len(ends)
@@ -151,7 +157,7 @@ def _members(track: Element) -> frozenset[str]:
     return frozenset(e.attrib[k] for e in track.iter("Edge") for k in ("SPOT_SOURCE_ID", "SPOT_TARGET_ID"))
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(movie=movies(big_ids=True))
 def test_any_tracks_come_back(tmp_path: Path, movie: TrackData) -> None:
     write_trackmate(tmp_path / "any.xml", movie, overwrite=True)
@@ -173,24 +179,26 @@ def test_any_tracks_come_back(tmp_path: Path, movie: TrackData) -> None:
     root = fromstring((tmp_path / "any.xml").read_bytes())
     for spot in root.iter("Spot"):
         assert 0 <= int(spot.attrib["ID"]) < 2**31
-        assert {"POSITION_X", "POSITION_Y", "POSITION_Z", "POSITION_T", "FRAME", "RADIUS", "QUALITY"} <= set(spot.attrib)
+        assert {"POSITION_X", "POSITION_Y", "POSITION_Z", "POSITION_T", "FRAME", "RADIUS", "QUALITY"} <= set(
+            spot.attrib
+        )
     declared = {f.attrib["feature"] for f in root.iter("Feature")}
     used = {k for s in root.iter("Spot") for k in s.attrib} - {"ID", "name", "ROI_N_POINTS"}
     assert used <= declared
 
 
 def test_numbers_are_written_as_java_writes_them() -> None:
-    cases = {
-        0.0: "0.0", -0.0: "-0.0", 1.0: "1.0", 0.001: "0.001", 1e-5: "1.0E-5", 0.0003102379850090923: "3.102379850090923E-4",
-        1e7: "1.0E7", 12345678.9: "1.23456789E7", 9999999.0: "9999999.0", float("inf"): "Infinity",
-        5e-324: "4.9E-324" if java_double(5e-324) == "4.9E-324" else "5.0E-324", 1.5e300: "1.5E300", -2.5e-8: "-2.5E-8",
-    }  # fmt: skip
-    for value, text in cases.items():
+    cases = [
+        (0.0, "0.0"), (-0.0, "-0.0"), (1.0, "1.0"), (0.001, "0.001"), (1e-5, "1.0E-5"), (1e7, "1.0E7"),
+        (0.0003102379850090923, "3.102379850090923E-4"), (12345678.9, "1.23456789E7"), (9999999.0, "9999999.0"),
+        (float("inf"), "Infinity"), (5e-324, "5.0E-324"), (1.5e300, "1.5E300"), (-2.5e-8, "-2.5E-8"),
+    ]  # fmt: skip
+    for value, text in cases:
         assert java_double(value) == text
         assert float(java_double(value)) == value
     assert java_double(float("nan")) == "NaN"
-    values = pl.Series([*cases, None, float("nan")])
-    assert number_texts(values).to_list() == [*cases.values(), None, "NaN"]
+    values = pl.Series([*(v for v, _ in cases), None, float("nan")])
+    assert number_texts(values).to_list() == [*(t for _, t in cases), None, "NaN"]
 
 
 SPOTS = '<AllSpots nspots="2"><SpotsInFrame frame="0"><Spot ID="{a}" name="s" POSITION_X="1.0" POSITION_Y="2.0" '
@@ -200,13 +208,15 @@ SPOTS += 'POSITION_Y="2.0" POSITION_Z="0.0" FRAME="1" /></SpotsInFrame></AllSpot
 
 def session(tmp_path: Path, model: str, *, head: str = "", tail: str = "") -> Path:
     path = tmp_path / "session.xml"
-    text = f'{head}<TrackMate version="7.0.0"><Model spatialunits="micron" timeunits="min">{model}</Model>{tail}</TrackMate>'
+    units = 'spatialunits="micron" timeunits="min"'
+    text = f'{head}<TrackMate version="7.0.0"><Model {units}>{model}</Model>{tail}</TrackMate>'
     path.write_text(text, encoding="utf-8")
     return path
 
 
 def test_ids_that_trackmate_cannot_count_are_kept(tmp_path: Path) -> None:
-    track = f'<AllTracks><Track name="t" TRACK_ID="0"><Edge SPOT_SOURCE_ID="-7" SPOT_TARGET_ID="{2**40}" /></Track></AllTracks>'
+    edge = f'<Edge SPOT_SOURCE_ID="-7" SPOT_TARGET_ID="{2**40}" />'
+    track = f'<AllTracks><Track name="t" TRACK_ID="0">{edge}</Track></AllTracks>'
     read = read_trackmate(session(tmp_path, SPOTS.format(a=-7, b=2**40) + track))
     assert edges(read) == [(-7, 2**40)]
     write_trackmate(tmp_path / "out.xml", read)
@@ -248,25 +258,26 @@ def test_edges_that_lead_nowhere_or_backward_are_named(tmp_path: Path) -> None:
     assert any("not in the file" in n for n in read.notes)
 
 
+ONE = '<Spot ID="1" POSITION_X="1" POSITION_Y="1"'
+ALL = '<TrackMate><Model><AllSpots><SpotsInFrame frame="{}">{}</SpotsInFrame></AllSpots></Model></TrackMate>'
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;">]><TrackMate>&b;</TrackMate>',
-        '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><TrackMate>&x;</TrackMate>',
+        '<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;&a;">]><TrackMate>&b;</TrackMate>',
+        '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><TrackMate>&x;</TrackMate>',
         '<!DOCTYPE TrackMate SYSTEM "http://127.0.0.1/evil.dtd"><TrackMate/>',
         "<TrackMate><Model>",
         "",
         "no xml at all",
         "<Other/>",
         "<TrackMate/>",
-        '<TrackMate><Model><AllSpots><SpotsInFrame frame="x"/></AllSpots></Model></TrackMate>',
-        '<TrackMate><Model><AllSpots><SpotsInFrame frame="0"><Spot ID="1"/></SpotsInFrame></AllSpots></Model></TrackMate>',
-        '<TrackMate><Model><AllSpots><SpotsInFrame frame="0"><Spot ID="a" POSITION_X="1" POSITION_Y="1"/></SpotsInFrame>'
-        "</AllSpots></Model></TrackMate>",
-        '<TrackMate><Model><AllSpots><SpotsInFrame frame="0"><Spot ID="1" POSITION_X="1" POSITION_Y="1"/>'
-        '<Spot ID="1" POSITION_X="1" POSITION_Y="1"/></SpotsInFrame></AllSpots></Model></TrackMate>',
-        '<TrackMate><Model><AllSpots><SpotsInFrame frame="0"><Spot ID="1" POSITION_X="1" POSITION_Y="1" ROI_N_POINTS="2">'
-        "1 2 3</Spot></SpotsInFrame></AllSpots></Model></TrackMate>",
+        ALL.format("x", ""),
+        ALL.format("0", '<Spot ID="1"/>'),
+        ALL.format("0", '<Spot ID="a" POSITION_X="1" POSITION_Y="1"/>'),
+        ALL.format("0", f"{ONE}/>{ONE}/>"),
+        ALL.format("0", f'{ONE} ROI_N_POINTS="2">1 2 3</Spot>'),
     ],
 )
 def test_damaged_and_malicious_files_get_one_sentence(tmp_path: Path, text: str) -> None:
@@ -288,11 +299,12 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
 
 
 def test_memory_grows_with_the_tables_not_with_the_document(tmp_path: Path) -> None:
-    spot = '<Spot ID="{i}" name="ID{i}" QUALITY="1.5" POSITION_X="{i}.5" POSITION_Y="2.0" POSITION_Z="0.0" RADIUS="5.0" />\n'
+    spot = '<Spot ID="{i}" name="ID{i}" QUALITY="1.5" POSITION_X="{i}.5" '
+    spot += 'POSITION_Y="2.0" POSITION_Z="0.0" RADIUS="5.0" />\n'
     path = tmp_path / "large.xml"
     with path.open("w") as stream:
         stream.write('<TrackMate version="7"><Model spatialunits="micron" timeunits="min"><AllSpots nspots="1">')
-        for t in range(20):
+        for t in range(6):
             stream.write(f'<SpotsInFrame frame="{t}">')
             stream.writelines(spot.format(i=5000 * t + k) for k in range(5000))
             stream.write("</SpotsInFrame>")
@@ -301,5 +313,5 @@ def test_memory_grows_with_the_tables_not_with_the_document(tmp_path: Path) -> N
     read = read_trackmate(path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert read.objects.height == 100_000
-    assert peak < 60e6  # a tree of the document takes some 300 MB
+    assert read.objects.height == 30_000
+    assert peak < 30e6  # a tree of the document takes some 90 MB

@@ -28,7 +28,10 @@ FORMATS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "tracks as napari's CSV, with the lineage graph",
         ),
         "trackmate": ("kinocyte.interop.export.track_files:write_trackmate", "tracks as TrackMate XML with outlines"),
-        "trackmate-csv": ("kinocyte.interop.export.track_files:write_trackmate_csv", "TrackMate's tables of spots, edges and tracks"),
+        "trackmate-csv": (
+            "kinocyte.interop.export.track_files:write_trackmate_csv",
+            "TrackMate's tables of spots, edges and tracks",
+        ),
         "geff": ("kinocyte.interop.export.track_files:write_geff", "tracks as GEFF graphs"),
         "ctc": ("kinocyte.interop.export.track_files:write_ctc", "Cell Tracking Challenge folders"),
         "motilitylab": ("kinocyte.interop.export.track_files:write_motilitylab", "tracks for MotilityLab"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +67,7 @@ def parse(path: Path, target: Any, *, opened: Callable[[Path], Any] | None = Non
     except DefusedXmlException as error:
         msg = f"'{path}' declares entities or a document type, which no file of tracks needs; it is not read."
         raise InputFileError(msg) from error
-    except (ParseError, ExpatError, EOFError, LookupError, ValueError) as error:
+    except (ParseError, ExpatError, EOFError, LookupError, ValueError, zlib.error, zipfile.BadZipFile) as error:
         msg = f"'{path}' is damaged or no XML ({error}); export it again."
         raise InputFileError(msg) from error
     except OSError as error:

@@ -162,10 +162,10 @@ def _filled(objects: pl.DataFrame, scale: Scale | None) -> pl.DataFrame:
         more.append(pl.int_range(1, pl.len() + 1).over("frame").cast(pl.UInt32).alias("label"))
     if "time_min" not in given:
         more.append(frame_times(objects["frame"], scale).alias("time_min"))
-    return conform(objects.with_columns(more) if objects.height else _typed(objects, more), OBJECTS, table="objects")
+    return conform(objects.with_columns(more) if objects.height else _typed(objects), OBJECTS, table="objects")
 
 
-def _typed(objects: pl.DataFrame, more: list[Any]) -> pl.DataFrame:
+def _typed(objects: pl.DataFrame) -> pl.DataFrame:
     """Return a table without rows with every column of the schema, features behind."""
     rest = [c for c in objects.columns if c not in OBJECTS]
     return pl.concat([empty(OBJECTS), objects.select(rest)], how="horizontal") if rest else empty(OBJECTS)

@@ -26,6 +26,8 @@ class Branches:
         Branch that branch ``i + 1`` came from, 0 for none.
     first, last : array (k,), int64
         Its first and last frame.
+    born : array (k,), bool
+        Whether it began with a division: the object it came from has several successors.
     """
 
     track: NDArray[np.int64]
@@ -33,6 +35,7 @@ class Branches:
     parent: NDArray[np.int64]
     first: NDArray[np.int64]
     last: NDArray[np.int64]
+    born: NDArray[np.bool_]
 
     @property
     def n_tracks(self) -> int:
@@ -77,6 +80,7 @@ def branches(data: TrackData, *, cut_gaps: bool = False) -> Branches:
 
     A branch ends where an object has several successors or where its successor has several predecessors. After a
     merge the branch of the closest predecessor (smallest difference of frames, then cost, then id) is the parent.
+    Where the source names tracks itself, a branch also ends where its tracks do.
 
     Parameters
     ----------
@@ -94,6 +98,9 @@ def branches(data: TrackData, *, cut_gaps: bool = False) -> Branches:
     before = _closest(data, source, target, frame)
     goes_on = before >= 0
     goes_on[goes_on] = (outs[before[goes_on]] == 1) & (ins[goes_on] == 1)
+    if data.members is not None:
+        own = _given(data)
+        goes_on[goes_on] = own[goes_on] == own[before[goes_on]]
     if cut_gaps:
         goes_on[goes_on] = frame[goes_on] - frame[before[goes_on]] == 1
     track = np.zeros(n, np.int64)
@@ -106,13 +113,22 @@ def branches(data: TrackData, *, cut_gaps: bool = False) -> Branches:
             count += 1
             track[i] = count
     parent, first, last = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64)
+    born = np.zeros(count, np.bool_)
     for i in order:
         k = track[i] - 1
         if not goes_on[i]:
             first[k] = frame[i]
             parent[k] = track[before[i]] if before[i] >= 0 else 0
+            born[k] = before[i] >= 0 and outs[before[i]] > 1
         last[k] = frame[i]
-    return Branches(track, lineages(n, source, target), parent, first, last)
+    return Branches(track, lineages(n, source, target), parent, first, last, born)
+
+
+def _given(data: TrackData) -> NDArray[np.int64]:
+    """Return the track that the source names for each object, 0 for none."""
+    members = pl.DataFrame() if data.members is None else data.members
+    joined = data.objects.select("object_id").join(members, on="object_id", how="left", maintain_order="left")
+    return joined["track_id"].fill_null(0).to_numpy()
 
 
 def _closest(
@@ -135,11 +151,10 @@ def with_tracks(data: TrackData) -> TrackData:
     members = data.objects.select("object_id", track_id=pl.Series(found.track)).sort("object_id")
     root = found.root()
     generation = np.zeros(found.n_tracks, np.int64)
-    born = np.bincount(found.parent, minlength=found.n_tracks + 1)
     for k in np.argsort(found.first, kind="stable"):
         parent = found.parent[k]
         if parent:
-            generation[k] = generation[parent - 1] + (born[parent] > 1)
+            generation[k] = generation[parent - 1] + found.born[k]
     tracks = pl.DataFrame(
         {
             "track_id": np.arange(1, found.n_tracks + 1),

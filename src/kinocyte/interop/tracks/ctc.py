@@ -131,4 +131,5 @@ def relabelled(labels: NDArray[Any], old: NDArray[np.int64], new: NDArray[np.int
         raise InputFileError(msg)
     table = np.zeros(highest + 1 if highest < _MOST_VALUES else len(values), np.uint16)
     table[at] = new
-    return table[place.reshape(labels.shape)]
+    image: NDArray[np.uint16] = table[place.reshape(labels.shape)]
+    return image

@@ -72,7 +72,7 @@ def _replace_folder(partial: Path, path: Path) -> None:
         if aside.exists():
             aside.rename(path)
         raise
-    if aside.is_dir():
+    if aside.is_dir() and not aside.is_symlink():
         shutil.rmtree(aside, ignore_errors=True)
     else:
         aside.unlink(missing_ok=True)

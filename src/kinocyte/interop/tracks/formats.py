@@ -6,6 +6,7 @@ import gzip
 import inspect
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -49,7 +50,7 @@ class Format:
 _ALL = (
     Format("trackmate", "TrackMate XML, with everything it held if it came from one", "trackmate_write:write_trackmate",
            (".xml",), ".xml"),
-    Format("trackmate-csv", "folder of TrackMate's tables of spots, edges and tracks", "trackmate_csv:write_trackmate_csv"),
+    Format("trackmate-csv", "folder of TrackMate's CSV tables", "trackmate_csv:write_trackmate_csv"),
     Format("geff", "GEFF graph on Zarr", "geff_write:write_geff", (".geff", ".zarr"), ".geff"),
     Format("ctc", "Cell Tracking Challenge folder: masks and res_track.txt", "ctc:write_ctc_tracks"),
     Format("napari", "napari tracks as CSV, lineage graph beside it", "text_writers:write_napari", (), ".csv"),
@@ -127,7 +128,7 @@ def _file(path: Path) -> str | None:
     if head.startswith(b"Iout"):
         return "rois"
     if head.startswith(b"PK"):
-        return "rois" if _holds_rois(path) else None
+        return _zipped(path)
     text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace").lstrip()
     if text.startswith("<"):
         root = re.search(
@@ -150,19 +151,22 @@ def _head(path: Path) -> bytes:
         if head[:2] == b"\x1f\x8b":
             with gzip.open(path) as stream:
                 head = stream.read(_HEAD)
-    except EOFError:
+    except (EOFError, zlib.error):
         return b""
     except OSError as error:
         raise unreadable(path, error) from error
     return head
 
 
-def _holds_rois(path: Path) -> bool:
+def _zipped(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(n.lower().endswith(".roi") for n in archive.namelist())
+            names = [n.lower() for n in archive.namelist()]
     except (zipfile.BadZipFile, OSError, ValueError):
-        return False
+        return None
+    if any(n.endswith(".roi") for n in names):
+        return "rois"
+    return "trackmate" if len(names) == 1 and names[0].endswith(".xml") else None
 
 
 def read_tracks(
@@ -212,8 +216,8 @@ def write_tracks(
     path: str | Path,
     data: TrackData,
     *,
-    format: str | None = None,
-    overwrite: bool = False,  # noqa: A002 - a field term
+    format: str | None = None,  # noqa: A002 - a field term
+    overwrite: bool = False,
 ) -> str:
     """Write tracks; the file or folder appears whole or not at all.
 

@@ -117,7 +117,7 @@ def read_geff(
     try:
         group = zarr.open_group(place, mode="r")
         attributes = dict(group.attrs)
-        graph = _Graph(group, attributes["geff"] if "geff" in attributes else attributes, path)
+        graph = _Graph(group, attributes.get("geff", attributes), path)
         return _data(graph, path, pixel_size_um, z_step_um, frame_interval_min)
     except TableError as error:
         msg = f"'{path}' cannot be used: {error}"
@@ -210,9 +210,8 @@ def _data(
         elif name in OBJECTS or name not in [a["name"] for a in axes]:
             plain.append(series)
     for series in plain:
-        if (
-            series.name in OBJECTS and series.name not in columns and not series.null_count()
-        ) or series.name not in OBJECTS:
+        known = OBJECTS.get(series.name)
+        if known is None or (series.name not in columns and (known.nullable or not series.null_count())):
             columns[series.name] = series
     links, others = _edge_table(graph, edges)
     payload = GeffFile(graph.metadata, rest, others, graph.ids)
@@ -313,8 +312,10 @@ def frames_of(times: NDArray[np.float64]) -> NDArray[np.int64]:
     if np.isfinite(step) and np.abs(grid - np.rint(grid)).max() < 0.1 and grid.max() < 10 * len(unique) + 100:
         start = unique[0] / step
         first = round(start) if abs(start - round(start)) < 1e-6 and start >= 0 else 0
-        return np.rint(grid).astype(np.int64) + first
-    return np.asarray(np.searchsorted(unique, times), np.int64)
+        frames: NDArray[np.int64] = np.rint(grid).astype(np.int64) + first
+        return frames
+    ranks: NDArray[np.int64] = np.searchsorted(unique, times).astype(np.int64)
+    return ranks
 
 
 def _whole(values: NDArray[Any]) -> NDArray[np.int64]:

@@ -78,7 +78,7 @@ def _fits(column: pl.Series) -> bool:
     dtype = column.dtype
     named = bool(column.name) and not set(column.name) & set("/\\") and not column.name.startswith((".", "__"))
     numeric = dtype.is_integer() or dtype.is_float() or dtype in (pl.Boolean, pl.String)
-    return named and numeric and dtype not in (pl.Int128,) and column.null_count() < max(column.len(), 1)
+    return named and numeric and dtype != pl.Int128 and column.null_count() < max(column.len(), 1)
 
 
 def _property(column: pl.Series) -> Property:

@@ -1,12 +1,14 @@
 """ImageJ regions of interest: a zip of ``.roi`` files, outlines as polygons and centres as points.
 
 The layout of a ``.roi`` file, big-endian: 64 bytes (``Iout``, version, type, bounding box, number of vertices, options,
-position), vertices as 16-bit offsets, then as floats where the option bit 128 is set, and a second header of 64 bytes with
-channel, slice, frame and name. ImageJ's origin is the corner of the first pixel, ours its centre: half a pixel apart.
+position), vertices as 16-bit offsets, then as floats where the option bit 128 is set, and a second header of 64 bytes
+with channel, slice, frame and name. ImageJ's origin is the corner of the first pixel, ours its centre: half a pixel
+apart.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 import zipfile
@@ -18,7 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kinocyte.core.errors import InputFileError, TableError
+from kinocyte.core.errors import InputFileError, ParameterError, TableError
 from kinocyte.core.scale import Scale
 from kinocyte.interop.tracks.base import Contours, TrackData, calibrated, track_data
 from kinocyte.interop.tracks.files import published, unreadable
@@ -153,6 +155,9 @@ def write_rois(path: Path, data: TrackData, *, overwrite: bool = False, names: M
         for i, track, frame, x, y, z in rows.iter_rows():
             if names is not None and i not in names:
                 continue
+            if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z)):
+                msg = f"The object {i} of '{data.name}' has no position, so it is no region; take it out."
+                raise ParameterError(msg)
             outline = outlines.get(i)
             is_point = outline is None or len(outline) < 3
             centre = np.array([[x, y]])
@@ -161,7 +166,7 @@ def write_rois(path: Path, data: TrackData, *, overwrite: bool = False, names: M
             plane = round(z / scale.z_um) + 1 if data.is_3d and scale.z_um else 0
             entry = zipfile.ZipInfo(f"{name}.roi", (1980, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, pack(Roi(name, np.nan_to_num(xy), is_point, frame + 1, plane)))
+            archive.writestr(entry, pack(Roi(name, xy, is_point, frame + 1, plane)))
 
 
 def read_rois(
@@ -232,7 +237,7 @@ def _contents(path: Path) -> list[tuple[str, bytes]]:
             entries = [e for e in archive.infolist() if e.filename.lower().endswith(".roi")]
             huge = next((e for e in entries if e.file_size > _MOST_BYTES), None)
             if huge is not None or len(entries) > _MOST_FILES:
-                msg = f"'{path}' holds a region of {huge.file_size if huge else 0} bytes; regions are small, check the file."
+                msg = f"'{path}' holds a region of {huge.file_size if huge else 0} bytes, which none has; check it."
                 raise InputFileError(msg)
             return [(e.filename, archive.read(e)) for e in entries]
     except InputFileError:

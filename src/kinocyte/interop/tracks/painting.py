@@ -14,7 +14,7 @@ from kinocyte.interop.tracks.trackmate_new import movie_shape, radii_um
 
 #: ``paint(frame, rows, values)`` returns the image of a frame where the objects of these rows have these values.
 Painter = Callable[[int, NDArray[np.intp], NDArray[np.int64]], NDArray[np.uint16]]
-_MOST_PIXELS = 2**31
+_MOST_PIXELS = 2**29
 
 
 def painter(data: TrackData) -> Painter:
@@ -23,7 +23,7 @@ def painter(data: TrackData) -> Painter:
     Raises
     ------
     ParameterError
-        If an object has no position, or the frames would be larger than 2**31 pixels.
+        If an object has no position, or the frames would be larger than 2**29 pixels.
     """
     from kinocyte.interop.tracks.ctc import relabelled
 
@@ -41,6 +41,9 @@ def painter(data: TrackData) -> Painter:
 def _drawer(data: TrackData) -> Painter:
     scale = calibrated(data, "A label image")
     shape = movie_shape(data)[1:]
+    if data.shape is None:  # room for what is drawn around the outermost centre
+        room = 2.0 * float(radii_um(data).max() or 0.0)  # type: ignore[arg-type] # a number: the column is
+        shape = tuple(n + int(min(room / s, 100)) for n, s in zip(shape, scale.spacing_um(len(shape)), strict=True))
     if int(np.prod(shape, dtype=np.float64)) > _MOST_PIXELS:
         msg = f"'{data.name}' would need frames of {' x '.join(map(str, shape))} pixels; give its calibration."
         raise ParameterError(msg)
@@ -54,13 +57,14 @@ def _drawer(data: TrackData) -> Painter:
     if off.any():
         row = int(np.flatnonzero(off)[0])
         where = ", ".join(f"{a} = {v:g} um" for a, v in zip("zyx"[-len(shape) :], centres[row], strict=True))
-        msg = f"The object {data.objects['object_id'][row]} of '{data.name}' lies outside the image ({where}); take it out."
+        lost = data.objects["object_id"][row]
+        msg = f"The object {lost} of '{data.name}' lies outside the image ({where}); take it out."
         raise ParameterError(msg)
     radii = radii_um(data).to_numpy()
     outlines = data.contours.items() if len(shape) == 2 else {}
     ids = data.objects["object_id"].to_list()
 
-    def draw(t: int, rows: NDArray[np.intp], values: NDArray[np.int64]) -> NDArray[np.uint16]:
+    def draw(_: int, rows: NDArray[np.intp], values: NDArray[np.int64]) -> NDArray[np.uint16]:
         image = np.zeros(shape, np.uint16)
         pixels = [_pixels(centres[r], radii[r], outlines.get(ids[r]), shape, spacing) for r in rows]
         for k in sorted(range(len(rows)), key=lambda k: -len(pixels[k][0])):  # small ones lie on top
@@ -92,18 +96,35 @@ def _pixels(
 
 
 def _keep_all(image: NDArray[np.uint16], values: NDArray[np.int64], centres: NDArray[np.intp]) -> None:
-    """Give every object that others cover the nearest pixel that is nobody's last."""
+    """Give every object that others cover a near pixel that is nobody's last."""
     count = np.bincount(image.ravel(), minlength=int(values.max(initial=0)) + 1)
     for value, centre in zip(values, centres, strict=True):
         if count[value]:
             continue
-        far = sum((np.arange(n) - c).reshape([-1 if i == k else 1 for i in range(image.ndim)]) ** 2
-                  for k, (n, c) in enumerate(zip(image.shape, centre, strict=True)))  # fmt: skip
-        free = (image == 0) | (count[image] > 1)
-        if not free.any():
+        window = _window(image, count, centre)
+        part = image[window]
+        far = sum(
+            (np.arange(w.start, w.stop) - c).reshape([-1 if i == k else 1 for i in range(image.ndim)]) ** 2
+            for k, (w, c) in enumerate(zip(window, centre, strict=True))
+        )
+        free = (part == 0) | (count[part] > 1)
+        spot = np.unravel_index(int(np.argmin(np.where(free, far, np.iinfo(np.int64).max))), part.shape)
+        count[part[spot]] -= 1
+        part[spot] = value
+        count[value] = 1
+
+
+def _window(image: NDArray[np.uint16], count: NDArray[np.int64], centre: NDArray[np.intp]) -> tuple[slice, ...]:
+    """Return a box round a centre that holds a pixel that is nobody's last."""
+    reach = 2
+    while True:
+        window = tuple(
+            slice(max(c - reach, 0), min(c + reach + 1, n)) for c, n in zip(centre, image.shape, strict=True)
+        )
+        part = image[window]
+        if ((part == 0) | (count[part] > 1)).any():
+            return window
+        if part.size == image.size:
             msg = "A frame has more objects than pixels; give the calibration or the size of the movie."
             raise ParameterError(msg)
-        spot = np.unravel_index(int(np.argmin(np.where(free, far, np.iinfo(np.int64).max))), image.shape)
-        count[image[spot]] -= 1
-        image[spot] = value
-        count[value] = 1
+        reach *= 2

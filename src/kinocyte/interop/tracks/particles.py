@@ -105,10 +105,10 @@ def read_particles(
     schema = {"track": pl.Int64, "frame": pl.Int64, "time_min": pl.Float64, "x_um": pl.Float64, "y_um": pl.Float64,
               "z_um": pl.Float64}  # fmt: skip
     table = pl.DataFrame(rows, schema=schema, orient="row").with_row_index("object_id", offset=1)
+    scale = Scale.isotropic(pixel_size_um, frame_interval_min or interval, z_um=z_step_um) if pixel_size_um else None
     try:
         return track_data(
-            table.drop("track"), _links(table, target, path), name=path.stem, notes=tuple(notes),
-            scale=Scale.isotropic(pixel_size_um, frame_interval_min or interval, z_um=z_step_um) if pixel_size_um else None,
+            table.drop("track"), _links(table, target, path), name=path.stem, notes=tuple(notes), scale=scale,
         )  # fmt: skip
     except TableError as error:
         msg = f"'{path}' cannot be used: {error}"

@@ -58,7 +58,8 @@ def write_motilitylab_json(path: Path, data: TrackData, *, overwrite: bool = Fal
         .agg(pl.concat_list(pl.col("time_min") * 60, "x_um", "y_um", "z_um").alias("points"), pl.col("frame"))
     )
     document = {
-        "format": "motilitylab", "name": data.name, "timeunit": "s", "spaceunit": "um", "dimensions": ["t", "x", "y", "z"],
+        "format": "motilitylab", "name": data.name, "timeunit": "s", "spaceunit": "um",
+        "dimensions": ["t", "x", "y", "z"],
         "tracks": [{"id": i, "points": p, "frames": f} for i, p, f in groups.iter_rows()],
     }  # fmt: skip
     with published(path, overwrite=overwrite) as place:
@@ -94,7 +95,8 @@ def read_motilitylab_json(path: Path) -> TrackData:
 def write_mastodon(path: Path, data: TrackData, *, overwrite: bool = False) -> None:
     """Write the table that Mastodon's CSV importer takes: one parent an object, -1 for none, micrometres.
 
-    Objects are numbered anew where an id is negative. Of several parents (a merge) the one of the cheapest link is kept.
+    Objects are numbered anew where an id is negative. Of several parents (a merge) the one of the nearest frame,
+    then of the cheapest link is kept.
     """
     objects = data.objects
     ids = objects["object_id"]
@@ -198,8 +200,8 @@ def write_cellphe(path: Path, data: TrackData, *, overwrite: bool = False) -> No
         raise TableError(msg)
     name = pl.col("frame").add(1).cast(pl.String) + "-" + pl.col("track_id").cast(pl.String)
     table = table.select(
-        (pl.col("frame") + 1).alias("FRAME"), pl.col("track_id").alias("TRACK_ID"), name.alias("ROI_FILENAME"), "object_id",
-        *(c for c in _spot_columns()[:4]),
+        (pl.col("frame") + 1).alias("FRAME"), pl.col("track_id").alias("TRACK_ID"), name.alias("ROI_FILENAME"),
+        "object_id", *_spot_columns()[:4],
     )  # fmt: skip
     names = dict(table.select("object_id", "ROI_FILENAME").iter_rows())
     with published(path, overwrite=overwrite) as place:

@@ -9,7 +9,9 @@ is the origin, as it is here.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +52,8 @@ class TrackMateFile:
         Length and time of one unit of the file.
     outlines : Contours
         Outlines in the unit of the file.
-    ends : array (n, 2), int64
-        ``source_id target_id`` of the links as they were read.
+    ends : array (n, 3), int64
+        ``source_id target_id TRACK_ID`` of the links as they were read.
     """
 
     root: Node
@@ -73,7 +75,7 @@ def read_trackmate(
     pixel_size_um: float | None = None,
     frame_interval_min: float | None = None,
 ) -> TrackData:
-    """Read a TrackMate XML, gzipped or not.
+    """Read a TrackMate XML, also gzipped or alone in a zip.
 
     Parameters
     ----------
@@ -92,7 +94,7 @@ def read_trackmate(
         If the file is damaged, unsafe, or no TrackMate file.
     """
     target = _Target(path)
-    parse(path, target, opened=gzip.open if _is_gzip(path) else None)
+    parse(path, target, opened=_opened)
     units = _Units.of(target.root, path, pixel_size_um, frame_interval_min)
     spots, edges, notes = target.spots.frame(), target.edges.frame(), list(units.notes)
     if target.unknown:
@@ -108,7 +110,7 @@ def read_trackmate(
     tracks = target.tracks.frame()
     payload = TrackMateFile(
         target.root, spot_columns, edge_columns, tracks, target.visible, tuple(target.frames), units.um, units.min,
-        outlines, links.select("source_id", "target_id").to_numpy().astype(np.int64).reshape(-1, 2),
+        outlines, _ends(links),
     )  # fmt: skip
     try:
         data = track_data(
@@ -120,6 +122,14 @@ def read_trackmate(
         msg = f"'{path}' cannot be used: {error}"
         raise InputFileError(msg) from error
     return visible(data) if visible_only else data
+
+
+def _ends(links: pl.DataFrame) -> NDArray[np.int64]:
+    """Return both ends and the track of each link, (n, 3)."""
+    if not links.height:
+        return np.empty((0, 3), np.int64)
+    ends: NDArray[np.int64] = links.select("source_id", "target_id", "TRACK_ID").to_numpy().astype(np.int64)
+    return ends
 
 
 def visible(data: TrackData) -> TrackData:
@@ -140,12 +150,20 @@ def visible(data: TrackData) -> TrackData:
     return data.replace(objects=objects, links=links)
 
 
-def _is_gzip(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(2) == b"\x1f\x8b"
-    except OSError:
-        return False
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file, gzipped or the only one of a zip, or as it is."""
+    with path.open("rb") as stream:
+        head = stream.read(2)
+        stream.seek(0)
+        if head == b"\x1f\x8b":
+            with gzip.open(stream) as unpacked:
+                yield unpacked
+        elif head == b"PK":
+            with zipfile.ZipFile(stream) as archive, archive.open(archive.namelist()[0]) as unpacked:
+                yield unpacked
+        else:
+            yield stream
 
 
 class _Target:

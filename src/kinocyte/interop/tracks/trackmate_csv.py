@@ -147,8 +147,8 @@ def _column(table: _Table, key: str, path: Path) -> pl.Series:
     if key not in table.rows.columns:
         msg = f"'{path}' has no column {key}; export the table again."
         raise InputFileError(msg)
-    numbers = typed(table.rows[key])
-    if not numbers.dtype.is_numeric() and table.rows.height:
+    numbers = typed(table.rows[key]) if table.rows.height else table.rows[key].cast(pl.Float64)
+    if not numbers.dtype.is_numeric():
         bad = table.rows[key].cast(pl.Float64, strict=False).is_null().arg_max()
         msg = f"'{path}' holds {table.rows[key][bad or 0]!r} in the column {key}; a number is expected."
         raise InputFileError(msg)

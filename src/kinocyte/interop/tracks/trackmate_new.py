@@ -83,7 +83,7 @@ def new_file(data: TrackData) -> TrackMateFile:
     _settings(root, data)
     root.add("GUIState", state="ConfigureViews")
     return TrackMateFile(
-        root, {}, {"LINK_COST": "cost"}, pl.DataFrame(), None, (), 1.0, 1.0, NO_CONTOURS, np.empty((0, 2), np.int64),
+        root, {}, {"LINK_COST": "cost"}, pl.DataFrame(), None, (), 1.0, 1.0, NO_CONTOURS, np.empty((0, 3), np.int64),
     )  # fmt: skip
 
 
@@ -155,7 +155,7 @@ def movie_shape(data: TrackData) -> tuple[int, ...]:
     def size(column: str, step: float) -> int:
         values = data.objects[column].cast(pl.Float64).fill_nan(None).drop_nulls()
         high = float(values.max() or 0.0) if values.len() else 0.0  # type: ignore[arg-type] # a number: the column is
-        return max(int(min(high / step, 2**31 - 2)) + 1, 1) if np.isfinite(high) else 1
+        return max(int(min(high / step + 0.5, 2**31 - 2)) + 1, 1) if np.isfinite(high) else 1
 
     deep = (size("z_um", scale.z_um or 1.0),) if data.is_3d else ()
     return (size("frame", 1.0), *deep, size("y_um", scale.y_um), size("x_um", scale.x_um))

@@ -1,7 +1,7 @@
 """TrackMate XML written: so that TrackMate opens it, and so that a file that was read comes back whole.
 
-What was read and not changed is written as it was; positions, times or links that were changed replace the old ones, and
-the features of tracks that changed are computed again.
+What was read and not changed is written as it was; positions, times or links that were changed replace the old ones,
+and the features of tracks are computed again where links changed.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ def _tracks(data: TrackData, file: TrackMateFile) -> tuple[pl.DataFrame, list[in
     """Return the rows of ``Track``, the visible ones, and the track of each link."""
     links = data.links
     ends = links.select("source_id", "target_id").to_numpy().astype(np.int64).reshape(-1, 2)
-    if "TRACK_ID" in links.columns and np.array_equal(ends, file.ends) and not links["TRACK_ID"].null_count():
+    if "TRACK_ID" in links.columns and np.array_equal(ends, file.ends[:, :2]) and not links["TRACK_ID"].null_count():
         shown = file.visible if file.visible is not None else file.tracks.get_column("TRACK_ID", default=None)
         return (
             file.tracks if file.tracks.height else _no_tracks(),
@@ -282,9 +282,11 @@ def _new_tracks(data: TrackData, file: TrackMateFile) -> tuple[pl.DataFrame, lis
         table.drop_nulls().group_by("old", "group").len().sort(["len", "old", "group"], descending=[True, False, False])
     )
     owner: dict[int, int] = {}
+    taken: set[int] = set()
     for track, g, _ in claims.iter_rows():
-        if g not in owner and track not in owner.values():
+        if g not in owner and track not in taken:
             owner[g] = track
+            taken.add(track)
     known = set(file.tracks["TRACK_ID"].to_list()) if file.tracks.height else set()
     free = max(known, default=-1) + 1
     for g in dict.fromkeys(group.tolist()):
@@ -296,4 +298,30 @@ def _new_tracks(data: TrackData, file: TrackMateFile) -> tuple[pl.DataFrame, lis
     tracks = track_features(data, file, source, target, of_link)
     name = pl.Series("name", [names.get(t) or f"Track_{t}" for t in tracks["TRACK_ID"].to_list()], dtype=pl.String)
     hidden = known - set(file.visible) if file.visible is not None else set()
-    return tracks.insert_column(0, name), [t for t in tracks["TRACK_ID"].to_list() if t not in hidden], of_link
+    tracks = _unchanged(tracks.insert_column(0, name), data, file, of_link)
+    return tracks, [t for t in tracks["TRACK_ID"].to_list() if t not in hidden], of_link
+
+
+def _unchanged(tracks: pl.DataFrame, data: TrackData, file: TrackMateFile, of_link: NDArray[np.int64]) -> pl.DataFrame:
+    """Return the tracks where those whose links are what they were have the row that was read."""
+    before, now = (
+        {t: frozenset(pairs) for t, pairs in _by_track(ends, track).items()}
+        for ends, track in (
+            (file.ends[:, :2], file.ends[:, 2]),
+            (data.links.select("source_id", "target_id").to_numpy().reshape(-1, 2), of_link),
+        )
+    )
+    same = [t for t in tracks["TRACK_ID"].to_list() if t in before and before[t] == now[t]]
+    rows = file.tracks.filter(pl.col("TRACK_ID").is_in(same)) if file.tracks.height else file.tracks
+    if not rows.height:
+        return tracks
+    order = tracks.select("TRACK_ID")
+    joined = pl.concat([rows, tracks.filter(~pl.col("TRACK_ID").is_in(same))], how="diagonal_relaxed")
+    return order.join(joined, on="TRACK_ID", how="left", maintain_order="left").select(joined.columns)
+
+
+def _by_track(ends: NDArray[np.int64], track: NDArray[np.int64]) -> dict[int, list[tuple[int, int]]]:
+    found: dict[int, list[tuple[int, int]]] = {}
+    for (a, b), t in zip(ends.tolist(), track.tolist(), strict=True):
+        found.setdefault(t, []).append((a, b))
+    return found

@@ -1,0 +1,83 @@
+"""Memory follows the size of a frame, never the length of a movie; voxels need not be cubes."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from kinocyte.core.scale import Scale
+from kinocyte.registration import PhaseCorrelation, apply_drift
+from kinocyte.registration import _prepare as prepare
+from kinocyte.registration import _track as track
+from kinocyte.registration._coarse import Search
+from kinocyte.registration._spectrum import Grid, band
+
+#: Odd sizes, as of the slide scanner's 9969 x 9487 px, an eighth of each.
+HEIGHT, WIDTH = 1247, 1185
+
+
+def huge(path: Path, n: int) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
+    """Return a memory-mapped movie of one texture at whole shifts, and the shifts (dy, dx)."""
+    rng = np.random.default_rng(0)
+    coarse = rng.random((HEIGHT // 8 + 12, WIDTH // 8 + 12)) * 4000
+    scene = ndimage.zoom(coarse, 8, order=1)
+    shift = rng.integers(-20, 21, (n, 2))
+    shift[0] = 0
+    movie = np.lib.format.open_memmap(path, "w+", np.uint16, (n, HEIGHT, WIDTH))
+    for t, (dy, dx) in enumerate(shift):
+        movie[t] = scene[30 - dy : 30 - dy + HEIGHT, 30 - dx : 30 - dx + WIDTH] + rng.normal(500, 30, (HEIGHT, WIDTH))
+    movie.flush()
+    return np.load(path, mmap_mode="r"), shift.astype(float)
+
+
+def test_memory_is_bounded_by_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits of frames of 10 000 x 10 000 px, scaled down with the frames of this test."""
+    share = 9969 * 9487 / (HEIGHT * WIDTH)
+    monkeypatch.setattr(prepare, "MOST_PIXELS", int(prepare.MOST_PIXELS / share))
+    monkeypatch.setattr(prepare, "CACHE_BYTES", int(prepare.CACHE_BYTES / share))
+    monkeypatch.setattr(track, "GROUP_BYTES", int(track.GROUP_BYTES / share))
+    frame_bytes = HEIGHT * WIDTH * 2
+    peak = {}
+    for n in (4, 12, 36):  # the first time compiles, which takes memory too
+        movie, shift = huge(tmp_path / f"{n}.npy", n)
+        tracemalloc.start()
+        table = PhaseCorrelation().estimate(movie)
+        for t in (0, n - 1):
+            assert apply_drift(movie, table)[t].shape == (HEIGHT, WIDTH)
+        peak[n] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        found = table.select("dy_px", "dx_px").to_numpy()
+        assert np.sqrt((((found - shift) - (found - shift).mean(axis=0)) ** 2).mean()) < 0.05
+    assert peak[12] < 4 * frame_bytes
+    assert peak[36] < 1.25 * peak[12]
+
+
+def test_four_channels_of_odd_size_are_read_a_frame_at_a_time(tmp_path: Path) -> None:
+    movie, shift = huge(tmp_path / "channels.npy", 5)
+    table = PhaseCorrelation().estimate([movie, movie, movie, movie])
+    assert_allclose(table.select("dy_px", "dx_px"), shift, atol=0.05)
+
+
+def test_a_length_means_the_same_along_z_as_in_the_plane() -> None:
+    grid = Grid((16, 32, 32), (0, 1, 2))
+    passed = band(grid.cycles(depth_px=4.0), 2.0, 0.0)
+    # planes four pixels apart: a wave of 8 planes is one of 32 pixels
+    assert passed[2, 0, 0] == pytest.approx(passed[0, 1, 0])
+    assert passed[2, 0, 0] == pytest.approx(passed[0, 0, 1])
+    assert Search().depth_px == 1.0
+
+
+def test_flat_voxels_are_registered_in_volumes() -> None:
+    rng = np.random.default_rng(1)
+    fine = ndimage.gaussian_filter(rng.random((72, 110, 110)), (3, 3, 3)) * 9000
+    movie = np.stack([fine[8 - dz : 56 - dz : 3, 10:90, 10 + dx : 90 + dx] for dz, dx in ((0, 0), (3, 2), (6, -1))])
+    scale = Scale(y_um=0.5, x_um=0.5, z_um=1.5)
+    table = PhaseCorrelation(stack="volume", smallest_um=1.0, largest_um=20.0).estimate(movie, scale)
+    assert_allclose(table["dz_px"], [0, 1, 2], atol=0.15)
+    assert_allclose(table["dx_px"], [0, -2, 1], atol=0.1)
