@@ -69,6 +69,14 @@ def test_noise_is_borne(scene: Scene, noise_sd: float) -> None:
     assert rms_px(table, truth) < {20.0: 0.02, 200.0: 0.1, 600.0: 0.35}[noise_sd]
 
 
+@pytest.mark.parametrize("noise_sd", [30.0, 300.0])
+def test_the_predicted_error_is_the_error(scene: Scene, noise_sd: float) -> None:
+    truth = random_walk(20, step_px=1.0, seed=6)
+    table = PhaseCorrelation().estimate(DriftMovie(scene[0], truth, MARGIN, noise_sd=noise_sd))
+    predicted = float(np.sqrt((table["error_px"].to_numpy() ** 2).mean()))
+    assert 0.4 < predicted / rms_px(table, truth) < 2.5
+
+
 def test_blank_frames_are_interpolated_and_named(scene: Scene) -> None:
     truth, blank = steady(14, step_px=(0.7, -0.4, 0.0)), (0, 5, 6, 13)
     for noise_sd in (0.0, 30.0):

@@ -237,14 +237,14 @@ class Group:
         # clear frequencies is as sure as one of many
         agreement = np.clip(result[0] / max(amplitude, 1e-30), -0.9999, 0.9999)
         sharpness = np.arctanh(agreement) * amplitude / np.sqrt(null)
-        diagonal = np.array([result[4], result[7], result[9]])[list(self.free)]
-        curvature = -float(diagonal.mean())
-        # chance adds a gradient of variance about null * <k^2>, and the curvature turns it into a shift
-        if curvature > 0 and result[0] > 0:
-            spread = curvature / result[0]
-            error = np.sqrt(max(null * (1 - min(height, 0.999) ** 2) * spread, 0.0)) / curvature
-        else:
-            error = np.inf
+        # the slope at the top is chance, and the curvature turns it into a shift
+        curvature = -np.array([result[4], result[7], result[9]])[list(self.free)]
+        slope = np.zeros(3)
+        _kernel.slope_variance(power, self.frequencies.flat, shift, slope)
+        error = np.inf
+        bent = curvature > 0
+        if bent.any() and result[0] > 0:
+            error = np.sqrt(float(np.mean(slope[list(self.free)][bent] / curvature[bent] ** 2)))
         return shift, (float(sharpness), float(height), float(error))
 
 

@@ -181,6 +181,46 @@ def moments(power, freq, shift, result):  # type: ignore[no-untyped-def]  # numb
 
 
 @njit(cache=True, nogil=True)
+def slope_variance(power, freq, shift, result):  # type: ignore[no-untyped-def]  # numba
+    """Sum the squares of what each frequency adds to the slope of the correlation at its top.
+
+    The terms of independent frequencies cancel there; their squares are the variance of the slope, whatever the cause
+    (noise, or content that changed).
+
+    Parameters
+    ----------
+    power, freq, shift
+        As for `moments`.
+    result : float64 (3,)
+        Receives the variance of dC/dp, dC/dy, dC/dx.
+    """
+    _, n_p, n_y, n_x = power.shape
+    cos_x, sin_x = _phases(freq, n_p + n_y, n_x, shift[2])
+    sums = np.zeros((3, n_x), np.float32)
+    along_p, along_y, along_x = sums
+    for p in range(n_p):
+        kp = freq[p]
+        for y in range(n_y):
+            ky = freq[n_p + y]
+            angle = kp * shift[0] + ky * shift[1]
+            c = np.float32(math.cos(angle))
+            s = np.float32(math.sin(angle))
+            real, imag = power[0, p, y], power[1, p, y]
+            for x in range(n_x):
+                v = (c * imag[x] + s * real[x]) * cos_x[x] + (c * real[x] - s * imag[x]) * sin_x[x]
+                along_x[x] += v * v
+                along_y[x] += v * ky * v * ky
+                along_p[x] += v * kp * v * kp
+    for k in range(3):
+        result[k] = 0.0
+    for x in range(n_x):
+        kx = float(freq[n_p + n_y + x])
+        result[0] += along_p[x]
+        result[1] += along_y[x]
+        result[2] += kx * kx * along_x[x]
+
+
+@njit(cache=True, nogil=True)
 def _solve(m, g):  # type: ignore[no-untyped-def]  # numba
     """Solve the 3 x 3 system in place by Cholesky; return False, with g untouched, if it is not positive definite."""
     for a in range(3):
