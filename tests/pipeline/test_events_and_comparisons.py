@@ -117,7 +117,7 @@ def test_events_and_neighbours_are_joined_on_read(assay: tuple[Experiment, dict[
     assert {"death_class", "death_time_min", "death_time_se_min", "touched_class"} <= set(tracks.columns)
     assert {"death_state", "touched_state", "targets_effectors_n_inclusive"} <= set(objects.columns)
     assert objects["object_id"].is_unique().all()
-    pairs = position.pairs("targets", "effectors")
+    pairs = position.pairs("targets", "effectors").filter("together")
     counted = pairs.group_by("reference_id").len().rename({"reference_id": "object_id"})
     joined = objects.join(counted, on="object_id", how="left").with_columns(pl.col("len").fill_null(0))
     assert (joined["targets_effectors_n_inclusive"] == joined["len"]).all()

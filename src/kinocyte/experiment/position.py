@@ -289,6 +289,9 @@ class Position:
         """Return the objects of a population lazily, joined with features, track and states where these still fit."""
         frame = self.scan_standing(f"{population}_objects")
         known, records = self.tables, self._records_by_key()
+        added = f"{population}_added"
+        if added in known and self._fits(added, records):
+            frame = pl.concat([frame, self.scan(added)], how="diagonal_relaxed")
         beside = [f"{population}_{t}" for t in ("features", "members", "states", "neighbour_states")]
         beside += [t for t in known if t.endswith("_neighbourhood") and self._around(t, records) == population]
         for table in beside:

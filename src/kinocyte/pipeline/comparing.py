@@ -153,15 +153,18 @@ class _Cells:
 
     def _tracks(self, position: Position) -> pl.DataFrame:
         if self._is_pair:
-            return position.table(f"{self.subject}_pair_tracks").rename({"pair_id": "track_id"})
+            tracks = position.table(f"{self.subject}_pair_tracks").rename({"pair_id": "track_id"})
+        else:
+            tracks = position.tracks(self.subject)
         times = position.times_min()
-        tracks = position.tracks(self.subject)
         return tracks.with_columns(
             pl.Series(f"{end}_time_min", [times[f] for f in tracks[f"{end}_frame"]], dtype=pl.Float64)
             for end in ("first", "last")
         )
 
     def _events(self, position: Position) -> pl.DataFrame:
+        if self._is_pair:
+            return position.table(f"{self.subject}_pair_events").rename({"pair_id": "track_id"})
         return position.events(self.subject)
 
     def _objects(self, position: Position) -> pl.DataFrame:

@@ -64,7 +64,7 @@ def _cells(name: str, population: Population, *, corrected: bool) -> Iterator[St
         on_corrected = corrected and population.segmentation is not None
         yield Measurement(population=name, methods=population.measure, on_corrected=on_corrected)
     if population.tracking is not None:
-        yield Tracking(population=name, method=population.tracking)
+        yield Tracking(population=name, method=population.tracking, mending=population.mending)
 
 
 def _names_around(population: str, interactions: Sequence[InteractionPlace]) -> list[str]:
@@ -90,12 +90,15 @@ def split_events(
 
 def _interaction(interaction: InteractionPlace, pipeline: Pipeline, with_events: set[str]) -> Interaction:
     sides = (interaction.reference, interaction.neighbour)
-    counts_states = interaction.reference_state is not None or interaction.neighbour_state is not None
+    needs_events = any(
+        k is not None for k in (interaction.reference_state, interaction.neighbour_state, interaction.victim_event)
+    )
     return Interaction(
         population=interaction.called,
         reference=interaction.reference,
         neighbour=interaction.neighbour,
         method=interaction,
         tracked=tuple(dict.fromkeys(s for s in sides if pipeline.population[s].tracking is not None)),
-        classed=tuple(dict.fromkeys(s for s in sides if s in with_events)) if counts_states else (),
+        measured=tuple(dict.fromkeys(s for s in sides if pipeline.population[s].measure)),
+        classed=tuple(dict.fromkeys(s for s in sides if s in with_events)) if needs_events else (),
     )

@@ -20,6 +20,7 @@ AnyRegistrar = Annotated[Method, MethodOf("registration")]
 AnyLinker = Annotated[Method, MethodOf("tracking")]
 AnyFeatureSet = Annotated[Method, MethodOf("measurement")]
 AnyMender = Annotated[Method, MethodOf("mending")]
+AnyKiller = Annotated[Method, MethodOf("killing")]
 
 
 class EventPlace(Place):
@@ -49,7 +50,16 @@ class InteractionPlace(Place):
     neighbour_state: str | None = Field(
         None, description="State of the neighbours, such as death_state; every value gets counts of its own."
     )
+    signals: tuple[str, ...] = Field((), description="Measured columns laid beside each other for every pair.")
+    window_frames: int = Field(1, ge=1, description="Frames before and after over which relative speeds are fitted.")
+    max_frame_gap: int = Field(
+        1, ge=1, description="Largest frame difference within one contact, 1 = no gap; a longer gap ends it."
+    )
     event: tuple[AnyEvent, ...] = Field((), description="Events of pairs, [[interaction.event]].")
+    victim_event: str | None = Field(
+        None, description="Event of the reference, such as death, for which killers are ranked among the neighbours."
+    )
+    killer: AnyKiller | None = Field(None, description="How killers are ranked, [interaction.killer].")
 
     @property
     def called(self) -> str:
@@ -172,6 +182,15 @@ class Pipeline(_Section):
         return value
 
     @model_validator(mode="after")
+    def _mending_needs_tracks(self) -> Pipeline:
+        for name, population in self.population.items():
+            for key in ("mending", "event"):
+                if getattr(population, key) and population.tracking is None:
+                    msg = f"population.{name}.{key} needs tracks; add [population.{name}.tracking]"
+                    raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _names_are_known_and_differ(self) -> Pipeline:
         for interaction in self.interaction:
             for name in (interaction.reference, interaction.neighbour):
@@ -179,6 +198,14 @@ class Pipeline(_Section):
                     known = nearest(name, self.population)
                     msg = f"interaction '{interaction.called}' names the population '{name}'; {known}"
                     raise ValueError(msg)
+            sides = (interaction.reference, interaction.neighbour)
+            untracked = next((s for s in sides if self.population[s].tracking is None), None)
+            if untracked and (interaction.event or interaction.killer or interaction.signals):
+                msg = f"interaction '{interaction.called}' follows pairs; add [population.{untracked}.tracking]"
+                raise ValueError(msg)
+            if (interaction.killer is None) != (interaction.victim_event is None):
+                msg = f"interaction '{interaction.called}' needs both killer and victim_event, or neither"
+                raise ValueError(msg)
         called = [i.called for i in self.interaction]
         groups = {"interaction": called}
         groups |= {f"population.{n}.event": [e.event_name for e in p.event] for n, p in self.population.items()}

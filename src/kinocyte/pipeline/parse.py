@@ -34,6 +34,7 @@ _KINDS = {
     "mending": "mending",
     "event": "event",
     "interaction": "interaction",
+    "killer": "killing",
     "comparison": "comparison",
 }
 #: Keys that a place adds to those of the method that stands there.

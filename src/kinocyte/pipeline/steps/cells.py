@@ -12,6 +12,8 @@ from kinocyte.experiment.position import Position
 def cells_of(position: Position, population: str, tables: Sequence[str]) -> pl.DataFrame:
     """Return the objects of a population joined with tables that hold one row an object.
 
+    With the members come the objects that mending has put in.
+
     Parameters
     ----------
     position : Position
@@ -22,6 +24,8 @@ def cells_of(position: Position, population: str, tables: Sequence[str]) -> pl.D
         Names of the tables, such as ``targets_features``; each has the column ``object_id``.
     """
     cells = position.table(f"{population}_objects")
+    if f"{population}_members" in tables and f"{population}_added" in position.tables:
+        cells = pl.concat([cells, position.table(f"{population}_added")], how="diagonal_relaxed")
     for table in tables:
         cells = cells.join(position.table(table), on="object_id", how="left", maintain_order="left")
     return cells

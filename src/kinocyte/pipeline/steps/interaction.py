@@ -7,11 +7,14 @@ from typing import Any, ClassVar
 import polars as pl
 
 from kinocyte.core.errors import ParameterError, nearest
+from kinocyte.core.schema import EVENTS, empty
 from kinocyte.experiment.position import Position
 from kinocyte.interactions.base import InteractionMethod
+from kinocyte.interactions.killing import KillerRanking
 from kinocyte.pipeline.model import AnyInteraction
 from kinocyte.pipeline.steps.base import Commit, Progress, Step
 from kinocyte.pipeline.steps.cells import cells_of
+from kinocyte.pipeline.steps.events import detect_events
 
 #: Columns of a neighbourhood that say which cell it is, not what is around it.
 _KEYS = ("object_id", "track_id", "frame", "time_min")
@@ -28,6 +31,7 @@ class Interaction(Step):
     neighbour: str
     method: AnyInteraction
     tracked: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
     classed: tuple[str, ...] = ()
 
     @property
@@ -46,12 +50,24 @@ class Interaction(Step):
         """Return the steps that made the cells, their tracks and, where cells are counted by state, their states."""
         steps = [f"{side}.segmentation" for side in self._sides]
         steps += [f"{side}.tracking" for side in self.tracked]
+        steps += [f"{side}.measurement" for side in self.measured if self._signals]
         steps += [f"{side}.events" for side in self.classed]
         return tuple(steps)
 
+    @property
+    def _follows(self) -> bool:
+        return len(self.tracked) == len(self._sides)
+
     def tables(self) -> tuple[str, ...]:
-        """Return pairs and neighbourhood."""
-        return tuple(f"{self.population}_{t}" for t in ("pairs", "neighbourhood"))
+        """Return pairs and neighbourhood; where both sides have tracks, also what is known of each pair of tracks."""
+        tables = ["pairs", "neighbourhood"]
+        if self._follows:
+            tables += ["pair_tracks", "contacts"]
+        if self.method.event:
+            tables += ["pair_events", "pair_states"]
+        if self.method.killer is not None:
+            tables.append("killers")
+        return tuple(f"{self.population}_{t}" for t in tables)
 
     def check(self, position: Position) -> None:
         """Check that masks are there where the method looks at them."""
@@ -62,8 +78,8 @@ class Interaction(Step):
                     raise ParameterError(msg)
 
     def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
-        """Find the pairs frame by frame and sum up what surrounds each cell."""
-        from kinocyte.interactions.neighbourhood import cumulated_presence, neighbour_counts
+        """Find the pairs frame by frame, sum up what surrounds each cell, and follow the pairs over time."""
+        from kinocyte.interactions.neighbourhood import neighbour_counts
 
         reference = self._cells(position, self.reference)
         same = self.reference == self.neighbour
@@ -71,24 +87,74 @@ class Interaction(Step):
         masks = {s: position.labels(s).frame if position.has_labels(s) else None for s in self._sides}
         others = None if same else masks[self.neighbour]
         pairs = self._finder.pairs(reference, neighbour, position.scale, masks[self.reference], others)
-        progress(0.6)
+        progress(0.5)
+        self._check_columns(reference, reference if neighbour is None else neighbour)
         states = {"reference_state": self.method.reference_state, "neighbour_state": self.method.neighbour_state}
-        self._check_states(reference, reference if neighbour is None else neighbour)
         around = neighbour_counts(pairs, reference, neighbour, **states)
-        both = [reference] if neighbour is None else [reference, neighbour]
-        pairs = cumulated_presence(pairs, both)
         around = around.select("object_id", pl.all().exclude(*_KEYS).name.prefix(f"{self.population}_"))
+        found = {"pairs": pairs, "neighbourhood": around}
+        if self._follows:
+            found |= self._followed(pairs, reference, neighbour)
+        progress(0.8)
+        found |= self._what_happened(position, found)
         commit()
-        for name, frame in zip(self.tables(), (pairs, around), strict=True):
-            position.write_table(name, frame, step=self.key)
+        for name in self.tables():
+            position.write_table(name, found[name.removeprefix(f"{self.population}_")], step=self.key)
         progress(1.0)
         return {"pairs": pairs.height, "warnings": self._warnings(pairs, reference)}
 
+    def _followed(
+        self, pairs: pl.DataFrame, reference: pl.DataFrame, neighbour: pl.DataFrame | None
+    ) -> dict[str, pl.DataFrame]:
+        """Return the pairs of tracks frame by frame, one row each, and their contacts."""
+        from kinocyte.interactions.episodes import contact_episodes, pair_tracks
+        from kinocyte.interactions.pairs import pair_signals
+
+        signals = pair_signals(
+            pairs, reference, neighbour, signals=self._signals, window_frames=self.method.window_frames
+        )
+        gap = self.method.max_frame_gap
+        return {
+            "pairs": signals,
+            "pair_tracks": pair_tracks(signals, max_frame_gap=gap),
+            "contacts": contact_episodes(signals, max_frame_gap=gap),
+        }
+
+    @property
+    def _signals(self) -> tuple[str, ...]:
+        marker = getattr(self.method.killer, "marker", None)
+        return tuple(dict.fromkeys([*self.method.signals, *([marker] if marker else [])]))
+
+    def _what_happened(self, position: Position, found: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        """Return the events of pairs and the ranked killers."""
+        out: dict[str, pl.DataFrame] = {}
+        if self.method.event:
+            cells = found["pairs"].rename({"pair_id": "track_id"}).with_row_index("object_id", offset=1)
+            place = f"interaction '{self.population}', event"
+            tables = detect_events(
+                self.method.event, cells, empty(EVENTS), field_um=None, progress=_silent, place=place
+            )
+            states = cells.select("object_id", pl.col("track_id").alias("pair_id"), "frame").join(
+                tables.states, on="object_id", how="left", maintain_order="left"
+            )
+            out["pair_events"] = tables.events.rename({"track_id": "pair_id"})
+            out["pair_states"] = states.drop("object_id")
+        if isinstance(self.method.killer, KillerRanking):
+            events = position.table(f"{self.reference}_events")
+            deaths = events.filter(pl.col("event") == self.method.victim_event)
+            out["killers"] = self.method.killer.rank(deaths, found["pairs"])
+        return out
+
     def _cells(self, position: Position, population: str) -> pl.DataFrame:
-        suffixes = [("members", self.tracked), ("states", self.classed)]
+        measured = self.measured if self._signals else ()
+        suffixes = [("features", measured), ("members", self.tracked), ("states", self.classed)]
         return cells_of(position, population, [f"{population}_{s}" for s, have in suffixes if population in have])
 
-    def _check_states(self, reference: pl.DataFrame, neighbour: pl.DataFrame) -> None:
+    def _check_columns(self, reference: pl.DataFrame, neighbour: pl.DataFrame) -> None:
+        for signal in self._signals:
+            if signal not in reference.columns and signal not in neighbour.columns:
+                msg = f"interaction '{self.population}': no signal '{signal}' was measured on either side; "
+                raise ParameterError(msg + f"{nearest(signal, [*reference.columns, *neighbour.columns])}.")
         for key, cells in (("reference_state", reference), ("neighbour_state", neighbour)):
             column = getattr(self.method, key)
             if column is not None and column not in cells.columns:
@@ -99,3 +165,7 @@ class Interaction(Step):
         if reference.height and not pairs.height:
             return [f"No cell of {self.reference} has a neighbour among {self.neighbour}; check the distance."]
         return []
+
+
+def _silent(_fraction: float) -> None:
+    """Report to nobody."""

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import polars as pl
 
 from kinocyte.core.errors import ParameterError, nearest
-from kinocyte.core.schema import LINKS, MEMBERS, TRACKS, conform
+from kinocyte.core.schema import LINKS, MEMBERS, OBJECTS, TRACKS, conform
 from kinocyte.experiment.position import Position
-from kinocyte.pipeline.model import AnyLinker
+from kinocyte.pipeline.model import AnyLinker, AnyMender
 from kinocyte.pipeline.steps.base import Commit, Progress, Step
-from kinocyte.tracking.base import Linker
+from kinocyte.tracking.base import Linker, Mender
 
 
 class Tracking(Step):
@@ -21,6 +21,7 @@ class Tracking(Step):
 
     population: str
     method: AnyLinker
+    mending: tuple[AnyMender, ...] = ()
 
     @property
     def _linker(self) -> Linker:
@@ -29,14 +30,23 @@ class Tracking(Step):
             raise TypeError(msg)
         return self.method
 
+    @property
+    def _menders(self) -> list[Mender]:
+        return [m for m in self.mending if isinstance(m, Mender)]
+
+    @property
+    def _features(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(f for m in (self._linker, *self._menders) for f in m.features))
+
     def reads(self) -> tuple[str, ...]:
         """Return the segmentation, and the measurement where the linker compares features."""
-        steps = ["segmentation", *(["measurement"] if self._linker.features else [])]
+        steps = ["segmentation", *(["measurement"] if self._features else [])]
         return tuple(f"{self.population}.{s}" for s in steps)
 
     def tables(self) -> tuple[str, ...]:
-        """Return links, tracks and members."""
-        return tuple(f"{self.population}_{t}" for t in ("links", "members", "tracks"))
+        """Return links, tracks and members, and the objects that mending has put in."""
+        added = ["added"] if self.mending else []
+        return tuple(f"{self.population}_{t}" for t in ("links", "members", "tracks", *added))
 
     def check(self, position: Position) -> None:
         """Check that a movie has times: speeds need them."""
@@ -49,9 +59,10 @@ class Tracking(Step):
         from kinocyte.tracking.lineage import build_tracks
 
         objects = position.table(f"{self.population}_objects")
-        if self._linker.features:
+        listed = objects
+        if self._features:
             objects = objects.join(position.table(f"{self.population}_features"), on="object_id", how="left")
-            absent = [f for f in self._linker.features if f not in objects.columns]
+            absent = [f for f in self._features if f not in objects.columns]
             if absent:
                 where = f"population.{self.population}.tracking"
                 msg = f"{where}: no feature '{absent[0]}' was measured; {nearest(absent[0], objects.columns)}."
@@ -60,15 +71,27 @@ class Tracking(Step):
         links = conform(self._linker.link(objects, labels=labels, seed=seed), LINKS, table="links")
         progress(0.7)
         tracks, members = build_tracks(objects, links)
+        for mender in self._menders:
+            mended = mender.mend(objects, links)
+            objects, links, tracks, members = mended.objects, mended.links, mended.tracks, mended.members
+        progress(0.8)
         motion = track_features(objects.join(members, on="object_id", how="left", maintain_order="left"), links)
         tracks = tracks.join(motion, on="track_id", how="left", maintain_order="left")
         commit()
-        frames = dict(zip(self.tables(), (links, members, tracks), strict=True))
-        schemas = (LINKS, MEMBERS, TRACKS)
-        for (name, frame), schema in zip(frames.items(), schemas, strict=True):
+        tables = [(links, LINKS), (members, MEMBERS), (tracks, TRACKS)]
+        if self.mending:
+            tables.append((_put_in(objects, listed), OBJECTS))
+        for name, (frame, schema) in zip(self.tables(), tables, strict=True):
             position.write_table(name, conform(frame, schema, table=name), step=self.key)
         progress(1.0)
-        return _summary(objects, links, tracks)
+        return _summary(listed, links, tracks)
+
+
+def _put_in(objects: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
+    """Return the objects that mending has put in: places without pixels, of which nothing was measured."""
+    return objects.join(listed, on="object_id", how="anti").select(
+        *(pl.col(n).cast(t) if n in objects.columns else pl.lit(None, t).alias(n) for n, t in listed.schema.items())
+    )
 
 
 def _summary(objects: pl.DataFrame, links: pl.DataFrame, tracks: pl.DataFrame) -> dict[str, Any]:
