@@ -49,6 +49,28 @@ def test_another_reference_gives_the_opposite() -> None:
     assert_allclose((row["dx_px"], row["dy_px"]), (-1.37, 2.61), atol=0.02)
 
 
+def test_chromatic_magnification_is_found_and_undone() -> None:
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[:180, :200].astype(float)
+    place = rng.uniform([8, 8], [172, 192], (60, 2))
+    centre = np.array([89.5, 99.5])
+
+    def image(scale: float, dy: float, dx: float) -> NDArray[np.float32]:
+        out = rng.normal(100, 5, y.shape)
+        for cy, cx in (place - centre) * scale + centre + [dy, dx]:
+            out += 800 * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 5)
+        return out.astype(np.float32)
+
+    images = {"green": image(1.0, 0, 0), "red": image(1.01, 0.8, -1.3)}
+    shifts = estimate_channels(images, method=PhaseCorrelation(model="similarity"))
+    row = shifts.row(1, named=True)
+    assert_allclose((row["scale_x"], row["scale_y"]), 1.01, atol=5e-4)
+    assert_allclose((row["dy_px"], row["dx_px"]), (0.8, -1.3), atol=0.05)
+    red = apply_channels(images["red"], "red", shifts, interpolation="cubic")
+    inner = (slice(15, -15), slice(15, -15))
+    assert np.corrcoef(red[inner].ravel(), images["green"][inner].ravel())[0, 1] > 0.99
+
+
 def test_aligning_a_sample_with_itself_warns() -> None:
     with pytest.warns(ColocalisationWarning, match="colocalisation"):
         estimate_channels(slide(), sample=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.schema import DRIFT, Column, Schema, conform
-from kinocyte.registration._geometry import turn_matrices
+from kinocyte.registration._geometry import SHAPE, composed
 from kinocyte.registration.phase_correlation import PhaseCorrelation
 from kinocyte.registration.resample import Interpolation, corrected_frame
 
@@ -73,7 +73,8 @@ def estimate_channels(
     Returns
     -------
     polars.DataFrame
-        ``channel dx_px dy_px dz_px angle_deg quality``; quality 0 and no shift where nothing repeats.
+        ``channel dx_px dy_px dz_px angle_deg quality``; quality 0 and no shift where nothing repeats. A method with
+        the model ``similarity`` or ``affine`` adds ``scale_x scale_y shear_x`` (chromatic magnification).
 
     Warns
     -----
@@ -110,6 +111,9 @@ def estimate_channels(
                 raise ParameterError(msg)
             found = chosen.estimate(_Pair((np.asarray(images[fixed]), np.asarray(image))))
             row.update({c: found[c][1] for c in row if c != "channel"})
+            row.update({c: found[c][1] for c in SHAPE if c in found.columns})
+        elif chosen.model in {"similarity", "affine"}:
+            row.update({"scale_x": 1.0, "scale_y": 1.0, "shear_x": 0.0})
         rows.append(row)
     return conform(pl.DataFrame(rows), CHANNEL_SHIFTS, table="channel shifts")
 
@@ -157,8 +161,10 @@ def apply_channels(
     size = image.shape if image.ndim == 3 else (1, *image.shape)
     how = "nearest" if labels else interpolation
     kept = image.dtype if keep_dtype or how == "nearest" else np.dtype(np.float32)
+    shape = [np.array(row.get(c, 0.0 if c == "shear_x" else 1.0)) for c in SHAPE]
+    matrix = composed(np.array(row["angle_deg"]), *shape)
     depth = row["dz_px"] if image.ndim == 3 else 0.0
     return corrected_frame(
-        image, np.array([depth, row["dy_px"], row["dx_px"]]), turn_matrices(np.array(row["angle_deg"])),
+        image, np.array([depth, row["dy_px"], row["dx_px"]]), matrix,
         start=(0, 0, 0), size=(size[0], size[1], size[2]), interpolation=how, fill=fill, dtype=kept,
     )  # fmt: skip

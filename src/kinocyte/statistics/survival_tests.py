@@ -173,7 +173,9 @@ class PairTests:
             found = welch(a["v"], b["v"], self.confidence)
         reason = None
         if not np.isfinite(found.p):
-            reason = f"fewer than two replicates a group are known to time {self.until:g}, or nothing varies between them"
+            reason = (
+                f"fewer than two replicates a group are known to time {self.until:g}, or nothing varies between them"
+            )
         return Outcome(
             test, "replicates", statistic=found.statistic, df=found.df, p=None if reason else found.p,
             effect=self.effect, effect_value=found.value, effect_low=found.low, effect_high=found.high, refused=reason,

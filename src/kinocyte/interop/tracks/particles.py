@@ -140,13 +140,17 @@ def write_isbi(path: Path, data: TrackData, *, overwrite: bool = False) -> None:
         stream.write('<?xml version="1.0" encoding="UTF-8" standalone="no"?>\n<root>\n')
         stream.write(f'  <TrackContestISBI2012 snr="-" density="-" scenario="{attribute_of(data.name)}" ')
         stream.write(f'generatedBy="Kinocyte {attribute_of(__version__)}">\n')
-        for _, part in rows.group_by("track_id", maintain_order=True):
-            stream.write("    <particle>\n")
-            places = part.select(
-                "frame", pl.col("x_um") / scale.x_um, pl.col("y_um") / scale.y_um, pl.col("z_um") / (scale.z_um or 1.0)
-            )
-            for t, *xyz in places.iter_rows():
-                x, y, z = (java_double(v) for v in xyz)
-                stream.write(f'      <detection t="{t}" x="{x}" y="{y}" z="{z}"/>\n')
+        places = rows.select(
+            "track_id", "frame", pl.col("x_um") / scale.x_um, pl.col("y_um") / scale.y_um,
+            pl.col("z_um") / (scale.z_um or 1.0),
+        )  # fmt: skip
+        last = None
+        for track, t, *xyz in places.iter_rows():
+            if track != last:
+                stream.write("    <particle>\n" if last is None else "    </particle>\n    <particle>\n")
+                last = track
+            x, y, z = (java_double(v) for v in xyz)
+            stream.write(f'      <detection t="{t}" x="{x}" y="{y}" z="{z}"/>\n')
+        if last is not None:
             stream.write("    </particle>\n")
         stream.write("  </TrackContestISBI2012>\n</root>\n")

@@ -147,13 +147,13 @@ class _Writer:
 
     def _all_tracks(self, node: Node) -> None:
         self._write(opening(node) + ">")
-        links = self._session.edges()
-        groups = {t: g for (t,), g in links.group_by("TRACK", maintain_order=True)} if links.height else {}
-        heads = _attributes(self._session.tracks)
-        for track, head in zip(self._session.tracks["TRACK_ID"].to_list(), heads, strict=True):
+        links, tracks = self._session.edges(), self._session.tracks
+        edges: dict[int, list[str]] = {}
+        for track, edge in zip(self._session.track_of.tolist(), _attributes(links.drop("TRACK")), strict=True):
+            edges.setdefault(track, []).append(edge)
+        for track, head in zip(tracks["TRACK_ID"].to_list(), _attributes(tracks), strict=True):
             self._write(f"\n      <Track{head}>")
-            part = groups.get(track)
-            for edge in [] if part is None else _attributes(part.drop("TRACK")):
+            for edge in edges.get(track, ()):
                 self._write(f"\n        <Edge{edge} />")
             self._write("\n      </Track>")
         self._write(f"\n    </{node.tag}>")
