@@ -74,8 +74,8 @@ def _write(target: Path, movie: AssayMovie) -> None:
     from kinocyte.interop.source import Calibration
 
     shape = (movie.n_frames, *movie.frame(0).shape)
-    pixel = {"pixel_y_um": movie.scale.y_um, "pixel_x_um": movie.scale.x_um}
-    calibration = Calibration(**pixel, frame_interval_min=movie.scale.frame_interval_min)
+    scale = movie.scale
+    calibration = Calibration(pixel_y_um=scale.y_um, pixel_x_um=scale.x_um, frame_interval_min=scale.frame_interval_min)
     write_movie(
         target, _channels(movie), shape=shape, dtype=movie.frame(0).dtype, channels=movie.channels,
         calibration=calibration,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from kinocyte.core.compiled import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def longest_stretch(y: Any, start: Any) -> Any:
     """Return for each track the stretch that disagrees with the fewest observations.
 
@@ -32,7 +33,7 @@ def longest_stretch(y: Any, start: Any) -> Any:
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def switch(x: Any, start: Any, enter: float, leave: float) -> Any:
     """Return whether each observation is on: from ``enter`` upwards on, from ``leave`` downwards off."""
     on = np.zeros(x.size, np.bool_)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from kinocyte.core.compiled import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def by_track(code: Any, n_tracks: int) -> tuple[Any, Any]:
     """Return the rows in order of their track, those of one track in their given order, and where each track starts.
 
@@ -32,7 +33,7 @@ def by_track(code: Any, n_tracks: int) -> tuple[Any, Any]:
     return order, start
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def disorder(time: Any, start: Any) -> int:
     """Return 0 where time rises within every track, 2 where it falls somewhere, else minus the row that repeats one."""
     found = 0

@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from kinocyte.core.compiled import kernel
 from kinocyte.events._transition_kernel import CELLS, DEPTH, quantiles
 
 REACH = 8
 FINE = 32
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scan(x: Any, time: Any, start: Any, least: int, sign: int, out: Any) -> None:  # noqa: PLR0917 - numba
     """Fill for each track the sum of squares left by: a constant, a line, a step, a step on a line; and both cuts.
 
@@ -58,7 +58,7 @@ def scan(x: Any, time: Any, start: Any, least: int, sign: int, out: Any) -> None
         out[t, 2], out[t, 3] = max(out[t, 0] - best, 0.0), max(out[t, 1] - best_line, 0.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _residuals(x: Any, time: Any, line: bool, rest: Any, later: Any, known: Any) -> None:  # noqa: PLR0917 - as above
     """Fill what constant or line leave of a series, and suffix sums of that and of centred time.
 
@@ -80,7 +80,7 @@ def _residuals(x: Any, time: Any, line: bool, rest: Any, later: Any, known: Any)
     known[0], known[1], known[3], known[4] = square, tt if line else 0.0, 1e-12 * square + 1e-300, mean_x
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def turn_posterior(  # noqa: PLR0917 - numba calls by position
     x: Any, time: Any, start: Any, cut: Any, line: Any, sign: Any, least: int, level: Any, turn: Any, width: Any,
     parts: Any, pads: Any, weight: Any, out: Any, final: bool,
@@ -131,7 +131,7 @@ def turn_posterior(  # noqa: PLR0917 - numba calls by position
             out[t, 2, 0], out[t, 3, 0], out[t, 4, 0] = top[1], top[2], top[3]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill(  # noqa: PLR0917 - numba calls by position
     when: Any, rest: Any, later: Any, turn: Any, s: float, parts: int, begin: int, stop: int, first: int, known: Any,
     cells: Any, times: Any, top: Any,
@@ -186,7 +186,7 @@ def _fill(  # noqa: PLR0917 - numba calls by position
                 top[3] = 1.0 - left / square if square > 0.0 else 1.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hull(n: int, later: Any, known: Any, cut: int, least: int) -> tuple[int, int]:
     """Return the first and last interval whose step is not far less probable than the best."""
     low, high = cut, cut
@@ -201,7 +201,7 @@ def _hull(n: int, later: Any, known: Any, cut: int, least: int) -> tuple[int, in
     return low, high
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _moments(  # noqa: PLR0917 - numba calls by position
     when: Any, cells: Any, times: Any, size: int, first: int, out: Any, j: int
 ) -> None:
@@ -226,7 +226,7 @@ def _moments(  # noqa: PLR0917 - numba calls by position
     out[2, j] = max(second / total - (mean / total) ** 2, 0.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _deposit(  # noqa: PLR0917 - numba calls by position
     when: Any, cells: Any, times: Any, size: int, first: int, mass: Any, weight: float
 ) -> None:

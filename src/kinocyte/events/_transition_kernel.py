@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from kinocyte.core.compiled import kernel
 
 #: tabulated arguments of the sigmoid: -REACH to REACH in steps of 1 / FINE
 REACH = 8
@@ -22,7 +23,7 @@ CELLS = 4
 DEPTH = 14.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def summarise(y: Any, start: Any) -> Any:
     """Return for each track: ones, the best cut from 1 to n - 1, its errors, and ones before and zeros after any cut.
 
@@ -51,7 +52,7 @@ def summarise(y: Any, start: Any) -> Any:
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _prefix(y: Any, p: Any, before: Any, after: Any) -> int:
     """Fill sums of log probabilities before and after the event up to each row; return the cut of the best step."""
     before[0], after[0] = 0.0, 0.0
@@ -65,7 +66,7 @@ def _prefix(y: Any, p: Any, before: Any, after: Any) -> int:
     return cut
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _density(  # noqa: PLR0917 - numba calls by position
     y: Any, time: Any, p: Any, before: Any, after: Any, span: Any, s: float, parts: int, pad: int, out: Any
 ) -> None:
@@ -99,7 +100,7 @@ def _density(  # noqa: PLR0917 - numba calls by position
                 out[c] = total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _span(before: Any, after: Any, n: int, cut: int, pad: int, span: Any) -> None:  # noqa: PLR0917 - as above
     """Fill the range of intervals that can hold the event."""
     best = before[cut] - after[cut]
@@ -110,7 +111,7 @@ def _span(before: Any, after: Any, n: int, cut: int, pad: int, span: Any) -> Non
     span[0], span[3] = max(1, span[1] - pad), min(n, span[2] + pad + 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def posterior(  # noqa: PLR0917 - numba calls by position
     y: Any, time: Any, start: Any, which: Any, level: Any, table: Any, width: Any, parts: Any, pads: Any, last: Any,
     weight: Any, out: Any, final: bool,
@@ -176,7 +177,7 @@ def posterior(  # noqa: PLR0917 - numba calls by position
             quantiles(when, mass, size, span[0], out[w])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def quantiles(when: Any, mass: Any, size: int, first: int, out: Any) -> None:
     """Fill the 2.5 and 97.5 % quantile of the time, given the mass of cells from interval ``first`` on."""
     total, share = 0.0, 0.0
@@ -197,7 +198,7 @@ def quantiles(when: Any, mass: Any, size: int, first: int, out: Any) -> None:
         share += more
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def explained(y: Any, time: Any, start: Any, which: Any, at: Any, width: Any) -> tuple[Any, Any]:  # noqa: PLR0917 - numba
     """Return which part of the variance of each series its sigmoid explains, and the observations before it."""
     out, cut = np.empty(which.size), np.zeros(which.size, np.int64)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from kinocyte.core.compiled import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def outline_pixels(image: Any, steps: Any) -> Any:
     """Return z, y, x of every pixel that has a neighbour of another value inside the image, (n, 3), in raster order.
 
@@ -33,7 +34,7 @@ def outline_pixels(image: Any, steps: Any) -> Any:
     return out[:n]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_outline(image: Any, steps: Any, z: int, y: int, x: int) -> bool:
     shape, value = image.shape, image[z, y, x]
     for s in range(len(steps)):
@@ -45,19 +46,19 @@ def _is_outline(image: Any, steps: Any, z: int, y: int, x: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _apart(a: int, b: int, size: float) -> float:
     """Return the square of the gap between two boxes along one axis."""
     gap = max(abs(a - b) - 1, 0) * size
     return gap * gap
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _square(p: Any, q: Any, size: Any) -> float:
-    return _apart(p[0], q[0], size[0]) + _apart(p[1], q[1], size[1]) + _apart(p[2], q[2], size[2])
+    return _apart(p[0], q[0], size[0]) + _apart(p[1], q[1], size[1]) + _apart(p[2], q[2], size[2])  # type: ignore[no-any-return]  # numba kernels carry no types
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _to_box(p: Any, box: Any, size: Any) -> float:
     """Return the squared distance of a pixel to a bounding box of pixels (first and last of each axis)."""
     total = 0.0
@@ -67,7 +68,7 @@ def _to_box(p: Any, box: Any, size: Any) -> float:
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def closest(a: Any, b: Any, boxes: Any, size: Any) -> float:
     """Return the squared distance (um2) of two outlines, (n, 3) and (m, 3), with their bounding boxes (2, 6)."""
     best, at = np.inf, a[0]
@@ -96,7 +97,7 @@ def closest(a: Any, b: Any, boxes: Any, size: Any) -> float:
     return float(best)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def closest_of_pairs(pairs: Any, sides: Any, starts: Any, boxes: Any, size: Any) -> Any:
     """Return the distance (um) of each pair of objects; ``pairs`` (n, 2) index the outlines of both sides."""
     out = np.empty(len(pairs))
@@ -110,7 +111,7 @@ def closest_of_pairs(pairs: Any, sides: Any, starts: Any, boxes: Any, size: Any)
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def contacts(  # noqa: PLR0917 - numba takes no keywords
     images: Any, outline: Any, starts: Any, window: Any, borders: Any, size: Any, tolerance: float, within: bool
 ) -> Any:  # fmt: skip
@@ -171,7 +172,7 @@ def contacts(  # noqa: PLR0917 - numba takes no keywords
     return touched[:count], near[:count], length[:count], total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _around(image: Any, p: Any, window: Any, size: Any, own: int, out: Any) -> int:  # noqa: PLR0917 - numba takes no keywords
     """Write the labels in the window other than the own one, with distance and first step; return how many."""
     shape, n = image.shape, 0
@@ -193,7 +194,7 @@ def _around(image: Any, p: Any, window: Any, size: Any, own: int, out: Any) -> i
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _border(images: Any, p: Any, label: int, borders: Any, window: Any, size: Any, tolerance: float) -> float:  # noqa: PLR0917 - numba takes no keywords
     """Return the border at an outline pixel that is within the tolerance of a label; all of it if that is negative."""
     image, total = images[0], 0.0
@@ -210,7 +211,7 @@ def _border(images: Any, p: Any, label: int, borders: Any, window: Any, size: An
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _crossing_touches(image: Any, p: Any, step: Any, label: int, window: Any, limits: Any) -> bool:  # noqa: PLR0917 - numba takes no keywords
     """Tell whether the point half way along a step is within the tolerance of a pixel of the label."""
     shape = image.shape

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from kinocyte.core.compiled import kernel
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -35,7 +36,7 @@ def slopes(values: Floats, time: Floats, rows: tuple[Ints, Ints], window_frames:
     return np.asarray(_slopes(np.ascontiguousarray(values), time, known, rows, window_frames))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _slopes(values: Any, time: Any, known: Any, rows: Any, window: int) -> Any:
     group, frame = rows
     n = len(values)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from kinocyte.core.compiled import kernel
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -54,7 +55,7 @@ def sweep(
     return code // width, code % width
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _first_at(ordered: Any, a: int, b: int, x: float) -> int:
     """Return the first row of ``a .. b`` whose x is not below a value."""
     while a < b:
@@ -66,7 +67,7 @@ def _first_at(ordered: Any, a: int, b: int, x: float) -> int:
     return a
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _all_within(reference: Any, ordered: Any, by_x: Any, starts: Any, reach: float, within: bool) -> Any:  # noqa: PLR0917 - numba takes no keywords
     n = len(reference)
     counts = np.zeros(n, np.int64)
@@ -95,7 +96,7 @@ def _all_within(reference: Any, ordered: Any, by_x: Any, starts: Any, reach: flo
     return counts, found[:total]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _nearest(  # noqa: PLR0917 - numba takes no keywords
     reference: Any, ordered: Any, by_x: Any, starts: Any, reach: float, keep: int, within: bool
 ) -> Any:  # fmt: skip
@@ -130,7 +131,7 @@ def _nearest(  # noqa: PLR0917 - numba takes no keywords
     return counts, found[:total]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _insert(d: float, row: int, near: Any, kept: Any, count: int) -> int:
     """Insert a neighbour where distance and row tell, drop what no longer fits, return how many there are."""
     at = count

@@ -13,8 +13,8 @@ from functools import cache
 from itertools import product
 
 import numpy as np
-from numba import njit
 
+from kinocyte.core.compiled import kernel
 from kinocyte.core.crofton import border_per_line, earlier_steps
 from kinocyte.measurement._runs import Floats, Ints, Runs
 
@@ -89,7 +89,7 @@ def _border_lengths(dy: float, dx: float) -> Floats:
     return lengths
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _enter(image, offsets, spans, steps, table):  # type: ignore[no-untyped-def] # numba
     height, width = image.shape[1:]
     row, start, stop = spans
@@ -122,7 +122,7 @@ def _enter(image, offsets, spans, steps, table):  # type: ignore[no-untyped-def]
     return entries, euler
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _perimeter(image, border, offsets, spans, lengths):  # type: ignore[no-untyped-def] # numba
     """Return the border length of each object; ``image`` and ``border`` have a margin of one pixel."""
     row, start, stop = spans[0], spans[1], spans[2]

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from kinocyte.core.compiled import kernel
 from kinocyte.measurement._runs import Floats, Ints, Runs
 
 #: a distance that equals a limit but for rounding counts as equal
@@ -94,7 +94,7 @@ def inner_distances(runs: Runs, spacing_um: tuple[float, ...]) -> Floats:
     return distances
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _line(f, step, places, bounds):  # type: ignore[no-untyped-def] # numba
     """Replace f by the least of f[q] + (step (p - q))^2 over q (Felzenszwalb and Huttenlocher (2012)).
 
@@ -127,7 +127,7 @@ def _line(f, step, places, bounds):  # type: ignore[no-untyped-def] # numba
         f[p] = heights[j] + ((p - places[j]) * step) ** 2
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _squared(field, spacing):  # type: ignore[no-untyped-def] # numba
     """Turn a box that is 0 at sources and infinite elsewhere into squared distances to the nearest source."""
     depth, height, width = field.shape
@@ -146,7 +146,7 @@ def _squared(field, spacing):  # type: ignore[no-untyped-def] # numba
                 _line(field[:, y, x], spacing[0], places, bounds)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _box(box, shape, reach):  # type: ignore[no-untyped-def] # numba
     """Return first corner and size of a box grown by ``reach`` within the frame."""
     z, y, x = max(box[0] - reach[0], 0), max(box[1] - reach[1], 0), max(box[2] - reach[2], 0)
@@ -154,14 +154,14 @@ def _box(box, shape, reach):  # type: ignore[no-untyped-def] # numba
     return (z, y, x), (far[0] - z, far[1] - y, far[2] - x)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _paint(field, spans, corner, height, value):  # type: ignore[no-untyped-def] # numba
     for k in range(spans.shape[1]):
         z, y = spans[0, k] // height - corner[0], spans[0, k] % height - corner[1]
         field[z, y, spans[1, k] - corner[2] : spans[2, k] - corner[2]] = value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _band(runs, boxes, images, spacing, rule):  # type: ignore[no-untyped-def] # numba
     offsets, spans = runs
     image, nearest = images
@@ -204,12 +204,12 @@ def _band(runs, boxes, images, spacing, rule):  # type: ignore[no-untyped-def] #
     return out[:at].copy(), ends
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _between(squared, low, high):  # type: ignore[no-untyped-def] # numba
     return squared > low * low * (1 + _SLACK) and squared <= high * high * (1 + _SLACK)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _inner(runs, boxes, image, spacing, reach):  # type: ignore[no-untyped-def] # numba
     offsets, spans = runs
     height = image.shape[1]
@@ -232,7 +232,7 @@ def _inner(runs, boxes, image, spacing, reach):  # type: ignore[no-untyped-def] 
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _disc(centres, shape, spacing, limits):  # type: ignore[no-untyped-def] # numba
     inner, outer = limits
     n = centres.shape[0]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
-from numba import njit
 
+from kinocyte.core.compiled import kernel
 from kinocyte.measurement._runs import Ints, Runs
 
 
@@ -40,7 +40,7 @@ def _beside(runs: Runs, owner: Ints, gaps: Ints) -> tuple[Ints, Ints]:
     return first, np.where(inside, last, first)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _root(parent, i):  # type: ignore[no-untyped-def] # numba
     while parent[i] != i:
         parent[i] = parent[parent[i]]
@@ -48,7 +48,7 @@ def _root(parent, i):  # type: ignore[no-untyped-def] # numba
     return i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _enclosed(start, stop, gaps, first, last):  # type: ignore[no-untyped-def] # numba
     """Tell which gaps nothing joins to the outside (union and find; entry 0 is the outside, no gap precedes run 0)."""
     parent = np.arange(start.size + 1)

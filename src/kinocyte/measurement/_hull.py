@@ -8,8 +8,8 @@ taken between the pixel edges of the convex object (both as scikit-image defines
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from kinocyte.core.compiled import kernel
 from kinocyte.measurement._runs import Floats, Ints, Runs
 
 #: stands for a row without pixels
@@ -58,7 +58,7 @@ def _half_rows(left: Ints, right: Ints, begin: Ints) -> tuple[Ints, Ints]:
     return low, high
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _chain(columns, first, last, sign, out):  # type: ignore[no-untyped-def] # numba
     """Write the rows of one side of the hull; sign 1 keeps the side of small columns, -1 that of large ones."""
     size = 0
@@ -76,7 +76,7 @@ def _chain(columns, first, last, sign, out):  # type: ignore[no-untyped-def] # n
     return size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _rows_of_hull(begin, low, high):  # type: ignore[no-untyped-def] # numba
     """Return the first and last pixel of each pixel row whose centre lies in the hull."""
     left, right = np.empty(begin[-1], np.int64), np.empty(begin[-1], np.int64)
@@ -100,7 +100,7 @@ def _rows_of_hull(begin, low, high):  # type: ignore[no-untyped-def] # numba
     return left, right
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _diameters(begin, low, high, half):  # type: ignore[no-untyped-def] # numba
     """Return the largest and smallest distance of parallel lines that enclose each object."""
     n = begin.size - 1

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from kinocyte.core.compiled import kernel
 from kinocyte.measurement._runs import Floats, Ints, Runs
 
 #: from the middle of a voxel to the middles of its faces
@@ -42,7 +42,7 @@ def _hull(ends: list[Ints]) -> tuple[Floats, Floats]:
     return points[hull.vertices], np.ascontiguousarray(hull.equations)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _spans(planes, depth, height, width):  # type: ignore[no-untyped-def] # numba
     """Return z, y, first and last x of the voxel centres inside all planes, one line for each row of the box."""
     out = np.empty((depth * height, 4), np.int64)
@@ -64,7 +64,7 @@ def _spans(planes, depth, height, width):  # type: ignore[no-untyped-def] # numb
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _widest(points):  # type: ignore[no-untyped-def] # numba
     widest = 0.0
     for i in range(points.shape[0]):

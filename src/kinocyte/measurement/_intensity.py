@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.scale import Scale
 from kinocyte.core.schema import column_names
@@ -86,7 +86,7 @@ def checked_image(image: NDArray[Any], channel: str, shape: tuple[int, ...]) -> 
     return np.ascontiguousarray(image)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _about(values, distance, mean, middle):  # type: ignore[no-untyped-def] # numba
     """Return the standard deviation and the slope over the distance, both about the means."""
     count = 0
@@ -103,7 +103,7 @@ def _about(values, distance, mean, middle):  # type: ignore[no-untyped-def] # nu
     return np.sqrt(squares / count), slope
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _statistics(values, runs, image, centre, spacing):  # type: ignore[no-untyped-def] # numba
     """Return the columns of `_STATISTICS`, (n, 8); NaN where undefined."""
     offsets, spans = runs
@@ -174,7 +174,7 @@ def quantiles(values: Floats, offsets: Ints, fractions: Floats) -> Floats:
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bring(a, low, high, rank):  # type: ignore[no-untyped-def] # numba
     """Bring the value of a rank to its place among ``a[low:high + 1]`` (Hoare (1961) Algorithm 65: Find)."""
     while low < high:
@@ -194,7 +194,7 @@ def _bring(a, low, high, rank):  # type: ignore[no-untyped-def] # numba
             high = j
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _quantiles(values, offsets, fractions):  # type: ignore[no-untyped-def] # numba
     """Return quantiles for fractions that rise."""
     n = offsets.size - 1

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.core.scale import Scale
 from kinocyte.core.schema import column_names
 from kinocyte.measurement._intensity import checked_image, object_values
@@ -61,7 +61,7 @@ def contrast_table(labels: NDArray[Any], pixels: Mapping[str, NDArray[Any]]) -> 
     return pl.DataFrame(columns, nan_to_null=True)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _inside_and_around(image, values, labels, boxes, centre):  # type: ignore[no-untyped-def] # numba
     """Return number, sum and squares about the mean inside each object, number and sum in the doubled one without it.
 

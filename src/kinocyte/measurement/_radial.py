@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.core.scale import Scale
 from kinocyte.core.schema import column_names
 from kinocyte.measurement._distance import inner_distances
@@ -33,7 +33,7 @@ def radial_table(labels: NDArray[Any], pixels: Mapping[str, NDArray[Any]], scale
     return pl.DataFrame(columns, nan_to_null=True)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _places(offsets, pixels, edge, shape, spacing):  # type: ignore[no-untyped-def] # numba
     """Return place between middle and border, 0 to 1, and octant of every pixel."""
     place = np.zeros(pixels.size)
@@ -58,7 +58,7 @@ def _places(offsets, pixels, edge, shape, spacing):  # type: ignore[no-untyped-d
     return place, sector
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _zones(offsets, values, zone, sector, zones):  # type: ignore[no-untyped-def] # numba
     """Return fraction, relative mean and variation over sectors of each zone, (n, 3, zones)."""
     n = offsets.size - 1

@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.core.errors import ParameterError
 
 Ints = NDArray[np.int64]
@@ -148,7 +148,7 @@ def _compact(values: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], Ints]:
     return np.flatnonzero(seen).astype(np.uint32), place[values]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scan(rows):  # type: ignore[no-untyped-def] # numba
     """Return row, first column, end and label of every run of a (rows, columns) image in raster order."""
     height, width = rows.shape

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
+
+from kinocyte.core.compiled import kernel
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -60,7 +61,7 @@ def _single(track: Ints, frame: Ints, n: int) -> NDArray[np.bool_]:
     return single
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _displacements(begin, frame, time, place, longest):  # type: ignore[no-untyped-def] # numba
     """Return mean squared displacement (um2) and mean duration (min) of each track at lags 1..longest, (n, longest)."""
     n = begin.size - 1

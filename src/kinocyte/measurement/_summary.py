@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.measurement._distance import Regions
 from kinocyte.measurement._intensity import checked_image, quantiles
 from kinocyte.measurement._runs import Floats
@@ -33,7 +33,7 @@ def summarise(
     return {name: found[name] for name in operations}
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _summaries(values, offsets):  # type: ignore[no-untyped-def] # numba
     """Return mean, std, min, max, sum of each part, (n, 5)."""
     n = offsets.size - 1

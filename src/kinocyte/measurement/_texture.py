@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.core.crofton import earlier_steps
 from kinocyte.core.scale import Scale
 from kinocyte.core.schema import column_names
@@ -69,7 +69,7 @@ def _gray_levels(runs: Runs, values: Floats, levels: int, limits: Limits) -> NDA
     return gray.reshape(runs.image.shape)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _textures(image, gray, runs, steps, levels):  # type: ignore[no-untyped-def] # numba
     offsets, spans = runs
     n = offsets.size - 1
@@ -96,7 +96,7 @@ def _textures(image, gray, runs, steps, levels):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_pairs(image, gray, spans, step, pairs):  # type: ignore[no-untyped-def] # numba
     """Count the pairs of gray levels at one step within an object, both ways round; return their number."""
     depth, height, width = image.shape
@@ -118,7 +118,7 @@ def _count_pairs(image, gray, spans, step, pairs):  # type: ignore[no-untyped-de
     return number
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _entropy(p):  # type: ignore[no-untyped-def] # numba
     total = 0.0
     for v in p:
@@ -127,7 +127,7 @@ def _entropy(p):  # type: ignore[no-untyped-def] # numba
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _haralick(pairs, number):  # type: ignore[no-untyped-def] # numba
     levels = pairs.shape[0]
     one, plus, minus = np.zeros(levels), np.zeros(2 * levels - 1), np.zeros(levels)

@@ -129,9 +129,11 @@ class _Cells:
 
     def table(self, method: Comparer) -> pl.DataFrame:
         """Return the rows a method compares: durations, one row a cell, or one row a cell and frame."""
-        if callable(getattr(method, "table", None)):
+        durations: Any = getattr(method, "table", None)
+        if durations is not None:
             tracks = self._where(self._gathered(self._tracks))
-            return method.table(tracks, self._gathered(self._events))  # type: ignore[attr-defined,no-any-return]
+            table: pl.DataFrame = durations(tracks, self._gathered(self._events))
+            return table
         if "signal" in type(method).model_fields:
             return self._where(self._signals(str(getattr(method, "event", ""))))
         return self._where(self._values(str(getattr(method, "value", ""))))
@@ -139,9 +141,9 @@ class _Cells:
     def _where(self, table: pl.DataFrame) -> pl.DataFrame:
         if self.asked.where is None:
             return table
-        from kinocyte.events.expression import select
+        from kinocyte.events.functions import condition
 
-        return select(table, self.asked.where)
+        return table.filter(condition(self.asked.where, table).expr)
 
     def _gathered(self, read: Callable[[Position], pl.DataFrame]) -> pl.DataFrame:
         parts = []

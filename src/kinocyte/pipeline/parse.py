@@ -22,6 +22,7 @@ from kinocyte.pipeline.model import (
     Population,
     Report,
 )
+from kinocyte.pipeline.placed import Place
 
 #: A pipeline file is a page of text; anything larger is a mistake.
 _MAX_BYTES = 2**20
@@ -38,7 +39,7 @@ _KINDS = {
     "comparison": "comparison",
 }
 #: Keys that a place adds to those of the method that stands there.
-_PLACES = {"event": EventPlace, "interaction": InteractionPlace, "comparison": ComparisonPlace}
+_PLACES: dict[str, type[Place]] = {"event": EventPlace, "interaction": InteractionPlace, "comparison": ComparisonPlace}
 
 
 def load_pipeline(path: str | Path) -> Pipeline:
@@ -169,7 +170,7 @@ def _holds(container: Any, key: str | int) -> bool:
 
 def _keys_beside(path: Sequence[str | int], cls: type | None) -> list[str]:
     if cls is not None:
-        place = _PLACES.get(cls.kind)
+        place = _PLACES.get(str(getattr(cls, "kind", "")))
         more = [] if place is None else [f.alias or n for n, f in place.model_fields.items()]
         return ["method", *more, *parameters(cls)]
     if len(path) == 3 and path[0] == "population":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, create_model
 from pydantic_core import CoreSchema, core_schema
@@ -84,10 +84,11 @@ def placed(place: type[Place], name: str) -> type[Method]:
     if taken:
         msg = f"The {place.method_kind} method '{name}' has a parameter '{min(taken)}', which the pipeline file needs."
         raise TypeError(msg)
-    joined: type[Any] = create_model(method.__name__, __base__=(place, method), __module__=method.__module__)
+    joined: Any = cast("Any", create_model(method.__name__, __base__=(place, method), __module__=method.__module__))
     joined.place_class = place
     joined.__doc__ = method.__doc__
-    return joined
+    made: type[Method] = joined
+    return made
 
 
 def _revive(place: type[Place], values: dict[str, Any]) -> Any:

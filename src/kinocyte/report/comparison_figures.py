@@ -55,8 +55,8 @@ def survival(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
     for group, colour, line in _looks(groups):
         rows = curves.filter(pl.col("group") == group).sort("time")
         time, share = rows["time"].to_numpy(), rows["survival"].to_numpy()
-        band = [rows[c].to_numpy() for c in ("low", "high")]
-        axes.fill_between(time, *band, step="post", color=colour, alpha=0.18, linewidth=0)
+        low, high = (rows[c].to_numpy() for c in ("low", "high"))
+        axes.fill_between(time, low, high, step="post", color=colour, alpha=0.18, linewidth=0)
         axes.step(time, share, where="post", color=colour, linestyle=line, linewidth=1.8, label=_name(group))
         lost = rows.filter(pl.col("censored") > 0)
         axes.plot(lost["time"], lost["survival"], "|", color=colour, markersize=5, markeredgewidth=0.8)
@@ -76,8 +76,8 @@ def incidence(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
     axes = style(figure.add_subplot(), x_label="time (min)", y_label=f"cells with {event}", grid="y")
     for group, colour, line in _looks(_groups(frames)):
         rows = frames["curves"].filter(pl.col("group") == group).sort("time")
-        band = [rows[c].to_numpy() for c in ("low", "high")]
-        axes.fill_between(rows["time"].to_numpy(), *band, step="post", color=colour, alpha=0.18, linewidth=0)
+        low, high = (rows[c].to_numpy() for c in ("low", "high"))
+        axes.fill_between(rows["time"].to_numpy(), low, high, step="post", color=colour, alpha=0.18, linewidth=0)
         axes.step(
             rows["time"], rows["incidence"], where="post", color=colour, linestyle=line, linewidth=1.8,
             label=_name(group),

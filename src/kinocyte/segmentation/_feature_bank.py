@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.segmentation.feature_bank import NARROW_PART, STRUCTURE_PART, FeatureBank
 from kinocyte.segmentation.smoothing import TRUNCATE, gaussian
 
@@ -102,7 +102,7 @@ def _cut(image: Image, inner: Box) -> Image:
     return image[tuple(slice(a, b) for a, b in inner)].reshape(-1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _eigenvalues(along_z, in_plane, deep):  # type: ignore[no-untyped-def]  # numba infers the types
     """Return the eigenvalues of a symmetric matrix, largest first (Smith, Commun. ACM 4, 168 (1961))."""
     yy, yx, xx = in_plane
@@ -122,7 +122,7 @@ def _eigenvalues(along_z, in_plane, deep):  # type: ignore[no-untyped-def]  # nu
     return first, 3 * q - first - last, last
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _differences(g, setting, columns, out, products):  # type: ignore[no-untyped-def]  # numba infers the types
     """Write gradient, Laplacian and Hessian of the box, and the products of first derivatives of the whole piece."""
     ratio, box, deep = setting
@@ -167,7 +167,7 @@ def _differences(g, setting, columns, out, products):  # type: ignore[no-untyped
                         out[i, columns[2] + 2] = third
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _tensor(products, box, to, out):  # type: ignore[no-untyped-def]  # numba infers the types
     """Write the roots of the eigenvalues of the structure tensor of the box from a column on."""
     column, deep = to

@@ -8,9 +8,9 @@ equal number, so that a node counts instead of sorting; with up to 256 different
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.segmentation.forest import Forest
 
 BINS = 256
@@ -95,7 +95,7 @@ def _into_bins(rows: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np
     return binned, edges
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _vote(bits, nodes, roots, share, total):  # type: ignore[no-untyped-def]  # numba infers the types
     """Add up the shares of the leaves.
 
@@ -132,7 +132,7 @@ def _vote(bits, nodes, roots, share, total):  # type: ignore[no-untyped-def]  # 
                     total[begin + i, c] += share[at[i], c]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _below(state, n):  # type: ignore[no-untyped-def]  # numba infers the types
     """Return the next of a row of numbers 0..n-1 that look random (xorshift64*, Vigna 2016)."""
     s = state[0]
@@ -143,7 +143,7 @@ def _below(state, n):  # type: ignore[no-untyped-def]  # numba infers the types
     return np.int64((s * np.uint64(2685821657736338717)) >> np.uint64(33)) % n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _split(histogram, counts, size, min_leaf):  # type: ignore[no-untyped-def]  # numba infers the types
     """Return the bin after which to cut and the sum over both sides of squared counts over size; -1: no cut."""
     n_classes = counts.size
@@ -170,7 +170,7 @@ def _split(histogram, counts, size, min_leaf):  # type: ignore[no-untyped-def]  
     return cut, best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _best_split(binned, classes, rows, counts, setting):  # type: ignore[no-untyped-def]  # numba infers the types
     """Return feature and bin of the best cut among some features that can be cut at all, (-1, -1) if none can."""
     order, n_try, min_leaf, state = setting
@@ -194,7 +194,7 @@ def _best_split(binned, classes, rows, counts, setting):  # type: ignore[no-unty
     return feature, cut
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _grow(pixels, edges, setting, state, tree):  # type: ignore[no-untyped-def]  # numba infers the types
     """Grow one tree from the root down; return its number of nodes. Children lie behind their parent."""
     binned, classes = pixels

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.core.scale import Scale
 from kinocyte.segmentation.smoothing import half_kernel, separable
 
@@ -190,7 +190,7 @@ def _cropped(image: Image, reach: Sequence[int]) -> Image:
     return np.ascontiguousarray(image[tuple(slice(r, n - r) for r, n in zip(reach, image.shape, strict=True))])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mark_peaks(volume, candidates, top):  # type: ignore[no-untyped-def]  # numba infers the types
     nz, ny, nx = volume.shape
     for i in range(candidates.shape[0]):
@@ -206,7 +206,7 @@ def _mark_peaks(volume, candidates, top):  # type: ignore[no-untyped-def]  # num
                         top[i] = False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _climb(volume, start, is_deep, where):  # type: ignore[no-untyped-def]  # numba infers the types
     """Move each spot to the top of the parabola through its neighbours (Lowe 2004, equation 3).
 
@@ -252,7 +252,7 @@ def _climb(volume, start, is_deep, where):  # type: ignore[no-untyped-def]  # nu
             z += (sz > limit) - (sz < -limit)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _draw(out, nearest, centre, radius, setting):  # type: ignore[no-untyped-def]  # numba infers the types
     spacing, label = setting
     nz, ny, nx = out.shape

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.scale import Scale
 from kinocyte.segmentation import components, levels
@@ -208,7 +208,7 @@ def _classes(filtered: NDArray[Any], mask: Mask, valid: Mask | None) -> _Classes
     return _Classes(float(mean_fore + flat[0]), float(mean_back + flat[0]), float(spread))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _moments(values, mask, valid, sums):  # type: ignore[no-untyped-def]  # numba infers the types
     """Add up number, sum and squares of background (row 0) and foreground (row 1), counted from the first value."""
     shift = values[0]

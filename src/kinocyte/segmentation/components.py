@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.core.errors import ParameterError
 
 Connectivity = Literal["face", "full"]
@@ -159,7 +159,7 @@ def as_volume(mask: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(solid).view(np.uint8).reshape((1, *mask.shape)[-3:])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _root(parent, i):  # type: ignore[no-untyped-def]  # numba infers the types
     while parent[i] != i:
         parent[i] = parent[parent[i]]
@@ -178,7 +178,7 @@ def _runs(volume: NDArray[np.uint8]) -> _Runs:
     return np.ascontiguousarray(x[0::2]), np.ascontiguousarray(x[1::2]), first
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _join_rows(parent, begin, end, first, pair):  # type: ignore[no-untyped-def]  # numba infers the types
     """Unite the runs of two rows that touch; ``pair`` is (row, other row, pixels a touch may reach beyond an end)."""
     row, other, reach = pair
@@ -200,7 +200,7 @@ def _united(runs: _Runs, shape: tuple[int, int], full: bool) -> tuple[NDArray[np
     return number, int(_unite(parent, runs, shape, full, number))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _unite(parent, runs, shape, full, number):  # type: ignore[no-untyped-def]  # numba infers the types
     """Join runs to objects; the first run of an object is its root, which fixes the order of their numbers."""
     begin, end, first = runs
@@ -226,7 +226,7 @@ def _unite(parent, runs, shape, full, number):  # type: ignore[no-untyped-def]  
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _paint(labels, begin, end, first, number):  # type: ignore[no-untyped-def]  # numba infers the types
     for row in range(labels.shape[0]):
         for run in range(first[row], first[row + 1]):
@@ -234,7 +234,7 @@ def _paint(labels, begin, end, first, number):  # type: ignore[no-untyped-def]  
                 labels[row, x] = number[run]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _size_enclosed(runs, number, shape, size):  # type: ignore[no-untyped-def]  # numba infers the types
     """Count the pixels of each component; one that reaches the border of the array becomes infinite."""
     begin, end, first = runs
@@ -249,7 +249,7 @@ def _size_enclosed(runs, number, shape, size):  # type: ignore[no-untyped-def]  
                 size[number[run]] = np.inf
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill_runs(solid, runs, chosen):  # type: ignore[no-untyped-def]  # numba infers the types
     begin, end, first = runs
     for row in range(solid.shape[0]):
@@ -259,19 +259,19 @@ def _fill_runs(solid, runs, chosen):  # type: ignore[no-untyped-def]  # numba in
                     solid[row, x] = True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _translate(flat, lut, out):  # type: ignore[no-untyped-def]  # numba infers the types
     for i in range(flat.size):
         out[i] = lut[flat[i]]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count(flat, counts):  # type: ignore[no-untyped-def]  # numba infers the types
     for i in range(flat.size):
         counts[flat[i]] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _number(flat, lut, out):  # type: ignore[no-untyped-def]  # numba infers the types
     n = 0
     for i in range(flat.size):
@@ -283,7 +283,7 @@ def _number(flat, lut, out):  # type: ignore[no-untyped-def]  # numba infers the
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lateral_extent(labels, low, high):  # type: ignore[no-untyped-def]  # numba infers the types
     nz, ny, nx = labels.shape
     for z in range(nz):

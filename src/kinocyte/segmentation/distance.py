@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.segmentation.components import as_volume
 
 
@@ -50,7 +50,7 @@ def squared_distance(mask: NDArray[Any], spacing: Sequence[float]) -> NDArray[np
     return out.reshape(mask.shape)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sweep(mask, out):  # type: ignore[no-untyped-def]  # numba infers the types
     """Write the steps to the background along columns: down with those from above, then up with the fewer.
 
@@ -68,7 +68,7 @@ def _sweep(mask, out):  # type: ignore[no-untyped-def]  # numba infers the types
             out[y, x] = min(out[y, x], out[y + 1, x] + one)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _envelopes(mask, feet, setting, work, out):  # type: ignore[no-untyped-def]  # numba infers the types
     """Write for each run of foreground in each row the lower envelope of the parabolas that stand on the row.
 

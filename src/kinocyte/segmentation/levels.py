@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from kinocyte.core.compiled import kernel
 
 #: bins for images of real numbers
 BINS = 256
@@ -219,7 +220,7 @@ def bin_edges(low: Any, high: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:
     return edges if bool((edges[1:] > edges[:-1]).all()) else None
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill(values, edges, counts):  # type: ignore[no-untyped-def]  # numba infers the types
     """Count values per bin; a bin holds its lower edge, the last one also its upper.
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from kinocyte.core.compiled import kernel
 
 #: a kernel ends this many standard deviations from its centre
 TRUNCATE = 4.0
@@ -73,7 +74,7 @@ def _blurred(image: NDArray[np.float64], wy: NDArray[np.float64], wx: NDArray[np
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _blur(image, wy, wx, line, out):  # type: ignore[no-untyped-def]  # numba infers the types
     """Blur rows and columns in one walk, so that the half-blurred image never leaves the cache.
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.segmentation.components import Connectivity, Labels, renumber
 
 
@@ -154,7 +154,7 @@ def _downhill(pixels: NDArray[np.int64], height: NDArray[np.float64], labels: La
     return pixels[np.argsort(owner, kind="stable")]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_at_side(p, shape):  # type: ignore[no-untyped-def]  # numba infers the types
     nz, ny, nx = shape
     x = p % nx
@@ -163,14 +163,14 @@ def _is_at_side(p, shape):  # type: ignore[no-untyped-def]  # numba infers the t
     return x == 0 or x == nx - 1 or y == 0 or y == ny - 1 or (nz > 1 and (z == 0 or z == nz - 1))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _leaves(p, steps, k, shape):  # type: ignore[no-untyped-def]  # numba infers the types
     nz, ny, nx = shape
     x, y, z = p % nx + steps[k, 3], (p // nx) % ny + steps[k, 2], p // (nx * ny) + steps[k, 1]
     return x < 0 or x >= nx or y < 0 or y >= ny or z < 0 or z >= nz
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mark_maxima(pixels, images, geometry, top):  # type: ignore[no-untyped-def]  # numba infers the types
     height, labels = images
     steps, shape = geometry
@@ -187,7 +187,7 @@ def _mark_maxima(pixels, images, geometry, top):  # type: ignore[no-untyped-def]
                 break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _spaced(where, owner, min_squared, kept):  # type: ignore[no-untyped-def]  # numba infers the types
     begin = 0
     for i in range(owner.size):
@@ -204,7 +204,7 @@ def _spaced(where, owner, min_squared, kept):  # type: ignore[no-untyped-def]  #
                     break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _merge_hills(forest, images, geometry, limits, seed):  # type: ignore[no-untyped-def]  # numba infers the types
     """Walk down the landscape of each object and join hills at their saddles.
 
@@ -240,7 +240,7 @@ def _merge_hills(forest, images, geometry, limits, seed):  # type: ignore[no-unt
         seed[i] = top == i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _flood(terrain, images, seeds, geometry, queues):  # type: ignore[no-untyped-def]  # numba infers the types
     """Let labels grow from the seeds of one object after the other, the highest and then the oldest pixel first.
 
@@ -278,7 +278,7 @@ def _flood(terrain, images, seeds, geometry, queues):  # type: ignore[no-untyped
                     waiting += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _enqueue(i, line, queues):  # type: ignore[no-untyped-def]  # numba infers the types
     """Append to a queue; ``queues`` holds the first and last pixel of each, and the successor of each pixel."""
     if queues[0, line] < 0:

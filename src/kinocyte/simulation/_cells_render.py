@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.core.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _texture_tile() -> NDArray[np.float32]:
     return tile
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _texture_at(tile, w, v, u):  # type: ignore[no-untyped-def] # pragma: no cover - numba
     """Linear between texture points in the plane, nearest along the third axis."""
     k = math.floor(w) & 63
@@ -46,7 +46,7 @@ def _texture_at(tile, w, v, u):  # type: ignore[no-untyped-def] # pragma: no cov
     return upper * (1 - dv) + lower * dv
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _draw(cells, ids, look, tile, out):  # type: ignore[no-untyped-def] # pragma: no cover - numba
     """Draw cells into ``out``, light (c, z, y, x) and owner (z, y, x): brightest wins, deepest inside owns.
 
@@ -170,7 +170,7 @@ def _background_table(mean: float, read_noise: float, gain: float, offset: float
     return low, cumulative, guide
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _look_up(uniform, low, cumulative, guide, out):  # type: ignore[no-untyped-def] # pragma: no cover - numba
     """Draw a grey value for every uniform number by inverting the distribution; clip to 16 bits."""
     for n in range(len(out)):
@@ -180,7 +180,22 @@ def _look_up(uniform, low, cumulative, guide, out):  # type: ignore[no-untyped-d
         out[n] = np.uint16(min(max(low + k, 0), 65535))
 
 
-def expose(shown: NDArray[np.float32], settings: CellMovie, rng: np.random.Generator) -> NDArray[np.uint16]:
+class CameraSettings(Protocol):
+    """How light becomes grey values."""
+
+    @property
+    def signal_photons(self) -> float: ...  # noqa: D102 - as `CellMovie` has them
+    @property
+    def background_photons(self) -> float: ...  # noqa: D102
+    @property
+    def read_noise_photons(self) -> float: ...  # noqa: D102
+    @property
+    def gain_per_photon(self) -> float: ...  # noqa: D102
+    @property
+    def offset(self) -> float: ...  # noqa: D102
+
+
+def expose(shown: NDArray[np.float32], settings: CameraSettings, rng: np.random.Generator) -> NDArray[np.uint16]:
     """Return the grey values of one channel: photons are Poisson, the camera adds normal noise.
 
     Pixels without signal all follow one distribution, which is drawn from a table; the rest by the general generators.

@@ -89,8 +89,13 @@ class Interaction(Step):
         pairs = self._finder.pairs(reference, neighbour, position.scale, masks[self.reference], others)
         progress(0.5)
         self._check_columns(reference, reference if neighbour is None else neighbour)
-        states = {"reference_state": self.method.reference_state, "neighbour_state": self.method.neighbour_state}
-        around = neighbour_counts(pairs, reference, neighbour, **states)
+        around = neighbour_counts(
+            pairs,
+            reference,
+            neighbour,
+            reference_state=self.method.reference_state,
+            neighbour_state=self.method.neighbour_state,
+        )
         around = around.select("object_id", pl.all().exclude(*_KEYS).name.prefix(f"{self.population}_"))
         found = {"pairs": pairs, "neighbourhood": around}
         if self._follows:

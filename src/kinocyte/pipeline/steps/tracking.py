@@ -36,7 +36,8 @@ class Tracking(Step):
 
     @property
     def _features(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(f for m in (self._linker, *self._menders) for f in m.features))
+        mended = [f for m in self._menders for f in m.features]
+        return tuple(dict.fromkeys([*self._linker.features, *mended]))
 
     def reads(self) -> tuple[str, ...]:
         """Return the segmentation, and the measurement where the linker compares features."""

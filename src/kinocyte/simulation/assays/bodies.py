@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,7 +31,7 @@ class Field:
 
 
 def draw(
-    field: Field, yx_um: Floats, semi_axes_um: Floats, light: Mapping[str, Floats], look: Mapping[str, Floats]
+    field: Field, yx_um: Floats, semi_axes_um: Floats, light: Mapping[str, Floats], look: Mapping[str, Any]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
     """Draw soft, textured ellipses.
 
@@ -103,7 +104,8 @@ def wander(
     """Return velocities one step later: an Ornstein-Uhlenbeck process, exact for any step."""
     keep = np.exp(-dt / max(persistence_min, 1e-9))
     kick: Floats = rng.normal(0, sd_um_per_min * np.sqrt(1 - keep * keep), velocity.shape)
-    return velocity * keep + kick
+    moved: Floats = velocity * keep + kick
+    return moved
 
 
 def bounce(yx_um: Floats, velocity: Floats, size_um: Floats) -> None:
@@ -115,7 +117,7 @@ def bounce(yx_um: Floats, velocity: Floats, size_um: Floats) -> None:
 
 
 def truth_tables(
-    population: str, yx_um: NDArray[np.float64], times_min: Floats, present: NDArray[np.bool_] | None = None
+    population: str, yx_um: Floats, times_min: NDArray[np.floating[Any]], present: NDArray[np.bool_] | None = None
 ) -> dict[str, pl.DataFrame]:
     """Return objects, members and tracks of cells that never divide.
 

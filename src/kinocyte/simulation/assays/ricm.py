@@ -49,7 +49,7 @@ class SpreadingAssay(Method):
     def hovering_min(self) -> float:
         """Return the mean hovering time at this dose."""
         share = self.dose_pm / (self.dose_pm + self.ec50_pm)
-        return self.longest_hovering_min * (self.shortest_hovering_min / self.longest_hovering_min) ** share
+        return float(self.longest_hovering_min * (self.shortest_hovering_min / self.longest_hovering_min) ** share)
 
     @property
     def field(self) -> Field:
@@ -93,7 +93,8 @@ def _area(cells: _Cells, now: float) -> Floats:
 
 def _background(s: SpreadingAssay) -> NDArray[np.float32]:
     y, x = np.mgrid[-1 : 1 : s.height_px * 1j, -1 : 1 : s.width_px * 1j]
-    return (1 - s.unevenness * 0.5 * ((x - 0.2) ** 2 + (y + 0.1) ** 2)).astype(np.float32)
+    even: Floats = 1 - s.unevenness * 0.5 * ((x - 0.2) ** 2 + (y + 0.1) ** 2)
+    return even.astype(np.float32)
 
 
 def _scene(s: SpreadingAssay, cells: _Cells, background: NDArray[np.float32], t: int) -> Scene:
