@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from kinocyte.core.compiled import kernel
 
 Spectrum = NDArray[np.complex64]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _phases(freq, start, n, shift):  # type: ignore[no-untyped-def]  # numba
     """Return cosine and sine of ``freq * shift`` of one axis, float32 (n,)."""
     cosine = np.empty(n, np.float32)
@@ -27,7 +28,7 @@ def _phases(freq, start, n, shift):  # type: ignore[no-untyped-def]  # numba
     return cosine, sine
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def accumulate(total, spectrum, freq, shift, gain):  # type: ignore[no-untyped-def]  # numba
     """Add a spectrum, with its shift undone and times a gain, to a total in place.
 
@@ -59,7 +60,7 @@ def accumulate(total, spectrum, freq, shift, gain):  # type: ignore[no-untyped-d
                 to[x] += complex(a * u - b * v, a * v + b * u)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cross(out, total, spectrum, weight, freq, shift, gain):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba
     """Write the weighted cross-power of a spectrum with the total that it is taken out of.
 
@@ -120,7 +121,7 @@ def cross(out, total, spectrum, weight, freq, shift, gain):  # type: ignore[no-u
     return null.sum(), power_total.sum(), power_frame.sum(), amplitude.sum()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def moments(power, freq, shift, result):  # type: ignore[no-untyped-def]  # numba
     """Sum a cross-power under the phase ramps of a shift: correlation, gradient and Hessian.
 
@@ -180,7 +181,7 @@ def moments(power, freq, shift, result):  # type: ignore[no-untyped-def]  # numb
             result[9] -= kx * kx * value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def slope_variance(power, freq, shift, result):  # type: ignore[no-untyped-def]  # numba
     """Sum the squares of what each frequency adds to the slope of the correlation at its top.
 
@@ -220,7 +221,7 @@ def slope_variance(power, freq, shift, result):  # type: ignore[no-untyped-def] 
         result[2] += kx * kx * along_x[x]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _solve(m, g):  # type: ignore[no-untyped-def]  # numba
     """Solve the 3 x 3 system in place by Cholesky; return False, with g untouched, if it is not positive definite."""
     for a in range(3):
@@ -246,7 +247,7 @@ def _solve(m, g):  # type: ignore[no-untyped-def]  # numba
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def newton_step(result, free, step):  # type: ignore[no-untyped-def]  # numba
     """Write the step to the top of the parabola through the sums; return whether there is a top.
 
@@ -276,7 +277,7 @@ def newton_step(result, free, step):  # type: ignore[no-untyped-def]  # numba
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def climb(power, freq, free, shift, result):  # type: ignore[no-untyped-def]  # numba
     """Move a shift to the nearest top of the correlation by Newton steps, in place; ``result`` gets the sums there.
 
@@ -316,7 +317,7 @@ def climb(power, freq, free, shift, result):  # type: ignore[no-untyped-def]  # 
             break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def ring_power(spectrum, ring, out, count):  # type: ignore[no-untyped-def]  # numba
     """Add the power of a spectrum to sums over rings of equal frequency; ``count`` gets the number of terms."""
     n_p, n_y, n_x = spectrum.shape

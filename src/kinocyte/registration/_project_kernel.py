@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from kinocyte.core.compiled import kernel
 
 
 def fits(pixels: NDArray[Any]) -> bool:
@@ -16,7 +17,7 @@ def fits(pixels: NDArray[Any]) -> bool:
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mean_along_z(pixels, out):  # type: ignore[no-untyped-def]  # numba
     """Write the mean of the planes of a stack (z, y, x) to float32 (y, x)."""
     n_z, n_y, n_x = pixels.shape
@@ -33,7 +34,7 @@ def mean_along_z(pixels, out):  # type: ignore[no-untyped-def]  # numba
             to[x] *= share
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mean_along_y(pixels, edges, left, factor, out):  # type: ignore[no-untyped-def]  # numba
     """Write means over blocks of rows and over groups of columns.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import fft
+
+from kinocyte.core.compiled import kernel
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +43,7 @@ def taps(shift_px: float, how: str) -> tuple[Floats, int]:
     return np.asarray(weight, dtype=np.float64), whole + 1 - reach
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _weigh(source, out, weight, start):  # type: ignore[no-untyped-def]  # numba
     """Write a row times a weight, or add it to what is there."""
     if start:
@@ -53,7 +54,7 @@ def _weigh(source, out, weight, start):  # type: ignore[no-untyped-def]  # numba
             out[x] += out.dtype.type(source[x]) * weight
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _along_row(source, out, weight, first):  # type: ignore[no-untyped-def]  # numba
     """Write the weighted sum of neighbours of a row; ``out[x]`` looks up around ``x + first``, edges repeated."""
     n, m, k = source.shape[0], out.shape[0], weight.shape[0]
@@ -70,7 +71,7 @@ def _along_row(source, out, weight, first):  # type: ignore[no-untyped-def]  # n
             out[x] += source[min(max(x + first + i, 0), n - 1)] * weight[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def resample(volume, out, weights, firsts, room, highest):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba
     """Write a volume looked up at constant offsets; pixels beyond the edge repeat it.
 

@@ -184,15 +184,15 @@ class CameraSettings(Protocol):
     """How light becomes grey values."""
 
     @property
-    def signal_photons(self) -> float: ...  # noqa: D102 - as `CellMovie` has them
+    def signal_photons(self) -> float: ...
     @property
-    def background_photons(self) -> float: ...  # noqa: D102
+    def background_photons(self) -> float: ...
     @property
-    def read_noise_photons(self) -> float: ...  # noqa: D102
+    def read_noise_photons(self) -> float: ...
     @property
-    def gain_per_photon(self) -> float: ...  # noqa: D102
+    def gain_per_photon(self) -> float: ...
     @property
-    def offset(self) -> float: ...  # noqa: D102
+    def offset(self) -> float: ...
 
 
 def expose(shown: NDArray[np.float32], settings: CameraSettings, rng: np.random.Generator) -> NDArray[np.uint16]:
