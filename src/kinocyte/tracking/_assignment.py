@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from kinocyte.core.compiled import kernel
 
 
 def assign(
@@ -43,7 +44,7 @@ def assign(
     return _assign(start, column, weight, columns)  # type: ignore[no-any-return] # numba has no types
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _best(i: int, start: Any, column: Any, weight: Any, price: Any) -> Any:
     """Return the best edge of a row (-1: stay alone), its net worth and that of the second best."""
     edge, best, second = -1, 0.0, 0.0
@@ -56,7 +57,7 @@ def _best(i: int, start: Any, column: Any, weight: Any, price: Any) -> Any:
     return edge, best, second
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bid(start: Any, column: Any, weight: Any, price: Any, edge: Any, owner: Any) -> Any:  # noqa: PLR0917 - numba calls by position
     """Let each row buy its best column, at most twice; return the rows left to be augmented."""
     rows = len(start) - 1
@@ -88,7 +89,7 @@ def _bid(start: Any, column: Any, weight: Any, price: Any, edge: Any, owner: Any
     return waiting
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sift(heap: Any, place: Any, dist: Any, k: int, size: int) -> None:
     """Move the entry at ``k`` of a heap of columns to where its distance belongs."""
     j = heap[k]
@@ -111,7 +112,7 @@ def _sift(heap: Any, place: Any, dist: Any, k: int, size: int) -> None:
     heap[k], place[j] = j, k
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _explore(root: int, edges: Any, price: Any, edge: Any, owner: Any, work: Any) -> Any:  # noqa: PLR0917 - numba calls by position
     """Grow the tree of alternating paths from a row until its cheapest end is known.
 
@@ -161,7 +162,7 @@ def _explore(root: int, edges: Any, price: Any, edge: Any, owner: Any, work: Any
     return alone, free, seen
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _assign(start: Any, column: Any, weight: Any, columns: int) -> Any:
     """Assign by bidding, then by shortest augmenting paths; see the head of the module."""
     rows = len(start) - 1

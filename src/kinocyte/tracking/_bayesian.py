@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.tracking._candidates import Candidates, search
 from kinocyte.tracking._confidence import confidence, margins
 from kinocyte.tracking._grid import build_grid
@@ -122,7 +122,7 @@ def _cut(method: Bayesian, following: Ints, sure: Floats, near: Candidates) -> I
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _stretches(following: Any) -> Any:
     """Return first and last object of each stretch, in order of the first."""
     n = len(following)
@@ -204,7 +204,7 @@ def _nearest_pairs(group: Ints, distance: Floats, count: int) -> tuple[Ints, Int
     return few[one], few[two]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pairs(start: Any) -> Any:
     """Return all pairs of the entries ``start[k]:start[k + 1]`` of each group."""
     total = 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.core.errors import ParameterError
 from kinocyte.tracking._grid import Grid, cell_of
 
@@ -102,7 +102,7 @@ def _neighbours(grid: Grid, allowed: NDArray[np.bool_]) -> tuple[NDArray[np.int6
     return np.append(onward, n), back
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _insert(square: float, j: int, shift: int, kept: Any, count: int) -> int:
     """Insert an object into the sorted list of the nearest.
 
@@ -122,7 +122,7 @@ def _insert(square: float, j: int, shift: int, kept: Any, count: int) -> int:
     return min(count + 1, len(near))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _unseen_from(x: Any, c: Any, r: int, low: Any, h: float, shape: Any) -> float:  # noqa: PLR0917 - numba calls by position
     """Return a distance below which no object lies outside the block of cells searched so far."""
     bound = np.inf
@@ -134,7 +134,7 @@ def _unseen_from(x: Any, c: Any, r: int, low: Any, h: float, shape: Any) -> floa
     return bound
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _of_run(square: float, m: int, shift: int, grid: Any, among: Any, kept: Any, count: int) -> int:  # noqa: PLR0917 - numba calls by position
     """Of objects that share a position insert those whose place is most like that of the one they are near to."""
     member, run = grid[5], grid[6]
@@ -155,7 +155,7 @@ def _of_run(square: float, m: int, shift: int, grid: Any, among: Any, kept: Any,
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _ring_by_ring(x: Any, f: int, shift: int, limit: float, grid: Any, among: Any, kept: Any) -> int:  # noqa: PLR0917 - numba calls by position
     """Go outwards through the cells of frame ``f`` until the nearest objects are known; return how many there are."""
     low, size, shape, offset, cell_first, member, run = grid
@@ -191,7 +191,7 @@ def _ring_by_ring(x: Any, f: int, shift: int, limit: float, grid: Any, among: An
         r += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _search(  # noqa: C901, PLR0912, PLR0917 - numba calls by position; a call per block would cost more than the block
     step: Any, first: Any, grid: Any, position: Any, where: Any, frames: Any, reach: Any, keep: int,
     source: Any, target: Any,
@@ -253,7 +253,7 @@ def _search(  # noqa: C901, PLR0912, PLR0917 - numba calls by position; a call p
     return start, found[:total], square[:total], -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _nearest(square: Any, found: Any, keep: int, shift: int) -> int:
     """Sort the nearest objects to the front and return how many are kept."""
     count, most = 0, min(keep, len(square))
@@ -263,7 +263,7 @@ def _nearest(square: Any, found: Any, keep: int, shift: int) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _grow(found: Any, square: Any, used: int, needed: int) -> Any:
     """Return longer arrays that begin with what is in use."""
     room = needed * 3 // 2

@@ -16,9 +16,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.tracking._assignment import assign
 from kinocyte.tracking._candidates import search
 from kinocyte.tracking._grid import Grid
@@ -75,7 +75,7 @@ def bends(at: Points, following: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray((bend * bend).sum(axis=1), dtype=np.float64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _chains(start: Any, target: Any, x: Any, variance: float, even: float) -> Any:
     """Return what the best chain through each link is worth, the link itself counting nothing."""
     n, m = len(start) - 1, len(target)

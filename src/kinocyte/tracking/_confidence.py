@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from kinocyte.core.compiled import kernel
 
 
 def margins(
@@ -44,7 +45,7 @@ def confidence(margin: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.tanh(np.maximum(margin, 0.0) / 2.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _margins(start: Any, target: Any, worth: Any, edge: Any) -> Any:
     n = len(start) - 1
     owner = np.full(target.max() + 1 if len(target) else 0, -1, np.int64)

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from kinocyte.core.compiled import kernel
 
 _PER_CELL = 2.0
 _CROWD = 64  # objects of a cell from which on it pays to look for those that share a position
@@ -94,7 +95,7 @@ def _cells(
         size[many] *= 2.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill(position: Any, first: Any, low: Any, size: Any, shape: Any, offset: Any) -> Any:  # noqa: PLR0917 - numba calls by position
     """Sort the objects of each frame into cells by counting; within a cell they keep their order."""
     cell = np.empty(len(position), np.int64)
@@ -116,7 +117,7 @@ def _fill(position: Any, first: Any, low: Any, size: Any, shape: Any, offset: An
     return cell_first, member
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cell_of(x: float, low: float, size: float, cells: int) -> int:
     """Return the cell of a coordinate along one axis; what lies outside belongs to the border cells."""
     return int(min(max((x - low) / size, 0.0), cells - 1.0))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.tracking._chains import bends, straight_chains
 from kinocyte.tracking._confidence import confidence, margins
 from kinocyte.tracking._grid import build_grid
@@ -136,7 +136,7 @@ def _kept_share(following: Ints, frame: Ints, x: Floats, place: Floats, speed: F
     return float(np.clip(((x[b] - place[a]) * expected).sum() / total, 0.0, 1.0)) if total > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _advance(p: Any, v: Any, c: Any, seen: Any, dt: int, noise: float, error: float) -> Any:  # noqa: PLR0917 - numba calls by position
     """Predict a state by ``dt`` frames, the velocity changing halfway through each, and correct it by a position."""
     pp, pv, vv = c
@@ -155,7 +155,7 @@ def _advance(p: Any, v: Any, c: Any, seen: Any, dt: int, noise: float, error: fl
     return q, w, (pp * (1.0 - gain_p), pv * (1.0 - gain_p), vv - gain_v * pv)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _filter(following: Any, frame: Any, x: Any, noise: float, error: float, first: float) -> Any:  # noqa: PLR0917 - numba calls by position
     """Return position and velocity of each object as its past tells, and how many links that past has."""
     n = len(x)
@@ -172,7 +172,7 @@ def _filter(following: Any, frame: Any, x: Any, noise: float, error: float, firs
     return place, speed, age
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _filter_back(following: Any, frame: Any, x: Any, noise: float, error: float, first: float) -> Any:  # noqa: PLR0917 - numba calls by position
     """Return the velocity of the next object of each as its own future tells, and how many links that future has."""
     n = len(x)

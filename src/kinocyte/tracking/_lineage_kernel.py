@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from kinocyte.core.compiled import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def follow(before: Any, in_degree: Any, out_degree: Any) -> Any:
     """Return the track of each object, and first and last object, parent, root and generation of each track.
 

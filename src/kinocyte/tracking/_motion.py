@@ -17,9 +17,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.tracking._points import Points
 
 LEAPS = 0.01
@@ -229,7 +229,7 @@ def worth(
     return _worth(square_um2, (start, target), (at.frame(), at.position_um), motion.table(), between)  # type: ignore[no-any-return]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _worth(square: Any, candidates: Any, at: Any, table: Any, between: bool) -> Any:
     start, target = candidates
     frame, position = at

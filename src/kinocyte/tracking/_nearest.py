@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 
+from kinocyte.core.compiled import kernel
 from kinocyte.tracking._candidates import search
 from kinocyte.tracking._grid import build_grid
 from kinocyte.tracking._points import links_frame, points
@@ -31,7 +31,7 @@ def link_nearest(objects: pl.DataFrame, max_distance_um: float) -> pl.DataFrame:
     return links_frame(at, source[chosen], found.target[chosen].astype(np.int64), cost=square, confidence=sure)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _take_nearest(order: Any, source: Any, target: Any, n: int) -> Any:
     """Take candidates in order unless an end is taken already; return the candidate of each object or -1."""
     edge, taken = np.full(n, -1, np.int64), np.zeros(n, np.bool_)
@@ -42,7 +42,7 @@ def _take_nearest(order: Any, source: Any, target: Any, n: int) -> Any:
     return edge
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _nearest_other(start: Any, square: Any, edge: Any, reach: float) -> Any:
     """Return the squared distance of each object's nearest candidate that was not chosen."""
     out = np.full(len(edge), reach)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.core.errors import TableError
 from kinocyte.core.schema import LINKS, conform, empty, require
 from kinocyte.tracking._assignment import assign
@@ -115,7 +115,7 @@ def _boxes(image: Labels, scale: float) -> tuple[NDArray[np.int64], NDArray[np.f
     return label.astype(np.int64), centre, box
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _inside(image: Any, label: int, centre: Any, scale: float, p: Any) -> bool:
     """Tell whether a pixel belongs to an enlarged mask."""
     q = np.empty(3, np.int64)
@@ -127,7 +127,7 @@ def _inside(image: Any, label: int, centre: Any, scale: float, p: Any) -> bool:
     return bool(image[q[0], q[1], q[2]] == label)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count(image: Any, label: int, centre: Any, scale: float, box: Any, other: Any) -> int:  # noqa: PLR0917 - numba calls by position
     """Count the pixels of an enlarged mask; where ``other`` holds a second mask, those of both."""
     count, p = 0, np.empty(3, np.int64)
@@ -143,7 +143,7 @@ def _count(image: Any, label: int, centre: Any, scale: float, box: Any, other: A
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scaled(  # noqa: PLR0917 - numba calls by position
     a: Any, label_a: Any, centre_a: Any, box_a: Any, b: Any, label_b: Any, centre_b: Any, box_b: Any, scale: float
 ) -> Any:  # fmt: skip
