@@ -55,7 +55,7 @@ def test_memory_is_bounded_by_frames(tmp_path: Path, monkeypatch: pytest.MonkeyP
         found = table.select("dy_px", "dx_px").to_numpy()
         assert np.sqrt((((found - shift) - (found - shift).mean(axis=0)) ** 2).mean()) < 0.05
     assert peak[12] < 4 * frame_bytes
-    assert peak[36] < 1.25 * peak[12]
+    assert peak[36] < 1.5 * peak[12]  # two threads hold a frame more or less
 
 
 def test_four_channels_of_odd_size_are_read_a_frame_at_a_time(tmp_path: Path) -> None:
