@@ -76,6 +76,7 @@ def table_columns() -> str:
         ("<population>_tracks", schema.TRACKS),
         ("<population>_members", schema.MEMBERS),
         ("<population>_events", schema.EVENTS),
+        ("<reference>_<neighbour>_pairs", schema.PAIRS),
         ("drift", schema.DRIFT),
     ):
         parts += [f"### `{title}`\n", "| column | type | unit | meaning |", "|---|---|---|---|"]

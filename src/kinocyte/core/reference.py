@@ -13,7 +13,19 @@ from kinocyte.core import registry
 from kinocyte.core.method import Method
 
 #: Places in a pipeline in the order in which data walks through them; other kinds follow in alphabetical order.
-KIND_ORDER = ("restoration", "registration", "segmentation", "tracking", "measurement", "event", "interaction")
+KIND_ORDER = (
+    "restoration",
+    "registration",
+    "segmentation",
+    "measurement",
+    "tracking",
+    "mending",
+    "event",
+    "interaction",
+    "killing",
+    "comparison",
+    "table",
+)
 
 _SCALARS = {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text", "null": "none"}
 _BOUNDS = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
