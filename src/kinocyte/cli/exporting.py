@@ -34,7 +34,8 @@ def export(
         The folder to make; it must not exist yet or be empty.
     formats : tuple of str
         Any of csv, parquet, excel, anndata, labels, napari; for tracks also trackmate, trackmate-csv, geff, ctc,
-        motilitylab, mastodon, isbi, rois, celltrackr, cellphe, celltrackscolab.
+        motilitylab, mastodon, isbi, rois, celltrackr, cellphe, celltrackscolab; celldetective for a whole project
+        folder.
     populations : tuple of str
         Populations to write; all when left out.
     """

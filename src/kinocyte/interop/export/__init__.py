@@ -34,6 +34,10 @@ FORMATS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
         "geff": ("kinocyte.interop.export.track_files:write_geff", "tracks as GEFF graphs"),
         "ctc": ("kinocyte.interop.export.track_files:write_ctc", "Cell Tracking Challenge folders"),
+        "celldetective": (
+            "kinocyte.interop.export.celldetective:write_celldetective",
+            "a project folder of Celldetective: movies, masks, tables, classes",
+        ),
         "motilitylab": ("kinocyte.interop.export.track_files:write_motilitylab", "tracks for MotilityLab"),
         "mastodon": ("kinocyte.interop.export.track_files:write_mastodon", "tracks for Mastodon's CSV importer"),
         "isbi": ("kinocyte.interop.export.track_files:write_isbi", "tracks as XML of the ISBI challenge"),
