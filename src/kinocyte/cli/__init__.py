@@ -28,6 +28,8 @@ app.command("kinocyte.cli.running:run_pipeline", name="run", help="Run a pipelin
 app.command("kinocyte.cli.running:show_status", name="status", help="Show what is done, what is left, what failed.")
 app.command("kinocyte.cli.reporting:report", help="Write the report page of an experiment.")
 app.command("kinocyte.cli.exporting:export", help="Write tables and labels for other programs.")
+app.command("kinocyte.cli.tracking:app", name="track", help="Track plain movie files: tables, XML, labels, movie each.")
+app.command("kinocyte.cli.sweeping:sweep", help="Search the parameters that fit a movie best.")
 app.command("kinocyte.cli.linking:app", name="link", help="Link objects that were found elsewhere into tracks.")
 app.command("kinocyte.cli.converting:app", name="convert", help="Turn tracks of one program into another's.")
 app.command("kinocyte.cli.drifting:app", name="drift", help="Hold movies still: estimate their drift, undo it.")

@@ -78,9 +78,11 @@ class TaskBar:
         self._done += 1
         self._update()
 
-    def reached(self, done: int) -> None:
-        """Note how many are done altogether."""
+    def reached(self, done: int, total: int | None = None) -> None:
+        """Note how many are done altogether, and of how many where that was not known before."""
         self._done = done
+        if total is not None:
+            self._bar.update(self._id, total=total)
         self._update()
 
     def _update(self) -> None:

@@ -106,7 +106,7 @@ def compare(
             "the scale where the truth has positions and the result images."
         )
         raise ParameterError(msg)
-    return _only_annotated(found) if partial else found
+    return only_annotated(found) if partial else found
 
 
 @dataclass
@@ -299,7 +299,7 @@ def near_pairs(left: Side, right: Side, reach: float) -> tuple[Ints, Ints, Float
     return np.concatenate(first), np.concatenate(second), np.concatenate(far)
 
 
-def _only_annotated(found: Comparison) -> Comparison:
+def only_annotated(found: Comparison) -> Comparison:
     """Leave out result objects that stand for nothing, and tracks of which nothing is left."""
     side = found.result
     keep: NDArray[np.bool_] = found.multiplicity() > 0

@@ -29,7 +29,7 @@ _ONE_THREAD = (
     "NUMBA_NUM_THREADS",
     "POLARS_MAX_THREADS",
 )
-_WORKER_ENVIRONMENT = dict.fromkeys(_ONE_THREAD, "1")
+WORKER_ENVIRONMENT = dict.fromkeys(_ONE_THREAD, "1")
 
 
 class Workers(BaseModel):
@@ -191,7 +191,7 @@ def _cluster(where: Workers, n: int) -> Any:
             memory=where.slurm_memory,
             cores=1,
             processes=1,
-            job_script_prologue=[f"export {k}={v}" for k, v in _WORKER_ENVIRONMENT.items()],
+            job_script_prologue=[f"export {k}={v}" for k, v in WORKER_ENVIRONMENT.items()],
         )
         cluster.adapt(minimum_jobs=1, maximum_jobs=where.max_jobs)
         return cluster
@@ -203,6 +203,6 @@ def _cluster(where: Workers, n: int) -> Any:
         processes=True,
         host="127.0.0.1",
         dashboard_address="127.0.0.1:0",
-        env=_WORKER_ENVIRONMENT,
+        env=WORKER_ENVIRONMENT,
         silence_logs=50,
     )

@@ -92,7 +92,7 @@ def plan_run(pipeline: Pipeline, experiment: Experiment, positions: Sequence[str
     tasks = [task for position in chosen for task in _tasks_of(position, steps, pipeline.seed)]
     for step in steps:
         mine = [t for t in tasks if t.step.key == step.key]
-        if all(t.state == "refused" for t in mine):
+        if mine and all(t.state == "refused" for t in mine):
             raise ParameterError(mine[0].message)
     return Plan(tuple(tasks), {t.id: t for t in tasks})
 
@@ -121,10 +121,13 @@ def _tasks_of(position: Position, steps: Iterable[Step], seed: int) -> Iterable[
         problem, records = str(error), {}
     for step in steps:
         message = problem or _refusal(step, position, tasks)
+        if not message and not step.applies(position):
+            continue
         inputs: dict[str, str] = {}
         if not message:
-            inputs = {f"{STEP_INPUT}{k}": tasks[k].fingerprint for k in step.reads()} | step.sources(position)
-        task_seed = _seed(seed, position.id, step.key)
+            read = (*step.reads(), *(k for k in step.reads_if_there() if k in tasks))
+            inputs = {f"{STEP_INPUT}{k}": tasks[k].fingerprint for k in read} | step.sources(position)
+        task_seed = seed_of(seed, position.id, step.key)
         mark = fingerprint(
             {
                 "step": step.name,
@@ -148,7 +151,7 @@ def _tasks_of(position: Position, steps: Iterable[Step], seed: int) -> Iterable[
             step=step,
             fingerprint=mark,
             inputs=inputs,
-            needs=tuple(tasks[k].id for k in step.reads() if k in tasks),
+            needs=tuple(tasks[k].id for k in (*step.reads(), *step.reads_if_there()) if k in tasks),
             seed=task_seed,
             n_frames=n_frames,
             megapixels=megapixels,
@@ -173,7 +176,7 @@ def _refusal(step: Step, position: Position, earlier: Mapping[str, Task]) -> str
     return ""
 
 
-def _seed(seed: int, position: str, key: str) -> int:
+def seed_of(seed: int, position: str, key: str) -> int:
     """Return a seed that depends on the place, never on the order of execution."""
     digest = hashlib.blake2b(f"{seed}:{position}:{key}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") >> 1
