@@ -36,6 +36,7 @@ app.command("kinocyte.cli.drifting:app", name="drift", help="Hold movies still: 
 app.command("kinocyte.cli.channel_aligning:app", name="channels", help="Lay channels on each other, as beads show.")
 app.command("kinocyte.cli.evaluating:app", name="evaluate", help="Score tracking or segmentation against the truth.")
 app.command("kinocyte.cli.simulating:simulate", help="Write a simulated assay whose answer is known.")
+app.command("kinocyte.cli.events:app", name="events", help="Find events of tracks in any CSV or Parquet.")
 app.command("kinocyte.cli.statistics:app", name="statistics", help="Compare groups of cells in any CSV or Parquet.")
 app.command("kinocyte.cli.schema:schema", help="Print the JSON schema of a pipeline file.")
 app.command("kinocyte.cli.doctor:doctor", help="Say what is installed, what is missing, and how to mend it.")

@@ -1,0 +1,135 @@
+"""`kinocyte events`: what happened on each track, in a table of any program."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from kinocyte.cli.console import out as console
+from kinocyte.cli.console import table as show
+from kinocyte.core.errors import ParameterError, TableError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+app = App(name="events", help_format="plaintext", help="Find events of tracks in any CSV or Parquet.")
+
+_NAMES = ("track_id", "time_min", "object_id")
+
+
+@app.command
+def transitions(
+    file: Path,
+    /,
+    *,
+    track: str,
+    time: str,
+    signal: str,
+    threshold: str,
+    out: Path,
+    name: str = "transition",
+    direction: Literal["rise", "fall"] = "rise",
+    by: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    json: bool = False,
+) -> int:
+    """Find when a signal crosses a threshold for good, with times between frames.
+
+    Writes one row a track: the --by columns, track_id (as the table names it), event, class (event; none: it never
+    crosses; censored_left: it was beyond from the start; excluded: no verdict), time_min and time_se_min (in the
+    unit of the time column), confidence, time_low_min and time_high_min (95 % interval), r2, threshold (the one
+    that was used), first_min, last_min and n_frames (when the track was seen).
+
+    --json prints one object: file, out, tracks, threshold, counts {event, none, censored_left, excluded}.
+
+    Parameters
+    ----------
+    file : Path
+        CSV or Parquet with one row a track and time.
+    track : str
+        Column that tells tracks apart.
+    time : str
+        Column of the time.
+    signal : str
+        Column of the signal, or a formula of columns such as 'green / red'.
+    threshold : str
+        A number, or auto: found in the data between two populations of values.
+    out : Path
+        CSV to write; it must not exist yet.
+    name : str
+        What the event is called.
+    direction : str
+        Whether the signal lies above (rise) or below (fall) the threshold after the event.
+    by : tuple of str
+        Further columns that tell tracks apart, such as well and position.
+    json : bool
+        Print one JSON object instead of a table.
+    """
+    from kinocyte.cli._plain_tables import read_table
+    from kinocyte.core.schema import require
+    from kinocyte.events.expression import parse
+    from kinocyte.events.threshold_transition import ThresholdTransition
+    from kinocyte.experiment.storage import write_error
+
+    if out.exists():
+        msg = f"{out} exists already and is left as it is; name another file."
+        raise ParameterError(msg)
+    level = threshold if threshold == "auto" else str(_number(threshold))
+    parse(signal)  # refused by its own words, before it stands in a condition
+    formula = f"({signal}) {'>' if direction == 'rise' else '<'} {level}"
+    method = ThresholdTransition(when=formula)
+    read = read_table(file)
+    require(read, [track, time, *by, *method.columns], table=file.name)
+    cells, keys = _as_cells(read.filter(read[track].is_not_null()), (*by, track), time, method.columns)
+    found = method.detect(cells, name).events.rename({"track_id": "track_id_"})
+    events = keys.join(found, on="track_id_", how="right", maintain_order="right").drop("track_id_")
+    events = events.rename({track: "track_id"})
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = out.with_name(f".{out.name}.partial")
+        events.write_csv(partial)
+        partial.replace(out)
+    except OSError as error:
+        raise write_error(str(out), error) from error
+    counts = dict.fromkeys(("event", "none", "censored_left", "excluded"), 0)
+    counts |= dict(events["class"].value_counts().iter_rows())
+    used = events["threshold"].drop_nulls()
+    summary = {"file": str(file), "out": str(out), "tracks": events.height, "counts": counts,
+               "threshold": float(used[0]) if used.len() else None}  # fmt: skip
+    if json:
+        print(json_format.dumps(summary))  # noqa: T201 - for programs
+        return 0
+    show(f"{name} of {events.height} tracks", ("class", "tracks"), list(counts.items()))
+    if used.len():
+        console.print(f"threshold {used[0]:.6g}; the times stand in {out}", markup=False, soft_wrap=True)
+    return 0
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        msg = f"--threshold {text} is refused; give a number, or auto."
+        raise ParameterError(msg) from None
+
+
+def _as_cells(
+    read: pl.DataFrame, key: tuple[str, ...], time: str, columns: tuple[str, ...]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows as event methods take them, and which number stands for which track."""
+    import polars as pl
+
+    if not read[time].dtype.is_numeric():
+        msg = f"The column '{time}' holds words, not times; convert it to numbers first."
+        raise TableError(msg)
+    clash = next((c for c in columns if c in _NAMES and c != time), None)
+    if clash is not None:
+        msg = f"--signal names the column '{clash}', which has a meaning of its own here; rename it in the table."
+        raise ParameterError(msg)
+    number = read.select(pl.struct(key).rank("dense").cast(pl.Int64).alias("track_id")).to_series()
+    cells = read.select(columns).with_columns(
+        number, read[time].cast(pl.Float64).alias("time_min"), pl.int_range(read.height).alias("object_id")
+    )
+    return cells, read.select(*key, number.alias("track_id_")).unique(maintain_order=True)

@@ -1,0 +1,82 @@
+"""`kinocyte events transitions` on tables of other programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from kinocyte.cli import run
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Ten tracks that step up between frames 14 and 15, five that never do, five that always did."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for k in range(20):
+        steps = np.arange(30) >= 15 if k < 10 else np.full(30, k >= 15)
+        for t, high in enumerate(steps):
+            rows.append(("A" if k % 2 else "B", f"cell {k // 2}", 2.0 * t, 100 + 200 * high + rng.normal(0, 10)))
+    place = tmp_path / "cells.csv"
+    pl.DataFrame(rows, schema=["well", "cell", "minutes", "pi"], orient="row").write_csv(place)
+    return place
+
+
+def call(table: Path, out: Path, *more: str) -> int:
+    options = ["--track", "cell", "--by", "well", "--time", "minutes", "--signal", "pi", "--out", str(out)]
+    return run(["events", "transitions", str(table), *options, *more])
+
+
+@pytest.mark.parametrize("threshold", ["200", "auto"])
+def test_times_and_classes(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], threshold: str) -> None:
+    assert call(table, tmp_path / "out.csv", "--threshold", threshold, "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["counts"] == {"event": 10, "none": 5, "censored_left": 5, "excluded": 0}
+    assert said["threshold"] == pytest.approx(200, abs=40)
+    found = pl.read_csv(tmp_path / "out.csv")
+    events = found.filter(pl.col("class") == "event")
+    assert events["time_min"].to_numpy() == pytest.approx(29.0, abs=1.0)
+    assert set(events["track_id"]) == {f"cell {k}" for k in range(5)}
+    assert set(found.columns) >= {"well", "track_id", "event", "class", "time_min", "time_se_min", "confidence"}
+
+
+def test_a_fall_of_a_formula(table: Path, tmp_path: Path) -> None:
+    options = ["--track", "cell", "--by", "well", "--time", "minutes", "--signal", "0 - pi / 100"]
+    out = tmp_path / "sub" / "out.csv"
+    assert (
+        run(["events", "transitions", str(table), *options, "--threshold=-2", "--direction", "fall", "--out", str(out)])
+        == 0
+    )
+    assert pl.read_csv(out)["class"].to_list().count("event") == 10
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--threshold", "high", "give a number, or auto"),
+        ("--signal", "p", "did you mean 'pi'"),
+        ("--time", "minute", "did you mean 'minutes'"),
+        ("--time", "cell", "holds words"),
+        ("--signal", "pi >", "cannot be read"),
+    ],
+)
+def test_wrong_words_are_refused_and_nothing_is_written(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, said: str
+) -> None:
+    given = {"--track": "cell", "--by": "well", "--time": "minutes", "--signal": "pi", "--threshold": "200"}
+    given[option] = value
+    words = [w for pair in given.items() for w in pair]
+    assert run(["events", "transitions", str(table), *words, "--out", str(tmp_path / "o.csv")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "o.csv").exists()
+
+
+def test_nothing_is_overwritten(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out.csv").write_text("mine")
+    assert call(table, tmp_path / "out.csv", "--threshold", "200") == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (tmp_path / "out.csv").read_text() == "mine"
