@@ -167,7 +167,7 @@ class _Walk:
         if not near or near[0][0] > self.max_distance_um:
             return None
         first, second = near[0][0], near[1][0] if len(near) > 1 else np.inf
-        if second <= self.max_distance_um and second < self.clearly * first:
+        if second <= self.max_distance_um and second <= self.clearly * first:
             return f"objects {near[0][1]} and {near[1][1]} in frame {frame} are both near"
         return near[0][2], first, 1.0 - (first / second if second > 0 else 1.0)
 
