@@ -224,7 +224,7 @@ def test_link_takes_the_options_of_the_linker_it_names(tmp_path: Path, capsys: p
     assert target.read_text() == before
     for words, said in (
         (["--max-distanc-um", "3"], "--max-distance-um"),
-        (["--max-distance-um", "-3"], "greater than 0"),
+        (["--max-distance-um", "-3"], "greater than or equal to 0.000001"),
         (["--method", "lapp"], "did you mean 'lap'"),
     ):
         assert run(["link", str(source), "--out", str(tmp_path / "no.csv"), *words]) == 2

@@ -189,7 +189,7 @@ class Experiment:
 
     def links(self, population: str, positions: Sequence[str] | None = None) -> pl.LazyFrame:
         """Return all links of a population over all positions, lazily, with the conditions joined."""
-        return self.scan(f"{population}_links", positions)
+        return self._gather(f"{population}_links", lambda p: p.scan_links(population), positions)
 
     def _gather(
         self, table: str, read: Callable[[Position], pl.LazyFrame], positions: Sequence[str] | None

@@ -34,6 +34,12 @@ def read_json(storage: Storage, path: str) -> dict[str, Any] | None:
     return None if content is None else _parse(content, storage.at(path))
 
 
+def create_json(storage: Storage, path: str, document: dict[str, Any]) -> bool:
+    """Write a JSON object whose file must not be there yet; return False if it is."""
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    return storage.create_bytes(path, text.encode())
+
+
 def write_json(storage: Storage, path: str, document: dict[str, Any]) -> None:
     """Write a JSON object in one piece; NaN is refused, as JSON has none."""
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)

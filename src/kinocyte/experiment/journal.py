@@ -1,21 +1,25 @@
 """The edit journal: every correction a person makes, append-only and undoable.
 
 One small JSON file an entry, so that appending needs neither locking nor rewriting, on disks and object stores alike.
-An undo is itself an entry, so that the history stays whole.
+An undo is itself an entry, so that the history stays whole. A file is only ever created, never replaced: of two
+programs that append at once, the later one takes the next number, and neither loses an entry.
 """
 
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kinocyte.core.errors import ParameterError, StoreError
-from kinocyte.experiment.groups import read_json, write_json
+from kinocyte.experiment.groups import create_json, read_json
+from kinocyte.experiment.records import fingerprint
 from kinocyte.experiment.storage import Storage
+
+_ATTEMPTS = 1000
 
 
 class Entry(BaseModel):
@@ -45,13 +49,21 @@ class Journal:
             if name.endswith(".json") and not name.startswith("."):
                 document = read_json(self._storage, f"{self._folder}/{name}")
                 if document is not None:
-                    found.append(Entry.model_validate(document))
+                    found.append(self._entry(document, name))
         return sorted(found, key=lambda e: e.number)
 
     def active(self) -> list[Entry]:
         """Return the corrections that hold: neither undone nor undo entries themselves."""
         done, _ = self._stacks(self.entries())
         return done
+
+    def active_of(self, population: str) -> list[Entry]:
+        """Return the corrections of a population that hold, oldest first."""
+        return [e for e in self.active() if e.population == population]
+
+    def mark(self, population: str) -> str:
+        """Return a fingerprint of the corrections of a population that hold; empty if there are none."""
+        return mark_of(self.active_of(population))
 
     def append(self, action: str, payload: Mapping[str, Any], population: str | None = None) -> Entry:
         """Add a correction; what had been undone before can then no longer be redone."""
@@ -76,30 +88,54 @@ class Journal:
         self._write("redo", {"number": undone[-1].number}, None)
         return undone[-1]
 
+    def _entry(self, document: dict[str, Any], name: str) -> Entry:
+        try:
+            return Entry.model_validate(document)
+        except ValidationError as error:
+            msg = f"{self._storage.at(self._folder)}/{name} is no entry of a journal; restore it from a backup."
+            raise StoreError(msg) from error
+
     @staticmethod
     def _stacks(history: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+        """Return what holds and what can be redone; undo and redo name the entry they mean."""
         done: list[Entry] = []
         undone: list[Entry] = []
         for entry in history:
-            if entry.action == "undo" and done:
-                undone.append(done.pop())
-            elif entry.action == "redo" and undone:
-                done.append(undone.pop())
-            elif entry.action not in {"undo", "redo"}:
+            if entry.action in {"undo", "redo"}:
+                source, goal = (done, undone) if entry.action == "undo" else (undone, done)
+                meant = next((e for e in reversed(source) if e.number == entry.payload.get("number")), None)
+                if meant is not None:  # another program may have undone it first
+                    source.remove(meant)
+                    goal.append(meant)
+                    if goal is done:
+                        done.sort(key=lambda e: e.number)
+            else:
                 done.append(entry)
                 undone.clear()
         return done, undone
 
     def _write(self, action: str, payload: dict[str, Any], population: str | None) -> Entry:
-        number = max((e.number for e in self.entries()), default=0) + 1
-        path = f"{self._folder}/{number:08d}.json"
-        if self._storage.exists(path):
-            msg = f"{self._storage.at(path)} exists already; another program is editing, close it and try again."
-            raise StoreError(msg)
+        numbers = [int(n[:-5]) for n in self._storage.listdir(self._folder) if n.endswith(".json") and n[:-5].isdigit()]
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = Entry(number=number, action=action, population=population, payload=payload, author=_author(), time=now)
-        write_json(self._storage, path, entry.model_dump(mode="json"))
-        return entry
+        entry = Entry(
+            number=max(numbers, default=0),
+            action=action,
+            population=population,
+            payload=payload,
+            author=_author(),
+            time=now,
+        )
+        for _ in range(_ATTEMPTS):
+            entry = entry.model_copy(update={"number": entry.number + 1})
+            if create_json(self._storage, f"{self._folder}/{entry.number:08d}.json", entry.model_dump(mode="json")):
+                return entry
+        msg = f"{self._storage.at(self._folder)} is written faster than it can be read; stop the other program first."
+        raise StoreError(msg)
+
+
+def mark_of(entries: Sequence[Entry]) -> str:
+    """Return a fingerprint of corrections; empty if there are none."""
+    return fingerprint({"entries": [e.model_dump(mode="json") for e in entries]}) if entries else ""
 
 
 def _author() -> str:

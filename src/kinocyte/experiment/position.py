@@ -14,14 +14,24 @@ from kinocyte.core.errors import StoreError, nearest
 from kinocyte.core.scale import Scale
 from kinocyte.core.schema import EVENTS, MEMBERS, OBJECTS, conform, empty
 from kinocyte.experiment.arrays import Image, Labels
+from kinocyte.experiment.corrected import REPLAY, CorrectedLabels, with_events
+from kinocyte.experiment.editing import Editor, list_corrections
 from kinocyte.experiment.groups import read_attributes
 from kinocyte.experiment.journal import Journal
 from kinocyte.experiment.names import field_order, item_name
 from kinocyte.experiment.ngff import parse_well
-from kinocyte.experiment.records import STEP_INPUT, Record, Records, record_stands
+from kinocyte.experiment.records import STEP_INPUT, Record, Records, record_key, record_stands
 from kinocyte.experiment.staged import CorrectedWriter, LabelsWriter, list_labels
 from kinocyte.experiment.storage import Storage
 from kinocyte.experiment.tables import list_tables, remove_table, scan_table, table_step, write_table
+
+_KINDS = ("objects", "features", "links", "members", "tracks", "events", "states", "episodes")
+
+
+def _tables_of(population: str) -> set[str]:
+    """Return the tables that corrections of a population concern."""
+    later = ("neighbour_events", "neighbour_states", "neighbour_episodes")
+    return {f"{population}_{kind}" for kind in (*_KINDS, *later)}
 
 
 class Position:
@@ -175,20 +185,38 @@ class Position:
         """Tell whether the population has a label image."""
         return population in list_labels(self._storage, self._path)
 
-    def labels(self, population: str) -> Labels:
+    def labels(self, population: str, *, corrected: bool = True) -> Labels:
         """Return the label image of a population.
+
+        Parameters
+        ----------
+        population : str
+            Whose.
+        corrected : bool
+            False gives it as the segmentation made it, without the corrections of people.
 
         Raises
         ------
         StoreError
-            If there is none; the nearest name is suggested.
+            If there is none; the nearest name is suggested. Also if corrections were not applied yet.
         """
         known = list_labels(self._storage, self._path)
         if population not in known:
             msg = f"Position {self.id} has no labels '{population}'; {nearest(population, known)}."
             raise StoreError(msg)
         root = f"{self._path}/labels" if self._path else "labels"
-        return Labels(self._storage, f"{root}/{item_name(population, 'population')}")
+        place = f"{root}/{item_name(population, 'population')}"
+        if corrected:
+            self._check_replayed(population)
+            pixels = f"{population}_corrected_pixels"
+            if pixels in self.tables and self._fits(pixels, self._records_by_key()):
+                return self.labels_with(population, self.table(pixels))
+        return Labels(self._storage, place)
+
+    def labels_with(self, population: str, pixels: pl.DataFrame) -> CorrectedLabels:
+        """Return the label image of a population with changed pixels, ``frame start length label``, laid over it."""
+        root = f"{self._path}/labels" if self._path else "labels"
+        return CorrectedLabels(self._storage, f"{root}/{item_name(population, 'population')}", pixels)
 
     def labels_hash(self, population: str) -> str:
         """Return the fingerprint of a label image, or its place where another program wrote it."""
@@ -250,6 +278,9 @@ class Position:
             If there is no such table, or an earlier step has run again since.
         """
         frame = self.scan(table)
+        for population in self._waiting():
+            if table in _tables_of(population):
+                self._check_replayed(population)
         if not self.stands(table):
             msg = (
                 f"Table '{table}' of position {self.id} was made before an earlier step ran again or was interrupted; "
@@ -270,16 +301,49 @@ class Position:
         """Tell whether a table is there and was made from what is there now.
 
         A table that a step wrote stands while the record of that step stands, and with it everything the step read;
-        a table that was imported or written by hand always does.
+        a table that was imported or written by hand always does. Tables of a population whose newest corrections
+        were not applied yet do not stand.
         """
-        return table in self.tables and self._fits(table, self._records_by_key())
+        return (
+            table in self.tables
+            and self._fits(table, self._records_by_key())
+            and not any(table in _tables_of(p) for p in self._waiting())
+        )
+
+    def in_force(self, table: str) -> str:
+        """Return the name of the table that holds what a table says after corrections: mostly the table itself."""
+        corrected = f"{table}_corrected"
+        return corrected if corrected in self.tables and self._fits(corrected, self._records_by_key()) else table
 
     def _fits(self, table: str, records: Mapping[str, Record]) -> bool:
         step = table_step(self._storage, self._path, table)
         return step is None or record_stands(step, records)
 
     def _records_by_key(self) -> dict[str, Record]:
-        return {r.key: r for r in self.records.all()}
+        """Return the records; those of corrections count while the journal says the same."""
+        found = {r.key: r for r in self.records.all()}
+        replayed = {r.population for r in found.values() if r.step == REPLAY and r.population}
+        for population in replayed:
+            key = record_key(REPLAY, population)
+            if found[key].summary.get("journal") != self.journal.mark(population):
+                del found[key]
+        return found
+
+    def _waiting(self) -> list[str]:
+        """Return the populations with corrections that were not applied yet, or not to what is there now."""
+        edited = {e.population for e in self.journal.active() if e.population}
+        if not edited:
+            return []
+        records = self._records_by_key()
+        return sorted(p for p in edited if not record_stands(record_key(REPLAY, p), records))
+
+    def _check_replayed(self, population: str) -> None:
+        if population in self._waiting():
+            msg = (
+                f"Position {self.id} has corrections of '{population}' that were not applied yet; "
+                f"apply them with: kinocyte run PIPELINE.toml {self._storage.url}"
+            )
+            raise StoreError(msg)
 
     def remove_table(self, table: str) -> None:
         """Remove a table that a step of ours wrote; an absent one is fine."""
@@ -287,17 +351,23 @@ class Position:
 
     def scan_objects(self, population: str) -> pl.LazyFrame:
         """Return the objects of a population lazily, joined with features, track and states where these still fit."""
-        frame = self.scan_standing(f"{population}_objects")
+        objects = f"{population}_objects"
+        frame = self._scan_in_force(objects)
         known, records = self.tables, self._records_by_key()
         added = f"{population}_added"
-        if added in known and self._fits(added, records):
+        if added in known and self._fits(added, records) and self.in_force(objects) == objects:
             frame = pl.concat([frame, self.scan(added)], how="diagonal_relaxed")
-        beside = [f"{population}_{t}" for t in ("features", "members", "states", "neighbour_states")]
+        beside = [self.in_force(f"{population}_{t}") for t in ("features", "members", "states", "neighbour_states")]
         beside += [t for t in known if t.endswith("_neighbourhood") and self._around(t, records) == population]
         for table in beside:
             if table in known and self._fits(table, records):
                 frame = frame.join(self.scan(table), on="object_id", how="left", maintain_order="left")
         return frame
+
+    def _scan_in_force(self, table: str) -> pl.LazyFrame:
+        """Return a table lazily with the corrections applied, after checking that it stands."""
+        self.scan_standing(table)
+        return self.scan_standing(self.in_force(table))
 
     def _around(self, neighbourhood: str, records: Mapping[str, Record]) -> str | None:
         """Return the population whose cells have a neighbourhood."""
@@ -310,11 +380,15 @@ class Position:
 
     def links(self, population: str) -> pl.DataFrame:
         """Return one row a link between two objects."""
-        return self.scan_standing(f"{population}_links").collect()
+        return self.scan_links(population).collect()
+
+    def scan_links(self, population: str) -> pl.LazyFrame:
+        """Return the links of a population lazily."""
+        return self._scan_in_force(f"{population}_links")
 
     def scan_tracks(self, population: str) -> pl.LazyFrame:
         """Return the tracks of a population lazily, with class and time of each event where these still fit."""
-        frame = self.scan_standing(f"{population}_tracks")
+        frame = self._scan_in_force(f"{population}_tracks")
         events = self.events(population)
         for (name,), rows in events.group_by("event", maintain_order=True):
             found = rows.lazy().select(
@@ -331,16 +405,25 @@ class Position:
 
     def events(self, population: str) -> pl.DataFrame:
         """Return one row a track and event: class, time and its standard error; no rows where none was looked for."""
+        self._check_replayed(population)
         tables = [t for t in (f"{population}_events", f"{population}_neighbour_events") if self.stands(t)]
         found = [self.table(t) for t in tables]
-        return conform(pl.concat([empty(EVENTS), *found], how="diagonal_relaxed"), EVENTS, table=f"{population}_events")
+        events = pl.concat([empty(EVENTS), *found], how="diagonal_relaxed")
+        return conform(with_events(events, self.set_events(population)), EVENTS, table=f"{population}_events")
+
+    def set_events(self, population: str) -> pl.DataFrame:
+        """Return the events that a person set, one row a track and event."""
+        table = f"{population}_set_events"
+        return self.table(table) if self.stands(table) else empty(EVENTS)
 
     def members(self, population: str) -> pl.DataFrame:
         """Return which track each object belongs to."""
-        return conform(self.scan_standing(f"{population}_members").collect(), MEMBERS, table=f"{population}_members")
+        return conform(self._scan_in_force(f"{population}_members").collect(), MEMBERS, table=f"{population}_members")
 
     def pairs(self, reference: str, neighbour: str) -> pl.DataFrame:
         """Return one row a pair of cells in one frame."""
+        for population in (reference, neighbour):
+            self._check_replayed(population)
         return self.scan_standing(f"{reference}_{neighbour}_pairs").collect()
 
     # ---------------------------------------------------------------- history
@@ -360,6 +443,28 @@ class Position:
     def journal(self) -> Journal:
         """Return the corrections made by people."""
         return Journal(self._storage, self._path)
+
+    def edit(self, population: str) -> Editor:
+        """Return what corrects the cells of a population: ``position.edit("nuclei").remove(12)``.
+
+        Raises
+        ------
+        StoreError
+            If there is no such population.
+        """
+        return Editor(self, population)
+
+    def corrections(self, population: str | None = None) -> pl.DataFrame:
+        """Return the corrections that hold, oldest first, and what became of them.
+
+        Returns
+        -------
+        polars.DataFrame
+            ``number population action author time status message``. ``status`` is ``applied``, ``adapted`` (applied
+            to what now stands in that place), ``conflict`` (not applied, the message says why) or ``pending`` (not
+            applied yet).
+        """
+        return list_corrections(self, population)
 
     def frame_labels(self, population: str, frame: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
         """Return the label image of one frame; shorthand used by linkers."""

@@ -125,6 +125,37 @@ class Storage:
         except OSError as error:
             raise write_error(self.at(path), error) from error
 
+    def create_bytes(self, path: str, content: bytes) -> bool:
+        """Write a file that must not be there yet, whole or not at all; return False if another one is there.
+
+        Of two processes that create the same file at once, one is told False.
+        """
+        try:
+            if not self.is_local:
+                return self._create_remote(path, content)
+            target = self.local(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+            try:
+                partial.write_bytes(content)
+                return _appear(partial, target)
+            finally:
+                partial.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(self.at(path), error) from error
+
+    def _create_remote(self, path: str, content: bytes) -> bool:
+        fs, full = self._remote(path)
+        if fs.protocol in ("memory", ("memory",)):
+            fs.makedirs(fs._parent(full), exist_ok=True)
+        if fs.exists(full):
+            return False
+        try:
+            fs.pipe_file(full, content, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
     def remove(self, path: str) -> None:
         """Remove a file or folder of ours; absent is fine."""
         try:
@@ -196,6 +227,21 @@ class Storage:
         return zarr.storage.FsspecStore.from_url(
             self.at(path), storage_options=self.options or None, read_only=read_only
         )
+
+
+def _appear(partial: Path, target: Path) -> bool:
+    """Give a written file its name unless the name is taken; disks without hard links create it in place."""
+    try:
+        os.link(partial, target)
+    except FileExistsError:
+        return False
+    except OSError:
+        try:
+            with target.open("xb") as file:
+                file.write(partial.read_bytes())
+        except FileExistsError:
+            return False
+    return True
 
 
 def write_error(place: str, error: OSError) -> StoreError:

@@ -16,6 +16,7 @@ from kinocyte.pipeline.steps.interaction import Interaction
 from kinocyte.pipeline.steps.measurement import Measurement
 from kinocyte.pipeline.steps.objects import ImportedObjects
 from kinocyte.pipeline.steps.registration import Registration
+from kinocyte.pipeline.steps.replay import Replay
 from kinocyte.pipeline.steps.segmentation import Segmentation
 from kinocyte.pipeline.steps.tracking import Tracking
 from kinocyte.segmentation.combined import Combined
@@ -96,6 +97,13 @@ def _cells(name: str, population: Population, *, corrected: bool) -> Iterator[St
         yield Measurement(population=name, methods=population.measure, on_corrected=on_corrected)
     if population.tracking is not None:
         yield Tracking(population=name, method=population.tracking, mending=population.mending)
+    yield Replay(
+        population=name,
+        methods=population.measure,
+        on_corrected=corrected and population.segmentation is not None,
+        tracked=population.tracking is not None,
+        mended=population.tracking is not None and bool(population.mending),
+    )
 
 
 def _names_around(population: str, interactions: Sequence[InteractionPlace]) -> list[str]:

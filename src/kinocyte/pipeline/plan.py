@@ -120,9 +120,9 @@ def _tasks_of(position: Position, steps: Iterable[Step], seed: int) -> Iterable[
     except KinocyteError as error:
         problem, records = str(error), {}
     for step in steps:
-        message = problem or _refusal(step, position, tasks)
-        if not message and not step.applies(position):
+        if not _applies(step, position):
             continue
+        message = problem or _refusal(step, position, tasks)
         inputs: dict[str, str] = {}
         if not message:
             read = (*step.reads(), *(k for k in step.reads_if_there() if k in tasks))
@@ -162,12 +162,23 @@ def _tasks_of(position: Position, steps: Iterable[Step], seed: int) -> Iterable[
     return tasks.values()
 
 
+def _applies(step: Step, position: Position) -> bool:
+    """Tell whether a step has anything to do; one that cannot tell has, and is refused with the reason."""
+    try:
+        return step.applies(position)
+    except KinocyteError:
+        return True
+
+
 def _refusal(step: Step, position: Position, earlier: Mapping[str, Task]) -> str:
     """Return why a step cannot run on a position, or an empty string."""
     for key in step.reads():
         if key not in earlier:
             return f"{step.key} reads {key}, which the pipeline does not declare."
         if earlier[key].state == "refused":
+            return earlier[key].message
+    for key in step.reads_if_there():
+        if key in earlier and earlier[key].state == "refused":
             return earlier[key].message
     try:
         step.check(position)

@@ -3,6 +3,8 @@
 from kinocyte.tracking.base import LabelSource, Linker, Mended, Mender
 from kinocyte.tracking.bayesian import Bayesian
 from kinocyte.tracking.branches import branch_table
+from kinocyte.tracking.editing import Replayed, replay
+from kinocyte.tracking.extending import Proposal, extend
 from kinocyte.tracking.kalman import Kalman
 from kinocyte.tracking.lap import LAP
 from kinocyte.tracking.layout import lineage_layout
@@ -24,7 +26,11 @@ __all__ = [
     "Mending",
     "Nearest",
     "Overlap",
+    "Proposal",
+    "Replayed",
     "branch_table",
     "build_tracks",
+    "extend",
     "lineage_layout",
+    "replay",
 ]

@@ -44,6 +44,14 @@ class Step(BaseModel, ABC):
         """Return the keys of the steps whose results this one reads."""
         return ()
 
+    def reads_if_there(self) -> tuple[str, ...]:
+        """Return the keys of steps that this one reads on positions where they are done."""
+        return ()
+
+    def applies(self, position: Position) -> bool:
+        """Tell whether there is anything to do on a position; where not, the plan leaves the step out."""
+        return True
+
     def sources(self, position: Position) -> dict[str, str]:
         """Return fingerprints of what the step reads and no step made: pixels, imported labels."""
         return {}

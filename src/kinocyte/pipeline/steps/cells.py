@@ -1,4 +1,4 @@
-"""Reading the cells of a population as the steps before have made them: exactly the tables that are named."""
+"""Reading the cells of a population as the steps before have made them: the tables that are named, corrected."""
 
 from __future__ import annotations
 
@@ -23,11 +23,16 @@ def cells_of(position: Position, population: str, tables: Sequence[str]) -> pl.D
     tables : sequence of str
         Names of the tables, such as ``targets_features``; each has the column ``object_id``.
     """
-    cells = position.table(f"{population}_objects")
-    if f"{population}_members" in tables and f"{population}_added" in position.tables:
+    objects = f"{population}_objects"
+    cells = position.table(position.in_force(objects))
+    if (
+        position.in_force(objects) == objects
+        and f"{population}_members" in tables
+        and f"{population}_added" in position.tables
+    ):
         cells = pl.concat([cells, position.table(f"{population}_added")], how="diagonal_relaxed")
     for table in tables:
-        cells = cells.join(position.table(table), on="object_id", how="left", maintain_order="left")
+        cells = cells.join(position.table(position.in_force(table)), on="object_id", how="left", maintain_order="left")
     return cells
 
 

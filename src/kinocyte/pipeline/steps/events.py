@@ -10,6 +10,7 @@ import polars as pl
 from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.schema import EVENTS, conform, empty
 from kinocyte.events.base import EventMethod, EventTables
+from kinocyte.experiment.corrected import with_events
 from kinocyte.experiment.position import Position
 from kinocyte.pipeline.model import AnyEvent, EventPlace
 from kinocyte.pipeline.steps.base import Commit, Progress, Step
@@ -41,6 +42,10 @@ class _Events(Step):
             own.append(f"{self.population}.{Events.name}")
         return (*own, *(f"{i}.interaction" for i in self.interactions))
 
+    def reads_if_there(self) -> tuple[str, ...]:
+        """Return the corrections of people."""
+        return (f"{self.population}.replay",)
+
     def check(self, position: Position) -> None:
         """Check that a movie has times: events have one."""
         if position.n_frames > 1:
@@ -55,7 +60,10 @@ class _Events(Step):
         before = position.table(f"{self.population}_events") if self.earlier else empty(EVENTS)
         field = extent_um(position, self.population)
         place = f"population.{self.population}.event"
-        found = detect_events(self.methods, cells, before, field_um=field, progress=progress, place=place)
+        changed = position.set_events(self.population)
+        found = detect_events(
+            self.methods, cells, before, field_um=field, progress=progress, place=place, changed=changed
+        )
         commit()
         for name, frame in zip(self.tables(), (found.events, found.states, found.episodes), strict=True):
             position.write_table(name, frame, step=self.key)
@@ -83,6 +91,7 @@ def detect_events(
     field_um: tuple[float, float] | None,
     progress: Progress,
     place: str,
+    changed: pl.DataFrame | None = None,
 ) -> EventTables:
     """Run event methods one after the other on the cells, or pairs, of one position.
 
@@ -100,6 +109,8 @@ def detect_events(
         Told the fraction that is done.
     place : str
         Where the methods stand in the pipeline file, for messages.
+    changed : polars.DataFrame, optional
+        Events that a person set: they replace those found, before later methods read them.
     """
     events = [before]
     states = cells.filter(pl.col("track_id").is_not_null()).select("object_id")
@@ -114,6 +125,8 @@ def detect_events(
             msg = f"{place} '{name}': there is no column '{absent[0]}'; {nearest(absent[0], cells.columns)}."
             raise ParameterError(msg)
         found = method.detect(cells, name, earlier=pl.concat(events, how="diagonal_relaxed"), field_um=field_um)
+        if changed is not None:
+            found = set_by_hand(found, changed.filter(pl.col("event") == name), cells, f"{name}_state")
         events.append(found.events)
         states = states.join(found.states, on="object_id", how="left", maintain_order="left")
         cells = cells.join(found.states, on="object_id", how="left", maintain_order="left")
@@ -123,6 +136,25 @@ def detect_events(
     new = pl.concat([empty(EVENTS), *events[1:]], how="diagonal_relaxed")
     listed = pl.concat(episodes, how="diagonal_relaxed") if episodes else pl.DataFrame(schema={"event": pl.String})
     return EventTables(conform(new, EVENTS, table="events"), states, listed)
+
+
+def set_by_hand(found: EventTables, changed: pl.DataFrame, cells: pl.DataFrame, state: str) -> EventTables:
+    """Return events and states of one event in which what a person set replaces what was found.
+
+    A state that is true from the event on follows the time that was set; one of several classes is null there.
+    """
+    if changed.is_empty():
+        return found
+    states = found.states
+    if state in states.columns:
+        times = changed.select("track_id", pl.col("class").alias("_class"), pl.col("time_min").alias("_set_min"))
+        rows = states.join(cells.select("object_id", "track_id", "time_min"), on="object_id", maintain_order="left")
+        rows = rows.join(times, on="track_id", how="left", maintain_order="left")
+        after = pl.when(pl.col("_class") == "event").then(pl.col("time_min") >= pl.col("_set_min"))
+        new = after.when(pl.col("_class") == "none").then(False) if states.schema[state] == pl.Boolean else pl.lit(None)
+        value = pl.when(pl.col("_class").is_null()).then(state).otherwise(new).cast(states.schema[state])
+        states = rows.with_columns(value.alias(state)).select(found.states.columns)
+    return EventTables(with_events(found.events, changed), states, found.episodes)
 
 
 def event_summary(events: pl.DataFrame) -> dict[str, Any]:

@@ -58,6 +58,10 @@ class Interaction(Step):
     def _follows(self) -> bool:
         return len(self.tracked) == len(self._sides)
 
+    def reads_if_there(self) -> tuple[str, ...]:
+        """Return the corrections of people."""
+        return tuple(f"{side}.replay" for side in self._sides)
+
     def tables(self) -> tuple[str, ...]:
         """Return pairs and neighbourhood; where both sides have tracks, also what is known of each pair of tracks."""
         tables = ["pairs", "neighbourhood"]

@@ -44,10 +44,10 @@ class Measurement(Step):
     def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
         """Measure frame by frame; memory holds one frame and the rows of the objects."""
         image = position.image(image_kind(corrected=self.on_corrected))
-        labels = position.labels(self.population)
+        labels = position.labels(self.population, corrected=False)
         found = Rows()
         for frame in range(labels.n_frames):
-            rows = _measure(self._sets, labels.frame(frame), image.frame_channels(frame), position)
+            rows = measure_frame(self._sets, labels.frame(frame), image.frame_channels(frame), position)
             found.add(rows.select(pl.lit(frame, pl.Int32).alias("frame"), pl.all()))
             progress((frame + 1) / labels.n_frames)
         measured = found.table()
@@ -58,7 +58,8 @@ class Measurement(Step):
         return {"objects": table.height, "features": table.width - 1, "warnings": _null_warnings(table)}
 
 
-def _measure(sets: list[FeatureSet], labels: Any, pixels: Any, position: Position) -> pl.DataFrame:
+def measure_frame(sets: list[FeatureSet], labels: Any, pixels: Any, position: Position) -> pl.DataFrame:
+    """Return the features of every object of one frame, by label."""
     table: pl.DataFrame | None = None
     for feature_set in sets:
         found = feature_set.measure(labels, pixels, position.scale)

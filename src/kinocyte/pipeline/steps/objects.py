@@ -36,7 +36,7 @@ class ImportedObjects(Step):
 
     def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
         """List the objects frame by frame."""
-        labels = position.labels(self.population)
+        labels = position.labels(self.population, corrected=False)
         rows = Rows()
         for frame in range(labels.n_frames):
             rows.add(object_rows(labels.frame(frame), frame, position))

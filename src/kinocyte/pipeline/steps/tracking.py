@@ -68,7 +68,9 @@ class Tracking(Step):
                 where = f"population.{self.population}.tracking"
                 msg = f"{where}: no feature '{absent[0]}' was measured; {nearest(absent[0], objects.columns)}."
                 raise ParameterError(msg)
-        labels = position.labels(self.population).frame if position.has_labels(self.population) else None
+        labels = (
+            position.labels(self.population, corrected=False).frame if position.has_labels(self.population) else None
+        )
         links = conform(self._linker.link(objects, labels=labels, seed=seed), LINKS, table="links")
         progress(0.7)
         tracks, members = build_tracks(objects, links)

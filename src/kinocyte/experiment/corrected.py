@@ -1,0 +1,62 @@
+"""Labels and events with the corrections of people laid over them."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kinocyte.experiment.arrays import Labels
+from kinocyte.experiment.storage import Storage
+
+#: Name of the step that applies corrections.
+REPLAY = "replay"
+
+
+class CorrectedLabels(Labels):
+    """A label image some of whose pixels a person changed.
+
+    The stored image stays as the segmentation made it; frames are changed when they are read.
+    """
+
+    def __init__(self, storage: Storage, path: str, pixels: pl.DataFrame) -> None:
+        """Lay changed pixels, ``frame start length label``, over the label image at a place."""
+        super().__init__(storage, path)
+        self._runs = {int(f): rows for (f,), rows in pixels.group_by("frame", maintain_order=True)}
+
+    @property
+    def corrected_frames(self) -> tuple[int, ...]:
+        """Return the frames in which pixels were changed."""
+        return tuple(sorted(self._runs))
+
+    def frame(self, frame: int, *, level: int = 0) -> NDArray[np.uint32]:
+        """Return the label image of one frame, (y, x) or (z, y, x), uint32."""
+        rows = self._runs.get(frame)
+        if rows is None:
+            return super().frame(frame, level=level)
+        image = super().frame(frame).copy()
+        length = rows["length"].to_numpy().astype(np.int64)
+        before = np.cumsum(length) - length
+        index = np.repeat(rows["start"].to_numpy() - before, length) + np.arange(int(length.sum()))
+        image.ravel()[index] = np.repeat(rows["label"].to_numpy(), length)
+        step = 2**level  # smaller copies of labels hold every second pixel, never a mean
+        return np.ascontiguousarray(image[..., ::step, ::step])
+
+
+def with_events(events: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
+    """Return events in which those that a person set replace those that were found.
+
+    Parameters
+    ----------
+    events, changed : polars.DataFrame
+        `kinocyte.core.schema.EVENTS`.
+    """
+    if changed.is_empty():
+        return events
+    left = events.join(changed, on=["track_id", "event"], how="anti", maintain_order="left")
+    order = {
+        name: i for i, name in enumerate(pl.concat([events["event"], changed["event"]]).unique(maintain_order=True))
+    }
+    joined = pl.concat([left, changed], how="diagonal_relaxed")
+    rank = pl.col("event").replace_strict(order, return_dtype=pl.Int64)
+    return joined.sort(rank, "track_id", maintain_order=True)

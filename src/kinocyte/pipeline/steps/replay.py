@@ -1,0 +1,182 @@
+"""What people corrected: the journal of a position applied to the cells that segmentation and tracking found."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import polars as pl
+
+from kinocyte.core.schema import LINKS, MEMBERS, OBJECTS, TRACKS, conform, empty
+from kinocyte.experiment.corrected import REPLAY
+from kinocyte.experiment.journal import Entry, mark_of
+from kinocyte.experiment.position import Position
+from kinocyte.measurement.base import FeatureSet
+from kinocyte.pipeline.model import AnyFeatureSet
+from kinocyte.pipeline.steps.base import Commit, Progress, Step, image_kind
+from kinocyte.pipeline.steps.measurement import measure_frame
+
+if TYPE_CHECKING:
+    from kinocyte.tracking.editing import Replayed
+
+_LISTED = 20
+
+
+class Replay(Step):
+    """Applies the corrections of a population; left out of the plan where there are none."""
+
+    name: ClassVar[str] = REPLAY
+
+    population: str
+    methods: tuple[AnyFeatureSet, ...] = ()
+    on_corrected: bool = False
+    tracked: bool = True
+    mended: bool = False
+
+    def reads(self) -> tuple[str, ...]:
+        """Return the steps whose results are corrected."""
+        steps = ["segmentation", *(["measurement"] if self.methods else []), *(["tracking"] if self.tracked else [])]
+        own = tuple(f"{self.population}.{s}" for s in steps)
+        return (*own, *(("correction",) if self.on_corrected and self.methods else ()))
+
+    def applies(self, position: Position) -> bool:
+        """Tell whether people corrected anything."""
+        return bool(position.journal.active_of(self.population))
+
+    def sources(self, position: Position) -> dict[str, str]:
+        """Return the fingerprints of the corrections and of the pixels that are measured again."""
+        return {"journal": position.journal.mark(self.population), "pixels": position.pixel_hash}
+
+    def tables(self) -> tuple[str, ...]:
+        """Return the corrected tables, what was said of tracks, the changed pixels and the report."""
+        kinds = ["objects", *(["features"] if self.methods else [])]
+        kinds += ["links", "members", "tracks"] if self.tracked else []
+        more = ("set_events", "corrected_pixels", "corrections")
+        return tuple(f"{self.population}_{k}" for k in (*(f"{k}_corrected" for k in kinds), *more))
+
+    def stands(self, position: Position) -> bool:
+        """Tell whether the outputs are there and were made from what the journal says now."""
+        record = position.records.get(self.name, self.population)
+        noted = None if record is None else record.summary.get("journal")
+        return super().stands(position) and noted == position.journal.mark(self.population)
+
+    def check(self, position: Position) -> None:
+        """Check that the journal can be read; what cannot be applied is reported."""
+        position.journal.active()
+
+    def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
+        """Apply the corrections in order, measure changed frames again and report what could not be done."""
+        entries = position.journal.active_of(self.population)
+        done = _replayed(position, self.population, entries, tracked=self.tracked, mended=self.mended)
+        progress(0.5)
+        frames: dict[str, pl.DataFrame] = {
+            "objects_corrected": conform(done.objects, OBJECTS, table="objects"),
+            "set_events": done.events,
+            "corrected_pixels": done.pixels,
+            "corrections": done.report,
+        }
+        if self.methods:
+            frames["features_corrected"] = self._features(position, done, progress)
+        if self.tracked:
+            frames["links_corrected"] = conform(done.links, LINKS, table="links")
+            frames["members_corrected"] = conform(done.members, MEMBERS, table="members")
+            frames["tracks_corrected"] = conform(_tracks(done), TRACKS, table="tracks")
+        commit()
+        for name in self.tables():
+            position.write_table(name, frames[name.removeprefix(f"{self.population}_")], step=self.key)
+        progress(1.0)
+        return {**_summary(done.report), "journal": mark_of(entries)}
+
+    def _features(self, position: Position, done: Replayed, progress: Progress) -> pl.DataFrame:
+        """Return the features: of all objects of a frame measured again where a pixel of it changed, else as before."""
+        name = f"{self.population}_features"
+        ids = done.objects.select("object_id", "frame", "label")
+        changed = done.pixels["frame"].unique().sort().to_list()
+        before = position.table(name)
+        same_place = position.table(f"{self.population}_objects").select("object_id", "label", *_PLACE)
+        kept = ids.filter(~pl.col("frame").is_in(changed)).join(
+            done.objects.join(same_place, on=["object_id", "label", *_PLACE], how="semi").select("object_id"),
+            on="object_id",
+            how="semi",
+        )
+        parts = [kept.select("object_id").join(before, on="object_id", how="inner")]
+        image = position.image(image_kind(corrected=self.on_corrected))
+        sets = [m for m in self.methods if isinstance(m, FeatureSet)]
+        for number, frame in enumerate(changed, start=1):
+            labels = position.labels_with(self.population, done.pixels.filter(pl.col("frame") == frame))
+            found = measure_frame(sets, labels.frame(frame), image.frame_channels(frame), position)
+            rows = ids.filter(pl.col("frame") == frame).select("object_id", "label")
+            parts.append(rows.join(found, on="label", how="inner").drop("label"))
+            progress(0.5 + 0.5 * number / len(changed))
+        table = pl.concat(parts, how="diagonal_relaxed").select(before.columns).cast(dict(before.schema))  # type: ignore[arg-type]  # polars knows dict[str, DataType]
+        return ids.select("object_id").join(table, on="object_id", how="left", maintain_order="left")
+
+
+_PLACE = ("x_um", "y_um", "z_um")
+
+
+def preview(position: Position, population: str) -> Replayed:
+    """Return the tables of a population with all corrections applied, as the next run will write them.
+
+    Nothing is written: a program that shows cells while a person corrects them calls this after every correction.
+
+    Parameters
+    ----------
+    position : Position
+        Where.
+    population : str
+        Whose cells; they must have been segmented or imported.
+
+    Returns
+    -------
+    kinocyte.tracking.editing.Replayed
+        Objects, links, tracks, members, changed pixels and the report.
+    """
+    tracked = f"{population}_links" in position.tables
+    mended = position.stands(f"{population}_added")
+    entries = position.journal.active_of(population)
+    return _replayed(position, population, entries, tracked=tracked, mended=mended)
+
+
+def _replayed(position: Position, population: str, entries: list[Entry], *, tracked: bool, mended: bool) -> Replayed:
+    from kinocyte.tracking.editing import replay
+
+    objects = position.table(f"{population}_objects")
+    links = position.table(f"{population}_links") if tracked else empty(LINKS)
+    if mended:
+        added = position.table(f"{population}_added")
+        objects = pl.concat([objects, added], how="diagonal_relaxed").sort("frame", "object_id")
+    untracked: list[int] = []
+    if tracked and f"{population}_members" in position.tables:
+        members = position.table(f"{population}_members")
+        untracked = objects.join(members, on="object_id", how="anti")["object_id"].to_list()
+    labels = None
+    if position.has_labels(population):
+        labels = lru_cache(maxsize=2)(position.labels(population, corrected=False).frame)
+    record = position.records.get("segmentation", population)
+    seen = "" if record is None else record.fingerprint
+    return replay(objects, links, entries, position.scale, labels=labels, seen=seen, untracked=untracked)
+
+
+def _tracks(done: Replayed) -> pl.DataFrame:
+    """Return the tracks with their motion and the classes people gave them."""
+    from kinocyte.measurement.tracks import track_features
+
+    objects = done.objects.join(done.members, on="object_id", how="left", maintain_order="left")
+    tracks = done.tracks.join(track_features(objects, done.links), on="track_id", how="left", maintain_order="left")
+    for (name,), rows in done.track_classes.group_by("name", maintain_order=True):
+        given = rows.select("track_id", pl.col("value").alias(str(name)))
+        tracks = tracks.join(given, on="track_id", how="left", maintain_order="left")
+    return tracks
+
+
+def _summary(report: pl.DataFrame) -> dict[str, Any]:
+    counts = dict(report["status"].value_counts().iter_rows())
+    lost = report.filter(pl.col("status") == "conflict")
+    warnings = [
+        f"Correction {number} ({action}) was not applied: {message}"
+        for number, action, message in lost.select("number", "action", "message").head(_LISTED).iter_rows()
+    ]
+    if lost.height > _LISTED:
+        warnings.append(f"{lost.height - _LISTED} more corrections were not applied; see the table of corrections.")
+    return {"corrections": report.height, **{str(k): v for k, v in sorted(counts.items())}, "warnings": warnings}
