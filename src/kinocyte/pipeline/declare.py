@@ -45,8 +45,7 @@ def steps_of(pipeline: Pipeline) -> list[Step]:
     split = {n: split_events(p.event, _names_around(n, pipeline.interaction)) for n, p in pipeline.population.items()}
     for name, (first, _) in split.items():
         if first:
-            measured = bool(pipeline.population[name].measure)
-            steps.append(Events(population=name, methods=first, measured=measured))
+            steps.append(Events(population=name, methods=first, measured=_measured(pipeline.population[name])))
     with_events = {n for n, (first, _) in split.items() if first}
     steps.extend(_interaction(i, pipeline, with_events) for i in pipeline.interaction)
     for name, (first, late) in split.items():
@@ -56,7 +55,7 @@ def steps_of(pipeline: Pipeline) -> list[Step]:
                 NeighbourEvents(
                     population=name,
                     methods=late,
-                    measured=bool(pipeline.population[name].measure),
+                    measured=_measured(pipeline.population[name]),
                     interactions=tuple(around),
                     earlier=bool(first),
                 )
@@ -104,6 +103,12 @@ def _cells(name: str, population: Population, *, corrected: bool) -> Iterator[St
         tracked=population.tracking is not None,
         mended=population.tracking is not None and bool(population.mending),
     )
+
+
+def _measured(population: Population) -> tuple[str, ...]:
+    """Return the steps that measure the cells of a population."""
+    steps = {"measurement": bool(population.measure), "compartments": population.cells is not None}
+    return tuple(name for name, is_there in steps.items() if is_there)
 
 
 def _names_around(population: str, interactions: Sequence[InteractionPlace]) -> list[str]:
