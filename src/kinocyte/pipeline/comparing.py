@@ -134,6 +134,8 @@ class _Cells:
             tracks = self._where(self._gathered(self._tracks))
             table: pl.DataFrame = durations(tracks, self._gathered(self._events))
             return table
+        if getattr(method, "reads_objects", False):
+            return self._where(self._gathered(self._objects).filter(pl.col("track_id").is_not_null()))
         if "signal" in type(method).model_fields:
             return self._where(self._signals(str(getattr(method, "event", ""))))
         return self._where(self._values(str(getattr(method, "value", ""))))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kinocyte.statistics.aligned_signal import AlignedSignal
     from kinocyte.statistics.alignment import align_signal
     from kinocyte.statistics.base import Comparer, Comparison
+    from kinocyte.statistics.behaviour import Behaviour
     from kinocyte.statistics.competing import cumulative_incidence
     from kinocyte.statistics.competing_risks import CompetingRisks
     from kinocyte.statistics.corrections import adjust
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlignedSignal",
+    "Behaviour",
     "Comparer",
     "Comparison",
     "CompetingRisks",
@@ -72,6 +74,7 @@ __getattr__, __dir__ = attach(
     __name__,
     names={
         "AlignedSignal": "kinocyte.statistics.aligned_signal",
+        "Behaviour": "kinocyte.statistics.behaviour",
         "Comparer": "kinocyte.statistics.base",
         "Comparison": "kinocyte.statistics.base",
         "CompetingRisks": "kinocyte.statistics.competing_risks",
