@@ -34,6 +34,10 @@ def _tables_of(population: str) -> set[str]:
     return {f"{population}_{kind}" for kind in (*_KINDS, *later)}
 
 
+#: Tables with one row an object that reading joins to the objects, in this order.
+_BESIDE = ("features", "compartments", "members", "states", "neighbour_states")
+
+
 class Position:
     """One field of view of a well.
 
@@ -357,7 +361,7 @@ class Position:
         added = f"{population}_added"
         if added in known and self._fits(added, records) and self.in_force(objects) == objects:
             frame = pl.concat([frame, self.scan(added)], how="diagonal_relaxed")
-        beside = [self.in_force(f"{population}_{t}") for t in ("features", "members", "states", "neighbour_states")]
+        beside = [self.in_force(f"{population}_{t}") for t in _BESIDE]
         beside += [t for t in known if t.endswith("_neighbourhood") and self._around(t, records) == population]
         for table in beside:
             if table in known and self._fits(table, records):

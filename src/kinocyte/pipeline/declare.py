@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from kinocyte.core.errors import ParameterError
 from kinocyte.events.base import EventMethod
 from kinocyte.pipeline.model import AnyEvent, EventPlace, InteractionPlace, Pipeline, Population
 from kinocyte.pipeline.steps.base import Step
+from kinocyte.pipeline.steps.combination import Combination
+from kinocyte.pipeline.steps.compartments import Compartments
 from kinocyte.pipeline.steps.correction import Correction
 from kinocyte.pipeline.steps.events import Events, NeighbourEvents
 from kinocyte.pipeline.steps.interaction import Interaction
@@ -16,6 +19,7 @@ from kinocyte.pipeline.steps.registration import Registration
 from kinocyte.pipeline.steps.replay import Replay
 from kinocyte.pipeline.steps.segmentation import Segmentation
 from kinocyte.pipeline.steps.tracking import Tracking
+from kinocyte.segmentation.combined import Combined
 
 
 def steps_of(pipeline: Pipeline) -> list[Step]:
@@ -32,13 +36,16 @@ def steps_of(pipeline: Pipeline) -> list[Step]:
         steps.append(Registration(method=pipeline.registration, restorers=restorers))
     if corrected:
         steps.append(Correction(settings=pipeline.corrected, restorers=restorers, undo_drift=moves))
+    for name in _in_order(pipeline.population):
+        steps.extend(_cells(name, pipeline.population[name], corrected=corrected))
     for name, population in pipeline.population.items():
-        steps.extend(_cells(name, population, corrected=corrected))
+        if population.cells is not None:
+            on_corrected = corrected and population.segmentation is not None
+            steps.append(Compartments(population=name, cells=population.cells, on_corrected=on_corrected))
     split = {n: split_events(p.event, _names_around(n, pipeline.interaction)) for n, p in pipeline.population.items()}
     for name, (first, _) in split.items():
         if first:
-            measured = bool(pipeline.population[name].measure)
-            steps.append(Events(population=name, methods=first, measured=measured))
+            steps.append(Events(population=name, methods=first, measured=_measured(pipeline.population[name])))
     with_events = {n for n, (first, _) in split.items() if first}
     steps.extend(_interaction(i, pipeline, with_events) for i in pipeline.interaction)
     for name, (first, late) in split.items():
@@ -48,7 +55,7 @@ def steps_of(pipeline: Pipeline) -> list[Step]:
                 NeighbourEvents(
                     population=name,
                     methods=late,
-                    measured=bool(pipeline.population[name].measure),
+                    measured=_measured(pipeline.population[name]),
                     interactions=tuple(around),
                     earlier=bool(first),
                 )
@@ -56,8 +63,31 @@ def steps_of(pipeline: Pipeline) -> list[Step]:
     return steps
 
 
+def _in_order(populations: Mapping[str, Population]) -> list[str]:
+    """Return the populations with those that are combined before those that combine them.
+
+    Raises
+    ------
+    ParameterError
+        If populations are made of each other.
+    """
+    order: list[str] = []
+    left = dict(populations)
+    while left:
+        needs = {n: set(getattr(p.segmentation, "populations", ())) - set(order) for n, p in left.items()}
+        ready = [n for n, missing in needs.items() if not missing]
+        if not ready:
+            msg = f"The populations {', '.join(sorted(left))} are made of each other; segment one of them from pixels."
+            raise ParameterError(msg)
+        order += ready
+        left = {n: p for n, p in left.items() if n not in ready}
+    return order
+
+
 def _cells(name: str, population: Population, *, corrected: bool) -> Iterator[Step]:
-    if population.segmentation is not None:
+    if isinstance(population.segmentation, Combined):
+        yield Combination(population=name, method=population.segmentation, on_corrected=corrected)
+    elif population.segmentation is not None:
         yield Segmentation(population=name, method=population.segmentation, on_corrected=corrected)
     else:  # labels that came with the movie lie on its raw pixels
         yield ImportedObjects(population=name)
@@ -73,6 +103,12 @@ def _cells(name: str, population: Population, *, corrected: bool) -> Iterator[St
         tracked=population.tracking is not None,
         mended=population.tracking is not None and bool(population.mending),
     )
+
+
+def _measured(population: Population) -> tuple[str, ...]:
+    """Return the steps that measure the cells of a population."""
+    steps = {"measurement": bool(population.measure), "compartments": population.cells is not None}
+    return tuple(name for name, is_there in steps.items() if is_there)
 
 
 def _names_around(population: str, interactions: Sequence[InteractionPlace]) -> list[str]:

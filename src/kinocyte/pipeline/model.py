@@ -98,6 +98,11 @@ class Population(_Section):
         ({"method": "shape"}, {"method": "intensity"}),
         help='Feature sets, by name ("shape") or as a table with parameters ({ method = "shape" }).',
     )
+    cells: str | None = param(
+        None,
+        help="Population of the cells around these nuclei: cytoplasm, nucleus and their ratio are measured in every "
+        "channel.",
+    )
     tracking: AnyLinker | None = param(None, help="How the cells are followed; left out to look at single frames.")
     mending: tuple[AnyMender, ...] = param(
         (), help="What is mended on the tracks, in order: [[population.NAME.mending]]."
@@ -180,6 +185,19 @@ class Pipeline(_Section):
                 msg = f"'{name}' cannot name a population: start with a letter and use letters, digits and _ only"
                 raise ValueError(msg)
         return value
+
+    @model_validator(mode="after")
+    def _other_populations_are_known(self) -> Pipeline:
+        for name, population in self.population.items():
+            said = {"cells": (population.cells,) if population.cells is not None else ()}
+            said["segmentation"] = tuple(getattr(population.segmentation, "populations", ()))
+            for key, others in said.items():
+                for other in others:
+                    known = [n for n in self.population if n != name]
+                    if other not in known:
+                        msg = f"population.{name}.{key} names the population '{other}'; {nearest(other, known)}"
+                        raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _mending_needs_tracks(self) -> Pipeline:

@@ -76,11 +76,29 @@ def _anchored(pipeline: Pipeline, folder: Path) -> Pipeline:
     moved: dict[str, Any] = {}
     for name, restorer in pipeline.restoration.items():
         fields = restorer.reference_fields if isinstance(restorer, Restorer) else ()
-        found = {f: folder / getattr(restorer, f) for f in fields if getattr(restorer, f) is not None}
-        places = {f: str(path) for f, path in found.items() if path.is_file()}
+        places = _beside(restorer, fields, folder)
         if places:
             moved[name] = restorer.replace(**places)
-    return pipeline.model_copy(update={"restoration": {**pipeline.restoration, **moved}}) if moved else pipeline
+    populations = {}
+    for name, population in pipeline.population.items():
+        places = _beside(population.segmentation, ("model",), folder)
+        if places and population.segmentation is not None:
+            found = population.segmentation.replace(**places)
+            populations[name] = population.model_copy(update={"segmentation": found})
+    if not moved and not populations:
+        return pipeline
+    return pipeline.model_copy(
+        update={
+            "restoration": {**pipeline.restoration, **moved},
+            "population": {**pipeline.population, **populations},
+        }
+    )
+
+
+def _beside(method: Any, fields: Sequence[str], folder: Path) -> dict[str, str]:
+    """Return the fields that name a file in the folder, with its full path."""
+    named = {f: getattr(method, f, None) for f in fields}
+    return {f: str(folder / v) for f, v in named.items() if isinstance(v, str) and (folder / v).is_file()}
 
 
 def parse_pipeline(text: str, *, place: str = "pipeline") -> Pipeline:

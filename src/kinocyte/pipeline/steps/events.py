@@ -16,13 +16,17 @@ from kinocyte.pipeline.model import AnyEvent, EventPlace
 from kinocyte.pipeline.steps.base import Commit, Progress, Step
 from kinocyte.pipeline.steps.cells import cells_of, extent_um
 
+#: The table with one row an object that a step writes.
+_TABLES = {"measurement": "features", "compartments": "compartments", "tracking": "members"}
+
 
 class _Events(Step):
     """Looks for the events of a population, in the order of the pipeline file."""
 
     population: str
     methods: tuple[AnyEvent, ...]
-    measured: bool = True
+    measured: tuple[str, ...] = ("measurement",)
+    """Steps that measured the cells: measurement, compartments."""
     interactions: tuple[str, ...] = ()
     """Whose neighbourhoods the events read."""
     earlier: bool = False
@@ -36,7 +40,7 @@ class _Events(Step):
 
     def reads(self) -> tuple[str, ...]:
         """Return the steps whose tables are joined to the objects."""
-        steps = ["segmentation", *(["measurement"] if self.measured else []), "tracking"]
+        steps = ["segmentation", *self.measured, "tracking"]
         own = [f"{self.population}.{s}" for s in steps]
         if self.earlier:
             own.append(f"{self.population}.{Events.name}")
@@ -53,7 +57,7 @@ class _Events(Step):
 
     def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
         """Detect one event after the other; a later one may name an earlier one."""
-        tables = [f"{self.population}_{t}" for t in ("features", "members")][0 if self.measured else 1 :]
+        tables = [f"{self.population}_{_TABLES[step]}" for step in (*self.measured, "tracking")]
         tables += [f"{self.population}_states"] if self.earlier else []
         tables += [f"{i}_neighbourhood" for i in self.interactions]
         cells = cells_of(position, self.population, tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
@@ -10,6 +11,7 @@ from kinocyte.core.schema import OBJECTS, conform
 from kinocyte.experiment.position import Position
 from kinocyte.pipeline.model import AnySegmenter
 from kinocyte.pipeline.steps.base import Commit, Progress, Rows, Step, check_channels, image_kind
+from kinocyte.pipeline.steps.reference_images import reference_fingerprint
 from kinocyte.segmentation.base import Segmenter
 
 
@@ -34,8 +36,11 @@ class Segmentation(Step):
         return ("correction",) if self.on_corrected else ()
 
     def sources(self, position: Position) -> dict[str, str]:
-        """Return the fingerprint of the pixels."""
-        return {"pixels": position.pixel_hash}
+        """Return the fingerprints of the pixels and of the file of a trained model."""
+        model = getattr(self.method, "model", None)
+        trained = Path(model) if isinstance(model, str) else None
+        made = {"model": reference_fingerprint(trained)} if trained is not None and trained.is_file() else {}
+        return {"pixels": position.pixel_hash, **made}
 
     def tables(self) -> tuple[str, ...]:
         """Return the objects table."""
