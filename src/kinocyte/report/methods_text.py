@@ -26,8 +26,15 @@ _VERBS: Mapping[str, str] = {
     "tracking": "{population} were tracked",
     "measurement": "{population} were measured",
     "events": "Events of {population} were found",
-    "interactions": "Contacts of {population} were found",
+    "interaction": "Neighbours ({population}) were found",
+    "neighbour_events": "Events of {population} that depend on neighbours were found",
+    "compartments": "Nuclei of {population} were paired with the cells around them",
+    "replay": "Corrections made by hand were applied to {population}",
 }
+#: Steps without methods of a kind of their own, by the kind after which they come.
+_AFTER: Mapping[str, str] = {"neighbour_events": "interaction", "compartments": "measurement", "replay": "tracking"}
+#: Keys of a place in the pipeline file as a sentence names them; None where the sentence names them already.
+_SAID: Mapping[str, str | None] = {"event_name": "event", "interaction_name": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ def steps(experiment: Experiment) -> list[Step]:
 
 def _order(step: str) -> tuple[int, str]:
     kinds = [k.rstrip("s") for k in KIND_ORDER]
-    kind = step.partition(".")[0].rstrip("s")
+    kind = _AFTER.get(step, step.partition(".")[0].rstrip("s"))
     return (kinds.index(kind) if kind in kinds else len(kinds), step)
 
 
@@ -117,8 +124,10 @@ def parameters(step: str, method: Mapping[str, Any], *, changed_only: bool = Fal
     for key, value in ({} if changed_only else defaults | dict(method)).items() or method.items():
         if key == "method" or (changed_only and key in fields and _plain(value) == _plain(fields[key].default)):
             continue
+        if key not in fields and (_SAID.get(key, key) is None or value in (None, "", [], (), {})):
+            continue
         unit = unit_of(fields[key]) if key in fields else None
-        out.append((key, _text(value) + (f" {_unit(unit)}" if unit and value is not None else "")))
+        out.append((_SAID.get(key) or key, _text(value) + (f" {_unit(unit)}" if unit and value is not None else "")))
     return out
 
 
@@ -228,8 +237,10 @@ def _span(values: Sequence[float]) -> str:
 def _sentence(step: Step, references: list[str], n_positions: int) -> str:
     population = f"Objects of the population {step.population}" if step.population else "Objects"
     verb = _VERBS.get(step.step.partition(".")[0], f"The step {step.step} was run").format(population=population)
-    if step.step.partition(".")[0] in {"events", "interactions"} and step.population:
+    if not verb.startswith("Objects"):
         verb = verb.replace("Objects of the population", "the population")
+    if step.step == "interaction":
+        verb = verb.replace("the population ", "")
     clauses = [_clause(step.step, m, references) for m in step.methods]
     text = f"{verb} with {_and(clauses)}" if clauses else verb
     if len(step.positions) < n_positions:
