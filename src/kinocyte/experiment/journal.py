@@ -41,15 +41,19 @@ class Journal:
     def __init__(self, storage: Storage, root: str) -> None:
         self._storage = storage
         self._folder = f"{root}/journal" if root else "journal"
+        self._read: dict[str, Entry] = {}  # an entry never changes once it is there
 
     def entries(self) -> list[Entry]:
         """Return the whole history, oldest first, undo entries included."""
         found = []
         for name in self._storage.listdir(self._folder):
             if name.endswith(".json") and not name.startswith("."):
-                document = read_json(self._storage, f"{self._folder}/{name}")
-                if document is not None:
-                    found.append(self._entry(document, name))
+                if name not in self._read:
+                    document = read_json(self._storage, f"{self._folder}/{name}")
+                    if document is None:
+                        continue
+                    self._read[name] = self._entry(document, name)
+                found.append(self._read[name])
         return sorted(found, key=lambda e: e.number)
 
     def active(self) -> list[Entry]:

@@ -443,7 +443,7 @@ class Position:
         """Return the records of finished steps."""
         return Records(self._storage, self._path)
 
-    @property
+    @cached_property
     def journal(self) -> Journal:
         """Return the corrections made by people."""
         return Journal(self._storage, self._path)

@@ -64,10 +64,10 @@ class References:
             If there is no such object, or a correction removed it.
         """
         active = self._position.journal.active_of(self._population)
-        gone = next((e for e in active if object_id in _removed_by(e, self.seen)), None)
+        gone = self._removed(active).get(object_id)
         if gone is not None:
             where = f"position {self._position.id}"
-            msg = f"Object {object_id} of {where} was removed by correction {gone.number}; undo that first."
+            msg = f"Object {object_id} of {where} was removed by correction {gone}; undo that first."
             raise ParameterError(msg)
         if object_id >= MADE_FROM and (made := self._made(object_id, active)) is not None:
             return made
@@ -77,6 +77,10 @@ class References:
                 return self._reference(rows.row(0, named=True), table)
         msg = f"Position {self._position.id} has no object {object_id} of '{self._population}'; see objects(..)."
         raise ParameterError(msg)
+
+    def _removed(self, active: Sequence[Entry]) -> dict[int, int]:
+        """Return the objects that corrections remove, and which correction does."""
+        return {i: e.number for e in active for i in _removed_by(e, self.seen)}
 
     def of_several(self, object_ids: Sequence[int]) -> list[Reference]:
         """Return how several different objects are named."""
@@ -167,8 +171,14 @@ class References:
         if objects.is_empty():
             msg = f"Position {self._position.id} has no track {track_id} of '{self._population}'; see tracks(..)."
             raise ParameterError(msg)
-        ids = objects["object_id"]
-        chosen = dict.fromkeys(int(ids[i]) for i in (0, len(ids) // 2, len(ids) - 1))
+        gone = self._removed(self._position.journal.active_of(self._population))
+        ids = [int(i) for i in objects["object_id"] if i not in gone]
+        if not ids:
+            msg = (
+                f"Corrections removed all objects of track {track_id} of position {self._position.id}; undo one first."
+            )
+            raise ParameterError(msg)
+        chosen = dict.fromkeys(ids[i] for i in (0, len(ids) // 2, len(ids) - 1))
         return [self.of(i) for i in chosen]
 
     def track_columns(self) -> set[str]:
