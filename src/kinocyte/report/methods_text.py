@@ -124,7 +124,7 @@ def parameters(step: str, method: Mapping[str, Any], *, changed_only: bool = Fal
     for key, value in ({} if changed_only else defaults | dict(method)).items() or method.items():
         if key == "method" or (changed_only and key in fields and _plain(value) == _plain(fields[key].default)):
             continue
-        if key not in fields and (_SAID.get(key, key) is None or value in (None, "", [], (), {})):
+        if fields and key not in fields and (_SAID.get(key, key) is None or value in (None, "", [], (), {})):
             continue
         unit = unit_of(fields[key]) if key in fields else None
         out.append((_SAID.get(key) or key, _text(value) + (f" {_unit(unit)}" if unit and value is not None else "")))
