@@ -30,13 +30,29 @@ def draw_curve(result: SweepResult, axis: Axis) -> Figure:
     at, names = _positions(axis, values)
     order = np.argsort(at, kind="stable")
     axes.plot(at[order], scores[order], color=category(0), marker="o", markersize=4, linewidth=1.2)
-    best = int(np.nanargmin(scores) if result.metric in LOWER_IS_BETTER else np.nanargmax(scores))
+    best = _best(scores, result)
     axes.plot(at[best], scores[best], marker="o", markersize=9, markerfacecolor="none", markeredgecolor=INK)
     if names is not None:
         axes.set_xticks(range(len(names)), names)
     elif axis.log:
-        axes.set_xscale("log")
+        _even_in_ratios(axes, "x")
     return figure
+
+
+def _best(scores: NDArray[np.float64], result: SweepResult) -> int:
+    """Return the first of the best, which is the winner."""
+    return int(np.nanargmin(scores) if result.metric in LOWER_IS_BETTER else np.nanargmax(scores))
+
+
+def _even_in_ratios(axes: Axes, which: str) -> None:
+    """Make an axis logarithmic, its numbers written plainly."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    getattr(axes, f"set_{which}scale")("log")
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(FuncFormatter(lambda _value, _: ""))
 
 
 def draw_map(result: SweepResult, down: Axis, across: Axis) -> Figure:
@@ -93,14 +109,13 @@ def _scatter(result: SweepResult, down: Axis, across: Axis) -> Figure:
         x[order], y[order], c=scores[order], cmap="cividis_r" if lower else "cividis", norm=shades, s=36,
         edgecolors=INK, linewidths=0.5,
     )  # fmt: skip
-    axes.scatter(x[order[-1]], y[order[-1]], s=150, facecolors="none", edgecolors="#D55E00", linewidths=1.8)
-    for axis, names, ticks, rescale in (
-        (across, x_names, axes.set_xticks, axes.set_xscale), (down, y_names, axes.set_yticks, axes.set_yscale),
-    ):  # fmt: skip
+    best = _best(scores, result)
+    axes.scatter(x[best], y[best], s=150, facecolors="none", edgecolors="#D55E00", linewidths=1.8)
+    for axis, names, which in ((across, x_names, "x"), (down, y_names, "y")):
         if names is not None:
-            ticks(range(len(names)), names)
+            getattr(axes, f"set_{which}ticks")(range(len(names)), names)
         elif axis.log:
-            rescale("log")
+            _even_in_ratios(axes, which)
     _bar(figure, axes, shown, result)
     return figure
 

@@ -16,17 +16,18 @@ Search = Literal["grid", "random", "bayes"]
 _FIRST = 10
 #: settings proposed together: what is proposed must not depend on the number of workers
 BATCH = 4
-_CANDIDATES = 64
-_GOOD_SHARE = 0.25
+_CANDIDATES = 24
+_GOOD_SHARE = 0.1
 _TRIES = 50
 
 
 class Proposals:
     """Proposes settings in rounds; the same scores lead to the same proposals.
 
-    Bayesian search is a tree-structured Parzen estimator (Bergstra et al. 2011, Algorithms for hyper-parameter
-    optimization, NIPS 24): the quarter of the trials with the best scores and the rest each give a density over every
-    axis, and of some values drawn from the first that with the largest ratio of both is tried next.
+    Bayesian search is a Parzen estimator (Bergstra et al. 2011, Algorithms for hyper-parameter optimization, NIPS 24),
+    with kernels over all axes together (Falkner et al. 2018, BOHB, ICML): the trials with the best scores and the rest
+    each give a density, and of some points drawn from the first that with the largest ratio of both is tried next.
+    Points that are proposed in one round count as not good for those behind them, so that they differ.
 
     Parameters
     ----------
@@ -66,7 +67,8 @@ class Proposals:
         rng = np.random.default_rng([self._seed, len(self._seen)])
         out: list[dict[str, Any]] = []
         for _ in range(size):
-            proposal = self._fresh(rng, scores if judged else ())
+            waiting = [(p, None) for p in out]
+            proposal = self._fresh(rng, [*scores, *waiting] if judged else ())
             if proposal is None:
                 break
             out.append(proposal)
@@ -89,16 +91,14 @@ class Proposals:
     ) -> dict[str, Any]:
         value = np.array([-np.inf if s is None or math.isnan(s) else s for _, s in scores])
         order = np.argsort(-value, kind="stable")
-        n_good = max(2, math.ceil(_GOOD_SHARE * len(order)))
-        settings = {}
-        for axis in self._axes:
-            at = np.array([_place(axis, s[axis.key]) for s, _ in scores])
-            good, bad = at[order[:n_good]], at[order[n_good:]]
-            drawn = _draw(axis, good, rng)
-            ratio = np.log(_density(axis, drawn, good)) - np.log(_density(axis, drawn, bad))
-            best = float(drawn[int(np.argmax(ratio))])
-            settings[axis.key] = axis.at(best) if axis.is_range else axis.values[int(best)]
-        return settings
+        at = np.array([[_place(a, s[a.key]) for a in self._axes] for s, _ in scores])
+        n_good = min(max(2, math.ceil(_GOOD_SHARE * len(order))), len(order) - 1)
+        good, bad = _Density(self._axes, at[order[:n_good]]), _Density(self._axes, at[order[n_good:]])
+        drawn = good.draw(rng, _CANDIDATES)
+        best = drawn[int(np.argmax(good.log_density(drawn) - bad.log_density(drawn)))]
+        return {
+            a.key: a.at(float(p)) if a.is_range else a.values[int(p)] for a, p in zip(self._axes, best, strict=True)
+        }
 
 
 def _place(axis: Axis, value: Any) -> float:
@@ -111,30 +111,53 @@ def _place(axis: Axis, value: Any) -> float:
     return float((value - low) / (high - low))
 
 
-def _draw(axis: Axis, centres: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return candidates: mostly near values that did well, some from anywhere."""
-    near = rng.choice(centres, _CANDIDATES)
-    anywhere = rng.random(_CANDIDATES) < 1.0 / (len(centres) + 1)
-    if not axis.is_range:
-        return np.where(anywhere, rng.integers(0, len(axis.values), _CANDIDATES), near)
-    drawn = near + rng.normal(0, _width(centres), _CANDIDATES)
-    inside = (drawn >= 0) & (drawn <= 1)
-    return np.where(anywhere | ~inside, rng.random(_CANDIDATES), drawn)
+class _Density:
+    """A density over all axes: a kernel around each trial, and one share spread evenly.
 
+    Parameters
+    ----------
+    axes : sequence of Axis
+        What is varied.
+    centres : array (n, number of axes)
+        Trials, by `_place`.
+    """
 
-def _width(centres: NDArray[np.float64]) -> float:
-    """Return the standard deviation of a kernel on 0 to 1, after Scott, never narrower than a hundredth."""
-    return float(max(0.01, np.std(centres) * len(centres) ** -0.2, 0.2 / max(len(centres), 1)))
+    def __init__(self, axes: Sequence[Axis], centres: NDArray[np.float64]) -> None:
+        self._axes, self._centres = axes, centres
+        n, d = centres.shape
+        # Scott's rule; kernels never so narrow that nothing between two trials is looked at
+        self._width = np.clip(np.std(centres, axis=0) * n ** (-1.0 / (d + 4)), 0.2 / (n + 1), 1.0)
+        self._stay = n / (n + 1.0)  # probability that a kernel over names keeps the name of its trial
 
+    def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+        """Return points drawn from the density, (count, number of axes)."""
+        n = len(self._centres)
+        which = rng.integers(0, n + 1, count)
+        out = np.empty((count, len(self._axes)))
+        for k, axis in enumerate(self._axes):
+            near = self._centres[np.minimum(which, n - 1), k]
+            if axis.is_range:
+                moved = near + rng.normal(0, self._width[k], count)
+                anywhere = (which == n) | (moved < 0) | (moved > 1)
+                out[:, k] = np.where(anywhere, rng.random(count), moved)
+            else:
+                anywhere = (which == n) | (rng.random(count) > self._stay)
+                out[:, k] = np.where(anywhere, rng.integers(0, len(axis.values), count), near)
+        return out
 
-def _density(axis: Axis, at: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the density of values that were tried, with one share spread over the whole axis."""
-    n = len(centres)
-    if not axis.is_range:
-        counts = np.bincount(centres.astype(np.int64), minlength=len(axis.values)) + 1.0 / len(axis.values)
-        return np.asarray(counts[at.astype(np.int64)] / (n + 1))
-    if not n:
-        return np.ones(len(at))
-    width = _width(centres)
-    kernels = np.exp(-0.5 * ((at[:, None] - centres) / width) ** 2) / (width * math.sqrt(2 * math.pi))
-    return np.asarray((kernels.sum(axis=1) + 1.0) / (n + 1))
+    def log_density(self, at: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the logarithm of the density at points (m, number of axes)."""
+        total = np.zeros((len(at), len(self._centres)))
+        even = 0.0
+        for k, axis in enumerate(self._axes):
+            apart = at[:, k, None] - self._centres[:, k]
+            if axis.is_range:
+                total += -0.5 * (apart / self._width[k]) ** 2 - math.log(self._width[k] * math.sqrt(2 * math.pi))
+            else:
+                other = (1 - self._stay) / len(axis.values)
+                total += np.log(np.where(apart == 0, self._stay + other, other))
+                even -= math.log(len(axis.values))
+        spread = np.full((len(at), 1), even)
+        together = np.concatenate([total, spread], axis=1)
+        most = together.max(axis=1)
+        return np.asarray(most + np.log(np.exp(together - most[:, None]).mean(axis=1)))

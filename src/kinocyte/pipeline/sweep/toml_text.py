@@ -12,8 +12,6 @@ from kinocyte.core.errors import ParameterError
 from kinocyte.pipeline.locate import key_lines
 
 _HEADER = re.compile(r"^\s*\[")
-#: a key, `=`, a value on one line and what follows it; the value is checked by reading the result again
-_ASSIGNED = re.compile(r"^(?P<head>\s*[^=\[#]+?\s*=\s*)(?P<value>.*?)(?P<tail>\s*(?:#[^\"']*)?)$")
 _BARE = re.compile(r"^[A-Za-z0-9_-]+$")
 
 #: Names and, in lists, numbers that lead to a key.
@@ -90,14 +88,25 @@ def _put(text: str, path: Keys, value: Any) -> str:
     places = key_lines(text)
     number = places.get(path)
     if number is not None and not _HEADER.match(lines[number - 1]):
-        found = _ASSIGNED.match(lines[number - 1])
         if value is None:
             lines[number - 1] = f"# {lines[number - 1].strip()}  # left out"
-        elif found is not None:
-            lines[number - 1] = f"{found['head']}{value_text(value)}{found['tail']}"
+        else:
+            key, _, rest = lines[number - 1].partition("=")
+            lines[number - 1] = f"{key.rstrip()} = {value_text(value)}{_comment(rest)}"
     elif value is not None:
         _insert(lines, places, path, value)
     return "\n".join(lines) + "\n"
+
+
+def _comment(rest: str) -> str:
+    """Return the comment behind a value, with the space before it; ``#`` inside a string begins none."""
+    for found in re.finditer(r"\s*#", rest):
+        try:
+            tomllib.loads(f"v = {rest[: found.start()]}")
+        except tomllib.TOMLDecodeError:
+            continue
+        return rest[found.start() :]
+    return ""
 
 
 def _insert(lines: list[str], places: Mapping[Keys, int], path: Keys, value: Any) -> None:
