@@ -1,0 +1,1 @@
+"""Networks that read signals of single cells over time and tell whether, and when, something happened."""
