@@ -190,6 +190,8 @@ class _Cells:
     def _values(self, column: str) -> pl.DataFrame:
         """Return one row a track: a column of the tracks, or the mean over its objects of a measured one."""
         tracks = self._gathered(self._tracks)
+        if column not in tracks.columns and not self._is_pair:
+            tracks = self._with_event_column(tracks, column)
         if column in tracks.columns:
             return tracks
         objects = self._gathered(self._objects).filter(pl.col("track_id").is_not_null())
@@ -198,6 +200,16 @@ class _Cells:
             raise TableError(msg + f"{nearest(column, [*tracks.columns, *objects.columns])}.")
         means = objects.group_by(KEYS).agg(pl.col(column).mean())
         return tracks.join(means, on=KEYS, how="left", maintain_order="left")
+
+    def _with_event_column(self, tracks: pl.DataFrame, column: str) -> pl.DataFrame:
+        """Join what a method says of its event beyond class and time, such as ``red_peak_mean_distance_min``."""
+        events = self._gathered(self._events)
+        for name in events["event"].unique().sort().to_list():
+            own = column.removeprefix(f"{name}_")
+            if own != column and own in events.columns:
+                said = events.filter(pl.col("event") == name).select(*KEYS, pl.col(own).alias(column))
+                return tracks.join(said, on=KEYS, how="left", maintain_order="left")
+        return tracks
 
 
 def _population(pipeline: Pipeline, asked: ComparisonPlace) -> str:

@@ -23,6 +23,8 @@ _STEP_MIN = 0.5
 #: time constants of the death dye and of the contraction of the nucleus
 _DYE_MIN, _CONTRACTION_MIN = 2.0, 6.0
 _DEAD_RADIUS = 0.78
+#: an effector degranulates at most so long before its victim dies
+_FROM_HIT_TO_DEATH_MIN = 10.0
 #: an effector that left a target does not bind again at once
 _REST_MIN = 8.0
 
@@ -173,7 +175,8 @@ class _Dish:
             when = now - _STEP_MIN * float(self.rng.random())
             self.death[target], self.killer[target] = when, killer
             self.contact[target] = min(self.since[killer], when)
-            self.degranulation[killer] = min(self.degranulation[killer], when)
+            hit = max(self.since[killer], when - _FROM_HIT_TO_DEATH_MIN)
+            self.degranulation[killer] = min(self.degranulation[killer], hit)
             self.leaves[holders] = np.minimum(self.leaves[holders], now + self.rng.exponential(6.0, holders.size))
         alone = alive & ~dies & (self.spontaneous <= now)
         self.death[alone] = self.spontaneous[alone]
@@ -213,7 +216,7 @@ def _scene(s: KillingAssay, lives: _Lives, looks: dict[str, Floats], t: int) -> 
          "softness_um": np.float64(0.6), "texture": np.float64(0.15)},
     )  # fmt: skip
     since = now - lives.degranulation_min
-    marker = np.where(since >= -3, np.exp(-np.abs(since) / 40), 0.0)
+    marker = np.where(since >= 0, np.exp(-np.abs(since) / 40), 0.0)
     axes = np.column_stack([lives.effector_radius * 1.15, lives.effector_radius / 1.15])
     shown, effector_labels = bodies.draw(
         s.field, lives.effector_yx[t], axes,

@@ -26,11 +26,11 @@ class TranslocationAssay(Method):
 
     method: Literal["erk"] = "erk"
     frames: int = param(60, ge=2, help="Number of frames.")
-    height_px: int = param(384, ge=32, help="Height of the image.", unit="px")
-    width_px: int = param(384, ge=32, help="Width of the image.", unit="px")
+    height_px: int = param(320, ge=32, help="Height of the image.", unit="px")
+    width_px: int = param(320, ge=32, help="Width of the image.", unit="px")
     pixel_size_um: float = param(0.65, gt=0, help="Height and width of a pixel.", unit="um")
     frame_interval_min: float = param(2.0, gt=0, help="Time between frames.", unit="min")
-    cells: int = param(36, ge=1, help="Number of cells.")
+    cells: int = param(25, ge=1, help="Number of cells.")
     stimulus_min: float = param(30.0, ge=0, help="When the growth factor is added.", unit="min")
     response: float = param(0.8, ge=0, le=1, help="Activity that the stimulus adds at its peak.")
     response_delay_min: float = param(4.0, ge=0, help="Mean time from the stimulus to half of the rise.", unit="min")

@@ -29,15 +29,15 @@ class AdhesionAssay(Method):
     kind: ClassVar[str] = "simulation"
 
     method: Literal["flow"] = "flow"
-    frames_per_flow: int = param(60, ge=5, help="Frames of each stretch of constant flow.")
+    frames_per_flow: int = param(40, ge=5, help="Frames of each stretch of constant flow.")
     flows_um_per_s: tuple[float, ...] = param(
         (400.0, 200.0, 100.0, 400.0), help="Speed of the stream in each stretch; the last is the wash.", unit="um/s"
     )
-    height_px: int = param(288, ge=32, help="Height of the image.", unit="px")
-    width_px: int = param(384, ge=32, help="Width of the image.", unit="px")
+    height_px: int = param(240, ge=32, help="Height of the image.", unit="px")
+    width_px: int = param(320, ge=32, help="Width of the image.", unit="px")
     pixel_size_um: float = param(0.9, gt=0, help="Height and width of a pixel.", unit="um")
     frames_per_s: float = param(25.0, gt=0, help="Frames per second.", unit="1/s")
-    arrivals_per_s: float = param(4.0, ge=0, help="Cells that come in per second at a flow of 100 um/s.", unit="1/s")
+    arrivals_per_s: float = param(3.0, ge=0, help="Cells that come in per second at a flow of 100 um/s.", unit="1/s")
     stickiness_per_s: float = param(1.5, ge=0, help="Arrests per second beside a junction at 100 um/s.", unit="1/s")
     flow_power: float = param(1.5, ge=0, help="How steeply arrests fall with the flow; 0: not at all.")
     junction_reach_um: float = param(6.0, gt=0, help="Distance from a junction over which stickiness fades.", unit="um")
@@ -64,11 +64,12 @@ class AdhesionAssay(Method):
 
 @dataclass(frozen=True, eq=False)
 class _Bed:
-    """The endothelium: its nuclei, the distance of every pixel to a junction."""
+    """The endothelium: its nuclei, the distance of every pixel to a junction, its light without cancer cells."""
 
     nuclei: Floats
     junctions: NDArray[np.bool_]
     distance_um: Floats
+    light: NDArray[np.float32]
 
     def distance(self, yx: Floats, pixel_um: float) -> Floats:
         at = np.clip(np.rint(yx / pixel_um).astype(int), 0, np.array(self.distance_um.shape) - 1)
@@ -85,7 +86,9 @@ def _bed(s: AdhesionAssay, rng: np.random.Generator) -> _Bed:
     y, x = np.mgrid[: s.height_px, : s.width_px] * s.pixel_size_um
     near, _ = cKDTree(at).query(np.column_stack([y.ravel(), x.ravel()]), k=2)
     junctions = (near[:, 1] - near[:, 0] < 2 * _JUNCTION_UM).reshape(y.shape)
-    return _Bed(at, junctions, distance_transform_edt(~junctions) * s.pixel_size_um)
+    away: Floats = distance_transform_edt(~junctions) * s.pixel_size_um
+    light = np.stack([1 - 0.06 * np.exp(-((away / 2.0) ** 2)), 0.05 + 1.2 * np.exp(-((away / 1.5) ** 2))])
+    return _Bed(at, junctions, away, light.astype(np.float32))
 
 
 @dataclass(eq=False)
@@ -151,10 +154,8 @@ def _next(s: AdhesionAssay, bed: _Bed, rng: np.random.Generator, state: tuple[_C
 
 
 def _scene(s: AdhesionAssay, bed: _Bed, cells: list[_Cell], t: int) -> Scene:
-    light = np.ones((2, s.height_px, s.width_px), np.float32)
+    light = bed.light.copy()
     labels = np.zeros((s.height_px, s.width_px), np.uint32)
-    light[0] -= 0.06 * np.exp(-((bed.distance_um / 2.0) ** 2))
-    light[1] = 0.05 + 1.2 * np.exp(-((bed.distance_um / 1.5) ** 2))
     for cell in cells:
         if t not in cell.path:
             continue

@@ -1,7 +1,8 @@
 """The cell cycle under a drug, told by two colours (FUCCI).
 
 Red rises through G1 and is lost at the start of S, green rises from there to mitosis and is lost when the cell divides:
-the nucleus is dark at birth. A drug lengthens G1. A medium change makes the signal of a frame jump.
+the nucleus is dark at birth. A drug lengthens G1. A medium change makes
+the light of cells and medium jump.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from kinocyte.simulation.assays.bodies import Field, Floats
 from kinocyte.simulation.assays.movie import AssayMovie, Camera, Scene
 
 _STEP_MIN = 30.0
+#: what reaches the camera without any medium
+_DARK_PHOTONS = 5.0
 
 
 class CycleAssay(Method):
@@ -28,20 +31,23 @@ class CycleAssay(Method):
     kind: ClassVar[str] = "simulation"
 
     method: Literal["fucci"] = "fucci"
-    frames: int = param(44, ge=2, help="Number of frames.")
+    frames: int = param(40, ge=2, help="Number of frames.")
     height_px: int = param(320, ge=32, help="Height of the image.", unit="px")
     width_px: int = param(320, ge=32, help="Width of the image.", unit="px")
     pixel_size_um: float = param(1.24, gt=0, help="Height and width of a pixel.", unit="um")
     frame_interval_min: float = param(120.0, gt=0, help="Time between frames.", unit="min")
-    cells: int = param(10, ge=1, help="Number of cells in the first frame.")
+    cells: int = param(14, ge=1, help="Number of cells in the first frame.")
     g1_h: float = param(12.0, gt=0, help="Mean length of G1 without drug.", unit="h")
     rest_h: float = param(14.0, gt=0, help="Mean length of S, G2 and M.", unit="h")
     spread: float = param(0.12, ge=0, le=0.5, help="Spread of both lengths between cells, relative to the mean.")
     g1_delay_h: float = param(0.0, ge=0, help="Hours by which the drug lengthens G1.", unit="h")
-    speed_um_per_h: float = param(6.0, ge=0, help="Mean speed of a cell.", unit="um/h")
+    speed_um_per_h: float = param(1.0, ge=0, help="Mean speed of a cell.", unit="um/h")
     radius_um: float = param(8.0, gt=0, help="Mean radius of a nucleus.", unit="um")
-    medium_change_frames: tuple[int, ...] = param((), help="Frames from which on a medium change dims the signal.")
-    medium_change_factor: float = param(0.75, gt=0, le=1, help="What remains of the signal at each medium change.")
+    medium_change_frames: tuple[int, ...] = param(
+        (), help="Frames from which on a medium change dims cells and medium."
+    )
+    medium_change_factor: float = param(0.75, gt=0, le=1, help="What remains of the light at each medium change.")
+    medium_photons: float = param(30.0, ge=0, help="Photons that a pixel of fresh medium sends; changes dim them too.")
     drift_um_per_h: float = param(0.0, ge=0, help="Speed at which the plate drifts.", unit="um/h")
     snr: float = param(10.0, gt=0, le=100, help="Signal of a nucleus above background, divided by its noise.")
 
@@ -146,6 +152,12 @@ def _divide(s: CycleAssay, rng: np.random.Generator, branches: list[_Branch], st
     return cells, places, np.array(speeds)
 
 
+def _signal_photons(s: CycleAssay) -> float:
+    """Return the photons of a pixel whose light is 1, such that it stands out of its own noise as asked."""
+    noise, dark = s.snr, s.medium_photons + _DARK_PHOTONS + 1.6**2
+    return float((noise**2 + np.sqrt(noise**4 + 4 * noise**2 * dark)) / 2)
+
+
 def _scene(s: CycleAssay, branches: list[_Branch], t: int) -> Scene:
     now = t * s.frame_interval_min
     shown = [b for b in branches if t in b.path]
@@ -162,7 +174,8 @@ def _scene(s: CycleAssay, branches: list[_Branch], t: int) -> Scene:
     light, labels = bodies.draw(
         s.field, where, axes, {"main": colours[:, 0] * dim, "second": colours[:, 1] * dim}, look
     )
-    return Scene(light, {"nuclei": labels})
+    medium = s.medium_photons / _signal_photons(s)
+    return Scene((light + medium * dim).astype(np.float32), {"nuclei": labels})
 
 
 def _truth(s: CycleAssay, branches: list[_Branch], drift: Floats) -> dict[str, pl.DataFrame]:
@@ -240,8 +253,6 @@ def simulate_cycle(settings: CycleAssay, seed: int = 0, name: str = "fucci") -> 
     walk = np.arange(settings.frames) * settings.frame_interval_min / 60 * settings.drift_um_per_h
     drift = np.column_stack([0.6 * walk, -0.8 * walk])
     truth = _truth(settings, branches, drift)
-    noise = settings.snr
-    photons = (noise**2 + np.sqrt(noise**4 + 4 * noise**2 * (20.0 + 1.6**2))) / 2
     return AssayMovie(
         name=name,
         channels=("red", "green"),
@@ -250,6 +261,6 @@ def simulate_cycle(settings: CycleAssay, seed: int = 0, name: str = "fucci") -> 
         conditions={"g1_delay_h": settings.g1_delay_h},
         truth=truth,
         seed=seed,
-        _cameras=(Camera(float(photons)),) * 2,
+        _cameras=(Camera(_signal_photons(settings), background_photons=_DARK_PHOTONS),) * 2,
         _scene=lambda t: _scene(settings, branches, t),
     )

@@ -109,7 +109,8 @@ def simulated_plate(
     seed : int
         Fixes everything that chance decides.
     changes : mapping, optional
-        Settings of the assay other than its defaults, such as ``{"frames": 30}``.
+        Settings of the assay other than its defaults, such as ``{"frames": 30}``. Frames of ``flow`` are shared out
+        among its stretches of flow.
 
     Raises
     ------
@@ -125,9 +126,13 @@ def simulated_plate(
         )
         raise ParameterError(msg)
     design = ASSAYS[assay]()
+    wanted = dict(changes or {})
     movies = []
     for column, conditions in enumerate(design.conditions):
-        settings = design.settings(conditions).replace(**(changes or {}))
+        settings = design.settings(conditions)
+        if "frames" in wanted and "frames" not in type(settings).model_fields:
+            wanted["frames_per_flow"] = wanted.pop("frames") // len(settings.flows_um_per_s)
+        settings = settings.replace(**wanted)
         for row in range(replicates):
             for field in range(fields):
                 well = f"{_ROWS[row]}{column + 2}"

@@ -26,13 +26,14 @@ class SpreadingAssay(Method):
     kind: ClassVar[str] = "simulation"
 
     method: Literal["ricm"] = "ricm"
-    frames: int = param(40, ge=2, help="Number of frames.")
-    height_px: int = param(320, ge=32, help="Height of the image.", unit="px")
-    width_px: int = param(320, ge=32, help="Width of the image.", unit="px")
+    frames: int = param(44, ge=2, help="Number of frames.")
+    height_px: int = param(288, ge=32, help="Height of the image.", unit="px")
+    width_px: int = param(288, ge=32, help="Width of the image.", unit="px")
     pixel_size_um: float = param(0.2, gt=0, help="Height and width of a pixel.", unit="um")
     frame_interval_min: float = param(0.3, gt=0, help="Time between frames.", unit="min")
-    cells: int = param(22, ge=0, help="Number of cells that land.")
-    landing_span: float = param(0.6, gt=0, le=1, help="Part of the movie in which cells land.")
+    cells: int = param(18, ge=0, help="Number of cells that land.")
+    bare_frames: int = param(4, ge=0, help="Frames before the first cell lands, which show the surface alone.")
+    landing_span: float = param(0.6, gt=0, le=1, help="Part of the rest of the movie in which cells land.")
     dose_pm: float = param(100.0, ge=0, help="Antibody in picomole per litre.")
     ec50_pm: float = param(30.0, gt=0, help="Dose at half of the effect, in picomole per litre.")
     longest_hovering_min: float = param(8.0, gt=0, help="Mean hovering time without antibody.", unit="min")
@@ -74,7 +75,8 @@ def _cells(s: SpreadingAssay, seed: int) -> _Cells:
     room = s.field.size_um - 2 * margin
     at = margin + bodies.scatter(rng, n, room, 2.6 * margin)
     last = (s.frames - 1) * s.frame_interval_min
-    landing = rng.uniform(-0.1, s.landing_span, n) * last
+    first = min((s.bare_frames - 0.9) * s.frame_interval_min, last)
+    landing = first + rng.uniform(0, s.landing_span, n) * (last - first)
     rest = max(s.hovering_min - s.least_hovering_min, 1e-6)
     spreading = landing + s.least_hovering_min + rng.exponential(rest, n)
     return _Cells(
