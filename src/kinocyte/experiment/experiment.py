@@ -17,6 +17,7 @@ from kinocyte.core.errors import ParameterError, StoreError, TableError, nearest
 from kinocyte.core.scale import Scale
 from kinocyte.core.version import __version__
 from kinocyte.experiment.arrays import Image
+from kinocyte.experiment.comparisons import StoredComparison, read_comparisons
 from kinocyte.experiment.groups import read_attributes, write_group
 from kinocyte.experiment.lock import ExperimentLock
 from kinocyte.experiment.names import field_name, field_order, well_name, well_order, well_row_column
@@ -186,6 +187,24 @@ class Experiment:
     def tracks(self, population: str, positions: Sequence[str] | None = None) -> pl.LazyFrame:
         """Return all tracks of a population over all positions, lazily, with everything joined."""
         return self._gather(f"{population}_tracks", lambda p: p.scan_tracks(population), positions)
+
+    def events(self, population: str, positions: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return one row a track and event of a population over all positions, with the conditions joined."""
+        chosen = list(self.positions.values()) if positions is None else [self.position(i) for i in positions]
+        parts = [
+            p.events(population).select(pl.lit(p.well).alias("well"), pl.lit(p.id).alias("position"), pl.all())
+            for p in chosen
+            if population in p.populations
+        ]
+        if not parts:
+            msg = f"No position of {self.url} has a population '{population}'; {nearest(population, self.populations)}."
+            raise StoreError(msg)
+        frame = pl.concat(parts, how="diagonal_relaxed")
+        return frame.join(self.conditions, on="well", how="left", maintain_order="left")
+
+    def comparisons(self) -> list[StoredComparison]:
+        """Return the answers to the questions of the pipeline that ran last, in its order."""
+        return read_comparisons(self._storage)
 
     def links(self, population: str, positions: Sequence[str] | None = None) -> pl.LazyFrame:
         """Return all links of a population over all positions, lazily, with the conditions joined."""
