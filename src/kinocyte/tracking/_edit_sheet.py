@@ -105,8 +105,7 @@ class Sheet:
         frame, centre = int(reference["frame"]), _centre_um(reference)
         reach, object_id = float(reference["reach_um"]), reference["object_id"]
         where = f"at x {centre[0]:.1f} um, y {centre[1]:.1f} um in frame {frame}"
-        distances = [(float(np.linalg.norm(s.centre_um - centre)), s.object_id, s) for s in self.cells.given_in(frame)]
-        near = sorted((n for n in distances if n[0] <= reach), key=lambda n: n[:2])
+        near = self.cells.given_near(frame, centre, reach)
         if not near:
             msg = f"no object stands {where} within {reach:.1f} um, where object {object_id} stood"
             raise Conflict(msg)
@@ -146,7 +145,7 @@ class Sheet:
         if self.masks is None:
             return 0
         image = self.masks.frame(frame)
-        used = max((s.label for s in self.cells.in_frame(frame)), default=0)
+        used = self.cells.largest_label(frame)
         label = max(int(image.max()) if image.size else 0, used) + 1
         if label + n - 1 > _LARGEST_LABEL:
             msg = f"frame {frame} uses the largest label there is; renumber its labels"

@@ -48,7 +48,7 @@ class Cells:
         places = [objects[c].to_numpy() if c in objects.columns else np.zeros(len(frame)) for c in _PLACE]
         self._places = np.column_stack(places).astype(np.float64)
         self._now: dict[int, Spot | None] = {}
-        self._new_in: dict[int, set[int]] = {}
+        self._touched: dict[int, set[int]] = {}
 
     def get(self, object_id: int) -> Spot | None:
         """Return an object as it is now, or None."""
@@ -63,32 +63,43 @@ class Cells:
         x, y, z = (float(v) for v in self._places[row])
         return Spot(int(self._ids[row]), int(self._frame[row]), int(self._label[row]), x, y, z)
 
-    def given_in(self, frame: int) -> Iterator[Spot]:
-        """Yield the objects of a frame as they were before any correction."""
+    def _rows(self, frame: int) -> NDArray[np.int64]:
+        """Return the rows of the table that stand in a frame."""
         first, last = np.searchsorted(self._sorted_frames, [frame, frame + 1])
-        for row in self._by_frame[first:last]:
-            yield self._given(int(row))
+        return self._by_frame[first:last]
+
+    def given_near(self, frame: int, centre_um: NDArray[np.float64], reach_um: float) -> list[tuple[float, int, Spot]]:
+        """Return distance, id and object of those that stood within reach before any correction, nearest first."""
+        rows = self._rows(frame)
+        distance = np.linalg.norm(self._places[rows] - centre_um, axis=1)
+        near = np.flatnonzero(distance <= reach_um)
+        found = [(float(distance[k]), int(self._ids[rows[k]]), self._given(int(rows[k]))) for k in near]
+        return sorted(found, key=lambda n: n[:2])
 
     def in_frame(self, frame: int) -> Iterator[Spot]:
         """Yield the objects of a frame as they are now."""
-        first, last = np.searchsorted(self._sorted_frames, [frame, frame + 1])
-        for row in self._by_frame[first:last]:
-            spot = self.get(int(self._ids[row]))
-            if spot is not None:
-                yield spot
-        for object_id in sorted(self._new_in.get(frame, ())):
-            spot = self._now[object_id]
+        given = [int(self._ids[row]) for row in self._rows(frame)]
+        for object_id in dict.fromkeys([*given, *sorted(self._touched.get(frame, ()))]):
+            spot = self.get(object_id)
             if spot is not None:
                 yield spot
 
     def with_label(self, frame: int, label: int) -> Spot | None:
         """Return the object of a frame that a label belongs to."""
-        return next((s for s in self.in_frame(frame) if s.label == label), None) if label else None
+        rows = self._rows(frame)
+        given = [int(i) for i in self._ids[rows[self._label[rows] == label]]] if label else []
+        touched = sorted(self._touched.get(frame, ())) if label else []
+        return next((s for s in map(self.get, [*given, *touched]) if s is not None and s.label == label), None)
+
+    def largest_label(self, frame: int) -> int:
+        """Return the largest label an object of a frame has or had."""
+        rows = self._rows(frame)
+        now = [s.label for s in map(self.get, self._touched.get(frame, ())) if s is not None]
+        return max([int(self._label[rows].max()) if len(rows) else 0, *now])
 
     def put(self, spot: Spot) -> None:
         """Change an object or add one; an object never changes its frame."""
-        if self.get(spot.object_id) is None:
-            self._new_in.setdefault(spot.frame, set()).add(spot.object_id)
+        self._touched.setdefault(spot.frame, set()).add(spot.object_id)
         self._now[spot.object_id] = spot
 
     def remove(self, object_id: int) -> None:
