@@ -370,3 +370,32 @@ def test_smaller_copies_of_corrected_labels_agree(make_experiment: Maker) -> Non
     np.testing.assert_array_equal(changed.frame(1, level=1), labels[::2, ::2])
     assert (changed.frame(0) == 8).sum() == 0
     assert changed.corrected_frames == (1,)
+
+
+def test_what_mending_left_out_stays_out_unless_it_is_linked(make_experiment: Maker) -> None:
+    movie = blobs(5, 1)
+    movie[2] = np.where(movie[2] > 0, 100, 0)  # one dark frame: every track has a gap
+    movie[0, :20, 40:] = blobs(1, 4)[0, 2:22, 2:26]  # and something is there in the first frame only
+    text = PIPELINE.replace(
+        "max_distance_um = 6.0", "max_distance_um = 6.0\nmax_frame_gap = 2\ngap_max_distance_um = 6.0"
+    )
+    text += '[[population.nuclei.mending]]\nmethod = "rules"\nmin_frames = 2\ninterpolate_gaps = true\n'
+    experiment = make_experiment({"A1": movie})
+    work(experiment, text)
+    position = at(experiment)
+    before = position.objects("nuclei")
+    filled = before.filter(frame=2)
+    lone = before.filter(pl.col("track_id").is_null())
+    assert filled.height == 5
+    assert lone.height >= 1
+    position.edit("nuclei").remove(filled["object_id"][0])
+    work(experiment, text)
+    after = at(experiment).objects("nuclei")
+    assert at(experiment).corrections()["status"].to_list() == ["applied"]
+    assert after.filter(frame=2).height == 4
+    assert after.filter(pl.col("track_id").is_null())["object_id"].to_list() == lone["object_id"].to_list()
+    target = after.filter(pl.col("frame") == 1)["object_id"][0]
+    at(experiment).edit("nuclei").link(lone["object_id"][0], target)
+    work(experiment, text)
+    track = dict(at(experiment).members("nuclei").iter_rows())
+    assert track[lone["object_id"][0]] == track[target]

@@ -31,7 +31,7 @@ class References:
 
     def __init__(self, position: Position, population: str) -> None:
         self._position, self._population = position, population
-        self._key: tuple[str, str] | None = None
+        self._key: tuple[str, ...] | None = None
         self._tables: list[pl.DataFrame] = []
         self._radius: tuple[tuple[int, str], dict[int, float]] = ((-1, ""), {})
 
@@ -46,12 +46,17 @@ class References:
         record = self._position.records.get(REPLAY, self._population)
         step = f"step:{self._population}.segmentation"
         fits = record is not None and record.inputs.get(step) == self.seen
-        key = (self.seen, record.fingerprint if record is not None and fits else "")
+        tracking = self._position.records.get("tracking", self._population)
+        made_by = [r.fingerprint for r in (record if fits else None, tracking) if r is not None]
+        key = (self.seen, *made_by)
         if key != self._key:
             names = [f"{self._population}_objects"]
             if fits and f"{names[0]}_corrected" in self._position.tables:
                 names.insert(0, f"{names[0]}_corrected")
             self._tables = [self._position.table(n) for n in names]
+            added = f"{self._population}_added"
+            if added in self._position.tables and self._position.stands(added):  # what mending has put in
+                self._tables[-1] = pl.concat([self._tables[-1], self._position.table(added)], how="diagonal_relaxed")
             self._key = key
         return self._tables
 
