@@ -12,6 +12,7 @@ from kinocyte.core.lazy import attach
 if TYPE_CHECKING:
     from kinocyte.events.base import EventMethod, EventTables
     from kinocyte.events.change_point import ChangePoint
+    from kinocyte.events.deep import Deep
     from kinocyte.events.expression import columns_of
     from kinocyte.events.first_detection import FirstDetection
     from kinocyte.events.group import Group
@@ -37,6 +38,7 @@ __all__ = [
     "ChangePoint",
     "CollapsePairs",
     "CollapseTracks",
+    "Deep",
     "Derive",
     "Differentiate",
     "EventMethod",
@@ -65,6 +67,7 @@ __getattr__, __dir__ = attach(
         "ChangePoint": "kinocyte.events.change_point",
         "CollapsePairs": "kinocyte.events.table_collapse",
         "CollapseTracks": "kinocyte.events.table_collapse",
+        "Deep": "kinocyte.events.deep",
         "Derive": "kinocyte.events.table_operations",
         "Differentiate": "kinocyte.events.table_operations",
         "EventMethod": "kinocyte.events.base",
