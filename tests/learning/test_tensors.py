@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from kinocyte.core.errors import InputFileError
 from kinocyte.learning.tensors import read_tensors, write_tensors
 
-ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.zeros((0, 2)), "c": np.int64(7).reshape(())}
+ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.zeros((0, 2)), "c": np.array(7)}
 
 
 @given(

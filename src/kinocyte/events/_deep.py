@@ -106,7 +106,7 @@ def detect_with_model(
 
 def _kinds(p: NDArray[np.float64], least: float) -> NDArray[np.str_]:
     """Return the class of each track."""
-    known = np.isfinite(p).all(axis=1)
+    known = np.asarray(np.isfinite(p).all(axis=1))
     safe = np.where(known[:, None], p, 0.0)
     best = safe.argmax(axis=1)
     best = np.where((best == 0) & (safe[:, 0] < least), 1 + safe[:, 1:].argmax(axis=1), best)
