@@ -29,6 +29,7 @@ def package(tmp_path):
 
 def python(package, code, **kwargs):
     script = f"import sys; sys.path.insert(0, {str(package)!r})\n" + textwrap.dedent(code)
+    kwargs.setdefault("env", {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"})
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, **kwargs).stdout
 
 

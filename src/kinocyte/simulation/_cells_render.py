@@ -180,7 +180,7 @@ def _look_up(uniform, low, cumulative, guide, out):  # type: ignore[no-untyped-d
         out[n] = np.uint16(min(max(low + k, 0), 65535))
 
 
-class CameraSettings(Protocol):
+class _CameraSettings(Protocol):
     """How light becomes grey values."""
 
     @property
@@ -195,7 +195,7 @@ class CameraSettings(Protocol):
     def offset(self) -> float: ...
 
 
-def expose(shown: NDArray[np.float32], settings: CameraSettings, rng: np.random.Generator) -> NDArray[np.uint16]:
+def expose(shown: NDArray[np.float32], settings: _CameraSettings, rng: np.random.Generator) -> NDArray[np.uint16]:
     """Return the grey values of one channel: photons are Poisson, the camera adds normal noise.
 
     Pixels without signal all follow one distribution, which is drawn from a table; the rest by the general generators.
