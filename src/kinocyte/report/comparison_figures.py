@@ -13,6 +13,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kinocyte.report.behaviour_figures import behaviour
 from kinocyte.report.colours import group_colours
 from kinocyte.report.drawing import GRID, INK, new_figure, plain, style
 
@@ -40,6 +41,7 @@ def comparison_figure(method: str, frames: Frames, parameters: Mapping[str, Any]
         "aligned_signal": aligned,
         "values": values,
         "dose_response": doses,
+        "behaviour": behaviour,
     }
     drawn = draw.get(method)
     return None if drawn is None else drawn(frames, parameters)

@@ -18,6 +18,8 @@ _CAPTIONS = {
     "aligned_signal": "Mean over replicates (over cells where there are none), band: its interval.",
     "values": "Bar: quartiles over cells, with the median. Points: means of replicates. Diamond and line: mean and its "
     "interval.",
+    "behaviour": "Above: windows of tracks by their features; rings: best examples of each state, one window a cell. "
+    "Below: share of the windows of each group.",
     "dose_response": "Points: means of replicates. Curve: four-parameter logistic; dotted line: EC50. A dose of 0 "
     "stands at the left edge.",
 }
@@ -31,6 +33,11 @@ def comparisons(experiment: Experiment, book: Sketchbook) -> list[dict[str, Any]
     return [_shown(c, book) for c in read_comparisons(experiment.storage)]
 
 
+def _nested(table: pl.DataFrame) -> bool:
+    """Tell whether a table has a column that a CSV cannot hold."""
+    return any(t.is_nested() for t in table.dtypes)
+
+
 def _shown(stored: StoredComparison, book: Sketchbook) -> dict[str, Any]:
     said = stored.document
     method, title = str(said.get("method")), str(said.get("title") or stored.name)
@@ -38,7 +45,8 @@ def _shown(stored: StoredComparison, book: Sketchbook) -> dict[str, Any]:
     figure = comparison_figure(method, stored.frames, parameters)
     drawn = None
     if figure is not None:
-        drawn = book.add(f"comparison_{stored.name}", figure, title, _CAPTIONS.get(method, ""))
+        behind = {n: t for n, t in stored.frames.items() if t.width and not _nested(t)}
+        drawn = book.add(f"comparison_{stored.name}", figure, title, _CAPTIONS.get(method, ""), data=behind)
     groups, tests = stored.frames["groups"], stored.frames.get("tests", pl.DataFrame())
     names = [c for c in groups.columns if c not in (*_KEYS, *_LEFT_OUT) and groups[c].dtype.is_numeric()]
     sentences = tests["sentence"].to_list() if "sentence" in tests.columns else []

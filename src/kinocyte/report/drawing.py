@@ -25,6 +25,9 @@ INK, GRID, PAPER = "#1b1f24", "#c9ced6", "#fefefd"
 #: Width that suits a telephone and a column of a paper.
 WIDTH_IN = 4.1
 
+#: Widths of figures in journals: one column, one and a half, two.
+JOURNAL_MM = (85.0, 114.0, 174.0)
+
 FORMATS = ("svg", "pdf", "png")
 # matplotlib takes the format of SVG text and ids from its global settings; one figure at a time
 _LOCK = threading.Lock()
@@ -35,6 +38,23 @@ def new_figure(height_in: float, width_in: float = WIDTH_IN) -> Figure:
     figure = Figure(figsize=(width_in, height_in), layout="constrained", facecolor="none")
     FigureCanvasAgg(figure)
     return figure
+
+
+def mm(width_mm: float | None) -> tuple[float]:
+    """Return a width for `new_figure` in inches, that of the page for None.
+
+    Raises
+    ------
+    ParameterError
+        If the width is no length that a page has.
+    """
+    if width_mm is None:
+        return (WIDTH_IN,)
+    if not 40 <= width_mm <= 400:
+        usual = ", ".join(f"{w:g}" for w in JOURNAL_MM)
+        msg = f"A figure cannot be {width_mm:g} mm wide; journals print {usual} mm."
+        raise ParameterError(msg)
+    return (width_mm / 25.4,)
 
 
 def style(axes: Axes, *, x_label: str = "", y_label: str = "", grid: str | None = None) -> Axes:

@@ -13,6 +13,7 @@ import polars as pl
 from matplotlib.figure import Figure
 from PIL import Image
 
+from kinocyte.core.errors import StoreError
 from kinocyte.experiment.experiment import Experiment
 from kinocyte.experiment.position import Position
 from kinocyte.report.cells import CellTable, cell_table, counts_over_time
@@ -41,12 +42,22 @@ class Sketchbook:
     written: list[Path] = field(default_factory=list)
     _names: dict[str, int] = field(default_factory=dict)
 
-    def add(self, name: str, figure: Figure, title: str, caption: str) -> Drawn:
-        """Return a figure for the page."""
+    def add(
+        self,
+        name: str,
+        figure: Figure,
+        title: str,
+        caption: str,
+        *,
+        data: pl.DataFrame | Mapping[str, pl.DataFrame] | None = None,
+    ) -> Drawn:
+        """Return a figure for the page; ``data`` is what it shows, written as CSV beside the figure's files."""
         unique = self._unique(name)
         # drawn for the page first: every drawing moves the layout a little, and the page is to be the same either way
         drawn = Drawn(unique, title, inline_svg(figure, unique, f"{title}. {caption}"), caption)
         self._write(unique, figure)
+        if data is not None:
+            self._write_data(unique, data)
         return drawn
 
     def save(self, name: str, figure: Figure) -> None:
@@ -56,6 +67,19 @@ class Sketchbook:
     def _write(self, unique: str, figure: Figure) -> None:
         if self.folder is not None:
             self.written += save_figure(figure, self.folder, unique, self.formats)
+
+    def _write_data(self, unique: str, data: pl.DataFrame | Mapping[str, pl.DataFrame]) -> None:
+        if self.folder is None:
+            return
+        tables = {unique: data} if isinstance(data, pl.DataFrame) else {f"{unique}_{n}": t for n, t in data.items()}
+        for name, table in tables.items():
+            path = self.folder / f"{name}.csv"
+            try:
+                table.write_csv(path)
+            except OSError as error:
+                msg = f"The data of figure {name} cannot be written to {self.folder}: {error.strerror or error}."
+                raise StoreError(f"{msg} Choose another folder.") from error
+            self.written.append(path)
 
     def _unique(self, name: str) -> str:
         stem = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_").lower() or "figure"

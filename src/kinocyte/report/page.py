@@ -22,6 +22,7 @@ from kinocyte.report import cells_section, plate_section, quality_section
 from kinocyte.report import methods_text as wording
 from kinocyte.report.comparisons_section import comparisons
 from kinocyte.report.drawing import FORMATS
+from kinocyte.report.events_section import events
 from kinocyte.report.examination import examine, readable
 from kinocyte.report.grouping import group_wells
 from kinocyte.report.material import Sketchbook, gather
@@ -129,6 +130,7 @@ def _page(
         "wells_at": {(w["row"], w["column"]): w for w in plate["wells"]},
         "row_names": [row_name(r) for r in range(material.plate.n_rows)],
         "comparisons": comparisons(experiment, book),
+        "events": events(material, book),
         "features": cells_section.features(material, book),
         "over_time": cells_section.over_time(material, book),
         "roses": cells_section.roses(material, book),
