@@ -30,7 +30,7 @@ from kinocyte.evaluation.tracking import score_tracking
 from kinocyte.pipeline.execute import Workers
 from kinocyte.pipeline.parse import load_pipeline, parse_pipeline
 from kinocyte.pipeline.run import run
-from kinocyte.pipeline.sweep import Axis, Trial, parse_axis, sweep, truth_at
+from kinocyte.pipeline.sweep import Axis, parse_axis, sweep, truth_at
 from kinocyte.pipeline.sweep import stages as stages_module
 from kinocyte.pipeline.sweep.search import Proposals
 from kinocyte.pipeline.sweep.toml_text import split_key, value_at, with_values
@@ -186,13 +186,7 @@ def test_annotated_divisions_are_links(tmp_path: Path, experiment: Experiment, p
     assert [t.scores["BC(0)"] is not None for t in result.trials] == [True, True], "the truth has a division"
     path.write_text("track,frame,x_um,y_um,parent\n1,0,7.5,10,9\n")
     with pytest.raises(TableError, match="names the parent 9"):
-        _raised(sweep(pipeline_file, experiment, over, truth=path, out=tmp_path / "x", workers=0).trials)
-
-
-def _raised(trials: tuple[Trial, ...]) -> None:
-    """Turn the reason of a failed trial back into an error."""
-    if trials[0].error:
-        raise TableError(trials[0].error)
+        sweep(pipeline_file, experiment, over, truth=path, out=tmp_path / "x", workers=0)
 
 
 def test_label_images_judge_the_segmentation(experiment: Experiment, pipeline_file: Path, tmp_path: Path) -> None:
@@ -371,11 +365,13 @@ def test_wrong_truths_are_refused(experiment: Experiment, pipeline_file: Path, t
     with pytest.raises(TableError, match="has the columns a, b"):
         truth_at(tmp_path / "t.csv")
     (tmp_path / "late.csv").write_text("track,frame,x_um,y_um\n1,99,1,1\n")
-    result = sweep(
-        pipeline_file, experiment, [f"{DISTANCE}=1"], truth=tmp_path / "late.csv", out=tmp_path / "s", workers=0
-    )
-    assert result.best is None
-    assert "has the frame 99, but the movie has 6" in result.trials[0].error
+    with pytest.raises(TableError, match="has the frame 99, but the movie has 6"):
+        sweep(pipeline_file, experiment, [f"{DISTANCE}=1"], truth=tmp_path / "late.csv", out=tmp_path / "s")
+    (tmp_path / "TRA").mkdir()
+    tifffile.imwrite(tmp_path / "TRA" / "man_track000.tif", masks()[0], photometric="minisblack")
+    (tmp_path / "TRA" / "man_track.txt").write_text("1 0 0 0\n")
+    with pytest.raises(ParameterError, match="has 1 frames of 96 x 96 pixels and the movie 6 frames"):
+        sweep(pipeline_file, experiment, [f"{DISTANCE}=1"], truth=tmp_path / "TRA", out=tmp_path / "s")
     with pytest.raises(ParameterError, match="did you mean 'LNK'"):
         sweep(pipeline_file, experiment, [f"{DISTANCE}=1"], out=tmp_path / "m", workers=0, metric="LNKK",
               truth=_write(tmp_path / "ok.csv", "track,frame,x_um,y_um\n1,0,7.5,10\n1,1,11,10\n"))  # fmt: skip

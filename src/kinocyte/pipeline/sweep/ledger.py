@@ -65,7 +65,8 @@ class Ledger:
                 trial = Trial(**json.loads(line))
             except (ValueError, TypeError):  # the line that was being written when the sweep was killed
                 continue
-            found[trial.key] = trial
+            if not trial.error:  # what failed is tried again: a full disk is no property of a setting
+                found[trial.key] = trial
         if content and not content.endswith(b"\n"):
             self._append(b"\n")
         return found

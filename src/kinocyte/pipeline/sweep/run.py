@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from kinocyte.core.errors import InputFileError, ParameterError, nearest
+from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.experiment.experiment import Experiment
 from kinocyte.experiment.experiment import open as open_experiment
 from kinocyte.experiment.lock import ExperimentLock
@@ -25,7 +25,7 @@ from kinocyte.pipeline.sweep.ledger import Ledger, mark_of
 from kinocyte.pipeline.sweep.pool import Request, Workers
 from kinocyte.pipeline.sweep.search import Proposals, Search
 from kinocyte.pipeline.sweep.stages import Study, Trial, detection_key, trial_key
-from kinocyte.pipeline.sweep.truth import LOWER_IS_BETTER, Truth, truth_at
+from kinocyte.pipeline.sweep.truth import LOWER_IS_BETTER, Truth, check_fits, score_names, truth_at
 
 SEARCHES = ("grid", "random", "bayes")
 #: Told of the number of trials that are done, of how many there will be, and of the newest.
@@ -187,6 +187,7 @@ def sweep(
     }  # fmt: skip
     proposals = Proposals(axes, search, trials, seed)
     decides = metric or _default_metric(truths, axes)
+    _check_scores(decides, truths, opened)
     limit = None if minutes is None else time.monotonic() + 60 * minutes
     with _writing(folder):
         ledger = Ledger(folder, identity)
@@ -200,10 +201,6 @@ def sweep(
             workers=cores() if workers is None else workers,
             on_trial=on_trial,
         )
-        known = list(dict.fromkeys(n for t in done for n in t.scores))
-        if known and decides not in known:
-            msg = f"There is no score '{decides}'; {nearest(decides, known)}."
-            raise ParameterError(msg)
         result = SweepResult(
             tuple(done), tuple(axes), decides, best_of(done, decides), text, any(truths.values()), complete
         )
@@ -290,10 +287,18 @@ def _check_truth(truths: Mapping[str, Truth | None], axes: Sequence[Axis], text:
                 "with positions or masks."
             )
             raise ParameterError(msg)
-    for truth in truths.values():
-        if truth is not None and not truth.path.exists():
-            msg = f"The truth '{truth.path}' does not exist; check the name."
-            raise InputFileError(msg)
+
+
+def _check_scores(metric: str, truths: Mapping[str, Truth | None], experiment: Experiment) -> None:
+    """Check before any work that the score exists and that each truth is of the size of its movie."""
+    known = score_names(truths.values())
+    if metric not in known:
+        msg = f"There is no score '{metric}' here; {nearest(metric, known)}."
+        raise ParameterError(msg)
+    for name, truth in truths.items():
+        if truth is not None:
+            image = experiment.position(name).image("raw")
+            check_fits(truth, image.n_frames, tuple(image.frame_shape))
 
 
 def _finds(axis: Axis) -> bool:

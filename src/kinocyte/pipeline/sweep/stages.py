@@ -95,6 +95,8 @@ def perform_trial(study: Study, settings: Mapping[str, Any], key: str) -> Trial:
         return _scored(study, pipeline, cells, settings, key)
     except KinocyteError as error:
         return Trial(settings, key, error=" ".join(str(error).split()))
+    except Exception as error:  # noqa: BLE001 - one setting's defect must not stop the others; it stands in the table
+        return Trial(settings, key, error=f"{type(error).__name__}: {error}")
 
 
 def detection_key(study: Study, pipeline: Pipeline) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -25,6 +25,11 @@ from kinocyte.interop.source import Image
 Kind = Literal["tracked masks", "label images", "objects", "links", "tracks"]
 Scores = dict[str, float | None]
 
+#: Scores without truth.
+CONSISTENCY = (
+    "consistency", "consistency_without_tenth", "consistency_half_rate", "consistency_linked_share",
+    "consistency_short_track_share", "consistency_count_jumps",
+)  # fmt: skip
 #: Scores of which less is better.
 LOWER_IS_BETTER = frozenset({"AOGM", "consistency_short_track_share", "consistency_count_jumps"})
 _TRACKING = ("TRA", "DET", "LNK", "SEG", "CT", "TF", "CCA", "BC(0)", "BC(1)", "BC(2)", "HOTA", "IDF1", "AOGM")
@@ -138,6 +143,42 @@ def _table(path: Path) -> pl.DataFrame:
     except (OSError, pl.exceptions.PolarsError) as error:
         msg = f"'{path}' cannot be read as a table: {' '.join(str(error).split())}"
         raise InputFileError(msg) from error
+
+
+def check_fits(truth: Truth, frames: int, frame_shape: tuple[int, ...]) -> None:
+    """Check before any work that a truth is whole and of the size of the movie.
+
+    Raises
+    ------
+    InputFileError, TableError, ParameterError
+        If not; the message names the file.
+    """
+    if truth.kind in {"objects", "tracks"}:
+        _positions(truth, frames)
+    elif truth.kind == "tracked masks":
+        folder = tracked_folder(truth.path)
+        if (len(folder.files), *folder.frame_shape) != (frames, *frame_shape):
+            sizes = [f"{n} frames of {' x '.join(map(str, s))} pixels" for n, s in (
+                (len(folder.files), folder.frame_shape), (frames, frame_shape))]  # fmt: skip
+            msg = f"'{folder.folder}' has {sizes[0]} and the movie {sizes[1]}; give the truth of this movie."
+            raise ParameterError(msg)
+    elif truth.kind == "label images":
+        try:
+            _frames(truth.path, frames)
+        except ParameterError as error:
+            msg = f"'{truth.path}' does not fit the movie: {error}"
+            raise ParameterError(msg) from error
+
+
+def score_names(truths: Iterable[Truth | None]) -> list[str]:
+    """Return the scores that trials can have with these truths."""
+    names: list[str] = []
+    for truth in truths:
+        if truth is None:
+            names += CONSISTENCY
+        else:
+            names += _TRACKING if truth.scores_tracks else _SEGMENTATION
+    return list(dict.fromkeys(names))
 
 
 def prepare(
