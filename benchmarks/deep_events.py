@@ -41,11 +41,17 @@ def movies(n: int, case: dict[str, float]) -> tuple[pl.DataFrame, pl.DataFrame]:
     return pl.concat(cells), pl.concat(events)
 
 
-def detect(name: str, method, cells: pl.DataFrame) -> pl.DataFrame:
-    """Return the events, each movie looked at by itself, as in a pipeline."""
-    del name
-    parts = [method.detect(part, "death").events for part in cells.partition_by("position")]
-    return pl.concat(parts, how="diagonal_relaxed")
+def detect(method, cells: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Return the events, each movie looked at by itself, as in a pipeline; and how many movies were refused."""
+    from kinocyte.core.errors import TableError
+
+    parts, refused = [], 0
+    for part in cells.partition_by("position"):
+        try:
+            parts.append(method.detect(part, "death").events)
+        except TableError:  # no threshold can be suggested: nothing is called in this movie
+            refused += 1
+    return pl.concat(parts, how="diagonal_relaxed"), refused
 
 
 def score(found: pl.DataFrame, truth: pl.DataFrame, *, left: bool) -> dict[str, float | None]:
@@ -81,10 +87,12 @@ def beside(n: int) -> list[dict[str, object]]:
         }
         for name, method in methods.items():
             begin = time.process_time()
-            found = detect(name, method, cells)
+            found, refused = detect(method, cells)
             seconds = time.process_time() - begin
             got = score(found, truth, left=name != "change_point")
-            rows.append({**case, "method": name, "tracks": truth.height, "seconds": seconds, **got})
+            rows.append(
+                {**case, "method": name, "tracks": truth.height, "refused_movies": refused, "seconds": seconds, **got}
+            )
             print(f"{case!s:49} {name:18} {got['precision']:9.3f} {got['recall']:6.3f} {got['accuracy']:8.3f} "
                   f"{got['left_called_event']:12.3f} {got['mae_frames']:5.2f} {got['median_error_frames']:7.2f} "
                   f"{got['bias_frames']:+6.2f} {got['covered_95']:13.3f}", flush=True)  # fmt: skip

@@ -139,7 +139,7 @@ def test_certainty_that_is_asked_for_is_had() -> None:
 
 
 def test_a_model_that_is_not_there_and_signals_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputFileError, match="no model 'event-step'.*did you mean 'events-step'"):
+    with pytest.raises(InputFileError, match=r"no model 'event-step'.*did you mean 'events-step'"):
         Deep(signals=("signal",), model="event-step").detect(tracks(FLAT), "death")
     with pytest.raises(ParameterError, match="reads 1 signals"):
         Deep(signals=("signal", "frame")).detect(tracks(FLAT), "death")

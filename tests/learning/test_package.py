@@ -76,7 +76,7 @@ def test_an_archive_that_lies_about_its_sizes_is_not_opened(tmp_path: Path) -> N
     true_size, told = (10240).to_bytes(4, "little"), (100).to_bytes(4, "little")
     assert content.count(true_size) == 2
     path.write_bytes(content.replace(true_size, told))
-    with pytest.raises(InputFileError, match="m.zip"):
+    with pytest.raises(InputFileError, match=r"m\.zip"):
         read_package(path)
 
 
@@ -115,7 +115,7 @@ def test_a_description_that_is_none_is_refused(tmp_path: Path, text: str, words:
 
 
 def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputFileError, match="holds no rdf.yaml"):
+    with pytest.raises(InputFileError, match=r"holds no rdf\.yaml"):
         read_package(tmp_path)
     with pytest.raises(InputFileError, match="There is no model package"):
         read_package(tmp_path / "nothing.zip")
