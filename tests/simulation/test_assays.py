@@ -125,7 +125,7 @@ def test_red_falls_and_green_rises_at_the_end_of_g1():
 
 
 def test_the_ratio_of_cytoplasm_to_nucleus_is_the_true_one():
-    movie = simulate_translocation(TranslocationAssay(snr=30), 2)
+    movie = simulate_translocation(TranslocationAssay(snr=30, height_px=384, width_px=384, cells=36), 2)
     for t in (5, 22, 50):
         grey = movie.frame(t)[1].astype(float) - 120
         nuclei, cells = movie.labels("nuclei", t), movie.labels("cells", t)
@@ -148,7 +148,7 @@ def test_arrested_cells_stay_and_the_count_says_so():
     truth = simulate_adhesion(AdhesionAssay(), 1).truth
     adhering = truth["adhering"]
     assert adhering["adhering"][0] == 3
-    wash = adhering.filter(pl.col("frame") < 180)["adhering"]
+    wash = adhering.filter(pl.col("frame") < 3 * AdhesionAssay().frames_per_flow)["adhering"]
     assert (wash.diff().drop_nulls() >= 0).all()
 
 
@@ -157,6 +157,10 @@ def test_a_plate_has_conditions_and_replicates():
     assert [m.name for m in plate][:4] == ["B2_1", "B2_2", "C2_1", "C2_2"]
     assert {m.conditions["dose_pm"] for m in plate} == {0.0, 10.0, 100.0}
     assert {m.conditions["replicate"] for m in plate} == {1, 2}
+
+
+def test_frames_are_shared_out_among_the_stretches_of_flow():
+    assert simulated_plate("flow", replicates=1, changes={"frames": 42})[0].movie().n_frames == 40
 
 
 def test_wrong_names_are_refused():
