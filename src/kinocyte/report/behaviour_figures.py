@@ -41,7 +41,7 @@ def behaviour(frames: Mapping[str, pl.DataFrame], parameters: Mapping[str, Any])
     _shares(below, points, named, states)
     handles, names = axes.get_legend_handles_labels()
     figure.legend(
-        handles, names, loc="outside lower center", ncols=5, fontsize=8.5, frameon=False, labelcolor=INK,
+        handles, names, loc="outside lower center", ncols=3, fontsize=8.5, frameon=False, labelcolor=INK,
         markerscale=1.3, handletextpad=0.2, columnspacing=1.0,
     )  # fmt: skip
     return figure

@@ -10,7 +10,8 @@ from kinocyte.experiment.comparisons import StoredComparison, read_comparisons
 from kinocyte.experiment.experiment import Experiment
 from kinocyte.report.cells import pretty
 from kinocyte.report.comparison_figures import MOST_GROUPS, comparison_figure
-from kinocyte.report.material import Sketchbook
+from kinocyte.report.material import Drawn, Sketchbook
+from kinocyte.report.matrix_figures import transition_matrices
 
 _CAPTIONS = {
     "survival": "Kaplan-Meier curves with pointwise bands; ticks: cells lost from sight. Below: cells still watched.",
@@ -31,6 +32,15 @@ _LEFT_OUT = ("interval_over", "refused")
 def comparisons(experiment: Experiment, book: Sketchbook) -> list[dict[str, Any]]:
     """Return every stored comparison as the page shows it."""
     return [_shown(c, book) for c in read_comparisons(experiment.storage)]
+
+
+def _more(stored: StoredComparison, book: Sketchbook) -> list[Drawn]:
+    """Return further figures: of behaviour, what follows what, where tracks have more than one window."""
+    steps = stored.frames.get("curves")
+    if stored.document.get("method") != "behaviour" or steps is None or not steps.height:
+        return []
+    caption = "How often a window in one state is followed by each; n: pairs of windows that follow each other."
+    return [book.add(f"comparison_{stored.name}_transitions", transition_matrices(steps), "Transitions", caption)]
 
 
 def _nested(table: pl.DataFrame) -> bool:
@@ -56,6 +66,7 @@ def _shown(stored: StoredComparison, book: Sketchbook) -> dict[str, Any]:
         "subject": said.get("subject"),
         "by": parameters.get("by") or "group",
         "figure": drawn,
+        "more": _more(stored, book),
         "columns": [pretty(n) for n in names],
         "rows": [{"keys": [r[k] for k in _KEYS], "values": [r[n] for n in names]} for r in groups.to_dicts()],
         "sentences": sentences,

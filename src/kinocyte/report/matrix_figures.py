@@ -112,6 +112,8 @@ def transition_matrices(steps: pl.DataFrame, *, width_mm: float | None = None, m
         share = _table(own.select("state", "next_state", pl.col("probability").fill_null(0.0)).rows(), states)
         _squares(axes, share, [[f"{v:.2f}" for v in line] for line in share])
         _name_both(axes, states, states)
+        if len(states) * columns > 6:
+            axes.tick_params(axis="x", labelrotation=45)
         axes.set_title(
             f"{plain(f'{group:g}' if isinstance(group, float) else str(group), 22, 1)}, n = {n}",
             fontsize=9,

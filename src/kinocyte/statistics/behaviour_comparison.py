@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -104,7 +104,7 @@ def compare_behaviour(
     first += f"{len(parts.explained)} components (the first two hold {held} of the variance)."
     return Comparison(
         "behaviour", groups, tests, curves=steps, points=points, effects=effects,
-        notes=tuple(dict.fromkeys((first, *called.notes, *notes, *more))),
+        notes=tuple(dict.fromkeys((first, *called.notes, *_shown(points, asked), *notes, *more))),
     )  # fmt: skip
 
 
@@ -183,6 +183,25 @@ def _points(asked: Behaviour, table: pl.DataFrame, called: _Called, places: Floa
     return added.select(*first, pl.all().exclude(*first))
 
 
+def _shown(points: pl.DataFrame, asked: Behaviour) -> list[str]:
+    """Return where the best examples of each state are, for a person who wants to look at them."""
+    best = points.filter(pl.col("exemplar").is_not_null()).sort("state", "exemplar")
+    notes = []
+    for (state,), rows in best.group_by("state", maintain_order=True):
+        told = [
+            f"{_cell(row, asked.track)} ({row['first_time_min']:g} to {row['last_time_min']:g} min)"
+            for row in rows.to_dicts()
+        ]
+        notes.append(f"Best examples of {state}: {', '.join(told)}.")
+    return notes
+
+
+def _cell(row: dict[str, Any], track: tuple[str, ...]) -> str:
+    """Return what a cell is called; a position that begins with its well says the well already."""
+    named = "well" in row and str(row.get("position", "")).startswith(f"{row['well']}/")
+    return " ".join(str(row[c]) for c in track if not (named and c == "well"))
+
+
 def _compared(
     asked: Behaviour, points: pl.DataFrame, names: tuple[str, ...], replicate: str | None, position: str | None
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, tuple[str, ...]]:
@@ -212,6 +231,8 @@ def _compared(
 
 def _adjusted(tests: pl.DataFrame, asked: Behaviour) -> pl.DataFrame:
     """Return tests with p-values corrected over all states and pairs of each kind of test."""
+    # a statistic over cells without a p-value says no more of a share than the effects do
+    tests = tests.filter((pl.col("level") == "replicates") | pl.col("p").is_not_null())
     if not tests.height:
         return tests
     kind = tests["test"].str.replace(r"^share of .*?: ", "")
