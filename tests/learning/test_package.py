@@ -129,4 +129,9 @@ def test_an_array_that_would_run_code_is_refused() -> None:
     np.save(buffer, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(InputFileError, match="cannot be read as an array"):
         from_npy(buffer.getvalue(), name="t.npy")
+    archive_of_arrays = io.BytesIO()
+    np.savez(archive_of_arrays, a=np.arange(3))
+    for content in (b"", b"\x93NUMPY", npy(np.arange(3))[:-1], archive_of_arrays.getvalue()):
+        with pytest.raises(InputFileError, match="cannot be read as an array"):
+            from_npy(content, name="t.npy")
     np.testing.assert_array_equal(from_npy(npy(np.arange(3)), name="t.npy"), np.arange(3))

@@ -25,6 +25,7 @@ MOST_BYTES = 2 * 1024**3
 MOST_FILES = 1000
 #: how many times larger than its archive a file may be
 _MOST_SWELLING = 200
+_LONGEST_RDF = 10_000_000
 _RDF = ("rdf.yaml", "bioimageio.yaml")
 
 
@@ -85,6 +86,9 @@ def read_package(path: Path) -> Package:
 def _description(content: bytes, place: str) -> Mapping[str, Any]:
     import yaml  # type: ignore[import-untyped]  # a library without types
 
+    if len(content) > _LONGEST_RDF:
+        msg = f"{place} is {len(content)} bytes long, which no description of a model is; get it again."
+        raise InputFileError(msg)
     try:
         rdf = yaml.safe_load(content)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -219,8 +223,9 @@ def from_npy(content: bytes, *, name: str) -> NDArray[Any]:
         If it is no array of numbers.
     """
     try:
-        array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        # np.load would also open archives
+        array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError, MemoryError) as error:
         msg = f"{name} cannot be read as an array of numbers: {error}"
         raise InputFileError(msg) from error
     return array

@@ -25,6 +25,8 @@ Singles = NDArray[np.float32]
 
 #: tracks and frames that are computed at once
 _TRACKS, _CELLS = 256, 40_000
+#: a package that names more signals, or comes with a larger test input, is not believed
+_MOST_SIGNALS, _MOST_TEST_VALUES = 64, 1_000_000
 #: variance of a time that was shared between two frames, on average, and the least that is left
 _SHARED_VARIANCE, _LEAST_VARIANCE = 1 / 6, 0.04
 
@@ -172,7 +174,7 @@ def load_model(path: Path) -> SignalModel:
     given, wanted = (from_npy(package.checked(t), name=f"{path}/{t['source']}") for t in tensors)
     first = next(iter(model.networks))
     channels = len(CHANNELS) * len(model.signals) + 1 if first == "joint" else len(model.signals)
-    if given.ndim != 3 or given.shape[1] != channels or given.dtype != np.float32:
+    if given.ndim != 3 or given.shape[1] != channels or given.dtype != np.float32 or given.size > _MOST_TEST_VALUES:
         msg = f"The test input of {path} has the shape {given.shape}, which does not fit the model; get it again."
         raise InputFileError(msg)
     found = run(first, NumpyOperations(), model.networks[first], given)
@@ -185,6 +187,8 @@ def load_model(path: Path) -> SignalModel:
 def _networks(package: Package, entry: Mapping[str, Any], n_signals: int) -> dict[Kind, dict[str, Singles]]:
     """Return the weights by network, each compared by name and shape with those a network starts from."""
     ours = package.rdf["config"]["kinocyte"]
+    if not 1 <= n_signals <= _MOST_SIGNALS:
+        raise ValueError(n_signals)
     files: dict[Kind, Mapping[str, Any]] = {ours["kind"]: entry, **ours.get("more_weights", {})}
     networks: dict[Kind, dict[str, Singles]] = {}
     for kind, described in files.items():
