@@ -171,6 +171,7 @@ def test_antibody_shortens_the_life_of_targets(done: Callable[[str], Done]) -> N
         end = row["restricted_to"]
         lived = adcc.truth("targets_events", dose).select(pl.col("time_min").fill_null(end).clip(upper_bound=end))
         assert row["restricted_mean"] == pytest.approx(lived["time_min"].mean(), abs=4.0)
+        assert row["restricted_mean_low"] <= lived["time_min"].mean() <= row["restricted_mean_high"]
 
 
 def test_effectors_in_contact_are_slower(done: Callable[[str], Done]) -> None:

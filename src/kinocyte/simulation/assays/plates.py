@@ -61,7 +61,7 @@ def _fucci() -> _Design:
     from kinocyte.simulation.assays.fucci import CycleAssay, simulate_cycle
 
     drugs = ({"drug": "control", "g1_delay_h": 0.0}, {"drug": "inhibitor", "g1_delay_h": 6.0})
-    settings = {"medium_change_frames": (20,), "drift_um_per_h": 0.4}
+    settings = {"medium_change_frames": (20,), "drift_um_per_h": 0.2}
     return _Design(drugs, simulate_cycle, lambda c: CycleAssay(g1_delay_h=c["g1_delay_h"], **settings))
 
 
