@@ -6,9 +6,11 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 
 from kinocyte.core.errors import InputFileError, MissingExtraError, ParameterError
 from kinocyte.learning.signals.fit import fit, score
@@ -202,8 +204,10 @@ def test_a_package_that_computes_something_else_is_refused(tmp_path: Path) -> No
 
 def test_a_model_is_a_valid_bioimageio_package(tmp_path: Path) -> None:
     spec = pytest.importorskip("bioimageio.spec", reason="bioimageio.spec is not installed (extra 'deep')")
+    if Version(pydantic.VERSION) >= Version("2.13"):
+        pytest.skip("bioimageio.spec 0.5.12 does not work with pydantic 2.13 and later")
     plain_model().save(tmp_path / "m.zip")
-    summary = spec.validate_format(str(tmp_path / "m.zip"))
+    summary = spec.load_description_and_validate_format_only(tmp_path / "m.zip")
     assert summary.status != "failed", summary.display()
 
 
