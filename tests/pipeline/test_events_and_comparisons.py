@@ -14,7 +14,8 @@ from scipy.spatial import cKDTree
 
 import kinocyte
 from kinocyte import Experiment
-from kinocyte.core.errors import ParameterError
+from kinocyte.core.errors import KinocyteError, ParameterError
+from kinocyte.pipeline.declare import steps_of
 from kinocyte.pipeline.execute import Workers
 from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.parse import parse_pipeline
@@ -232,3 +233,17 @@ def test_workers_find_the_same(assay: tuple[Experiment, dict[str, Truth]], decla
     for name, position in copy.positions.items():
         for table in ("targets_events", "targets_effectors_pairs", "targets_neighbour_states"):
             assert position.table(table).equals(experiment.position(name).table(table)), (name, table)
+
+
+def test_a_deep_event_carries_the_fingerprint_of_its_model(assay: tuple[Experiment, dict[str, Truth]]) -> None:
+    experiment, _ = assay
+    deep = PIPELINE.replace(
+        'method = "threshold_transition"\nwhen = "mean_pi > auto"', 'method = "deep"\nsignals = "mean_pi"'
+    )
+    steps = {s.key: s for s in steps_of(parse_pipeline(deep.replace('reference_state = "death_state"\n', "")))}
+    (mark,) = steps["targets.events"].sources(experiment.position("B2/1")).items()
+    assert mark[0] == "model:death"
+    assert len(mark[1]) == 64
+    missing = parse_pipeline(deep.replace('signals = "mean_pi"', 'signals = "mean_pi"\nmodel = "events-stp"'))
+    with pytest.raises(KinocyteError, match="did you mean 'events-step'"):
+        run(missing, experiment, where=IN_PROCESS)
