@@ -68,6 +68,20 @@ def test_flood_equals_the_watershed(shape, connectivity, seed):
         )
 
 
+@pytest.mark.parametrize("connectivity", ["face", "full"])
+def test_a_stack_of_one_plane_is_that_plane(connectivity):
+    """Its neighbours above and below lie outside the arrays; they were read once, which crashed now and then."""
+    landscape, labels = blobs((40, 50), 3)
+    stack = landscape[None], labels[None]
+    np.testing.assert_array_equal(local_maxima(*stack), local_maxima(landscape, labels))
+    np.testing.assert_array_equal(seeds_by_prominence(*stack, 0.01), seeds_by_prominence(landscape, labels, 0.01))
+    seeds = seeds_by_distance(landscape, labels, 3, (1.0, 1.0))
+    np.testing.assert_array_equal(seeds_by_distance(*stack, 3, (1.0, 1.0, 1.0)), seeds)
+    np.testing.assert_array_equal(
+        flood(*stack, seeds, connectivity)[0][0], flood(landscape, labels, seeds, connectivity)[0]
+    )
+
+
 def test_two_touching_discs_are_cut_at_the_neck():
     y, x = np.mgrid[:60, :100]
     discs = ((y - 30) ** 2 + (x - 30) ** 2 < 20**2) | ((y - 30) ** 2 + (x - 66) ** 2 < 20**2)

@@ -128,7 +128,7 @@ def _stack(shape: Sequence[int]) -> tuple[int, int, int]:
 def _steps(shape: Sequence[int], connectivity: Connectivity) -> NDArray[np.int64]:
     """Return the steps to the neighbours as rows (flat, z, y, x), the nearest first and then in the order of rows."""
     _, ny, nx = _stack(shape)
-    planes = (-1, 0, 1) if len(shape) == 3 else (0,)
+    planes = (-1, 0, 1) if _stack(shape)[0] > 1 else (0,)  # a stack of one plane has no neighbours above and below
     steps = [s for s in itertools.product(planes, (-1, 0, 1), (-1, 0, 1)) if any(s)]
     steps.sort(key=lambda s: sum(map(abs, s)))
     if connectivity == "face":
