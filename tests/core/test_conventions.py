@@ -58,13 +58,20 @@ def fields(cls: type[BaseModel]) -> Iterator[tuple[str, str, FieldInfo]]:
 
 def required(model: type[BaseModel]) -> dict[str, Any]:
     """Return a plain value for every required parameter."""
+    schema = model.model_json_schema()
+    return _values(schema, schema.get("$defs", {}))
+
+
+def _values(schema: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name, prop in model.model_json_schema().get("properties", {}).items():
-        if name in model.model_json_schema().get("required", ()):
-            kind = prop.get("type", "string")
-            low = prop.get("minimum", prop.get("exclusiveMinimum", 0) + 1)
-            item = {"string": "dapi"}.get(prop.get("items", {}).get("type", "string"), 1)
-            values[name] = {"string": "dapi", "array": [item], "boolean": True, "object": {}}.get(kind, low)
+    for name in schema.get("required", ()):
+        prop = schema["properties"][name]
+        kind = prop.get("type", "string")
+        low = prop.get("minimum", prop.get("exclusiveMinimum", 0) + 1)
+        inner = models.get(prop.get("items", {}).get("$ref", "").rpartition("/")[2])
+        item = {"string": "dapi"}.get(prop.get("items", {}).get("type", "string"), 1)
+        filled = item if inner is None else _values(inner, models)
+        values[name] = {"string": "dapi", "array": [filled], "boolean": True, "object": {}}.get(kind, low)
     return values
 
 
