@@ -15,6 +15,8 @@ from scipy.spatial import cKDTree
 import kinocyte
 from kinocyte import Experiment
 from kinocyte.core.errors import KinocyteError, ParameterError
+from kinocyte.experiment.names import item_name
+from kinocyte.pipeline.comparing import names_of
 from kinocyte.pipeline.declare import steps_of
 from kinocyte.pipeline.execute import Workers
 from kinocyte.pipeline.model import Pipeline
@@ -247,3 +249,18 @@ def test_a_deep_event_carries_the_fingerprint_of_its_model(assay: tuple[Experime
     missing = parse_pipeline(deep.replace('signals = "mean_pi"', 'signals = "mean_pi"\nmodel = "events-stp"'))
     with pytest.raises(KinocyteError, match="did you mean 'events-step'"):
         run(missing, experiment, where=IN_PROCESS)
+
+
+def test_any_title_names_a_comparison() -> None:
+    """A title may begin with a number, be of another script or come twice; the name is one a folder can have."""
+    table = 'method = "values"\nvalue = "area_um2"\nby = "dose_pm"\npopulation = "targets"\n'
+    titles = ["3 doses", "用量", "Survival: 10 \\u00b5M / day", "3 doses", "x" * 200]
+    text = "".join(f'[[comparison]]\ntitle = "{t}"\n{table}' for t in titles) + f"[[comparison]]\n{table}"
+    names = names_of(
+        parse_pipeline(text + '[population.targets.segmentation]\nmethod = "threshold"\nchannel = "c"').comparison
+    )
+    assert names[0] == "question_3_doses"
+    assert names[1] == "question_2"
+    assert names[5] == "values_area_um2_dose_pm"
+    assert len(set(names)) == 6
+    assert [item_name(n, "comparison") for n in names] == names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -52,20 +53,22 @@ def compare(pipeline: Pipeline, experiment: Experiment) -> Iterator[Outcome]:
 def names_of(asked: Sequence[ComparisonPlace]) -> list[str]:
     """Return a name for each comparison, made from its title or what it asks; equal ones are numbered."""
     names: list[str] = []
-    for one in asked:
+    for number, one in enumerate(asked, start=1):
         said = one.method_parameters
-        told = [str(said.get(k) or "") for k in ("method", "event", "value", "signal", "by")]
-        parts = [one.title] if one.title else told
-        name = column_name(" ".join(p for p in parts if p)).lower()[:60]
-        names.append(name if name not in names else f"{name}_{names.count(name) + len(names)}")
+        told = " ".join(str(said[k]) for k in ("method", "event", "value", "signal", "by") if said.get(k))
+        words = re.findall(r"[A-Za-z0-9]+", column_name(f"q {one.title or told}"))[1:]
+        name = "_".join(words).lower()[:50] or f"question_{number}"
+        name = name if name[0].isalpha() else f"question_{name}"
+        names.append(name if name not in names else f"{name}_{number}")
     return names
 
 
 def title_of(asked: ComparisonPlace) -> str:
     """Return the heading of a comparison."""
     said = asked.method_parameters
-    what = said.get("event") or said.get("value") or said.get("signal") or ""
-    return asked.title or " ".join(str(p) for p in (said["method"].replace("_", " "), what, "by", said.get("by")) if p)
+    what = said.get("event") or said.get("value") or said.get("signal")
+    groups = f"by {said['by']}" if said.get("by") else None
+    return asked.title or " ".join(str(p) for p in (said["method"].replace("_", " "), what, groups) if p)
 
 
 def _answer(

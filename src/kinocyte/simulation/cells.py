@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 _MEAN_LENGTH = {2: math.sqrt(math.pi / 2), 3: 2 * math.sqrt(2 / math.pi)}
 
 
+def photons_at(snr: float, background_photons: float, read_noise_photons: float) -> float:
+    """Return the photons S above background B that give a ratio, from ``snr = S / sqrt(S + B + r**2)``."""
+    dark = background_photons + read_noise_photons**2
+    return (snr**2 + math.sqrt(snr**4 + 4 * snr**2 * dark)) / 2
+
+
 class CellMovie(Method):
     """Settings of a simulated movie: nuclei as soft, textured blobs under a photon-counting camera."""
 
@@ -122,8 +128,7 @@ class CellMovie(Method):
     @property
     def signal_photons(self) -> float:
         """Mean photons S of a cell above background B, from ``snr = S / sqrt(S + B + r**2)``."""
-        dark = self.background_photons + self.read_noise_photons**2
-        return (self.snr**2 + math.sqrt(self.snr**4 + 4 * self.snr**2 * dark)) / 2
+        return photons_at(self.snr, self.background_photons, self.read_noise_photons)
 
 
 @dataclass(frozen=True, eq=False)

@@ -284,9 +284,6 @@ def simulate_killing(settings: KillingAssay, seed: int = 0, name: str = "adcc") 
         ``hazard`` (killing rate per hour of contact).
     """
     lives, looks = _live(settings, seed), _looks(settings, seed)
-    noise = settings.snr
-    dark = 20.0 + 1.6**2
-    photons = (noise**2 + np.sqrt(noise**4 + 4 * noise**2 * dark)) / 2
     return AssayMovie(
         name=name,
         channels=("hoechst", "pi", "cfse", "lamp1"),
@@ -295,6 +292,6 @@ def simulate_killing(settings: KillingAssay, seed: int = 0, name: str = "adcc") 
         conditions={"dose_pm": settings.dose_pm},
         truth=_truth(settings, lives),
         seed=seed,
-        _cameras=(Camera(float(photons)),) * 4,
+        _cameras=(Camera.with_snr(settings.snr),) * 4,
         _scene=lambda t: _scene(settings, lives, looks, t),
     )

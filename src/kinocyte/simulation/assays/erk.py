@@ -162,8 +162,6 @@ def simulate_translocation(settings: TranslocationAssay, seed: int = 0, name: st
         ``signals`` (activity and true ratio of every object) and ``pulses``; label images of ``nuclei`` and ``cells``.
     """
     cells = _cells(settings, seed)
-    noise = settings.snr
-    photons = (noise**2 + np.sqrt(noise**4 + 4 * noise**2 * (20.0 + 1.6**2))) / 2
     return AssayMovie(
         name=name,
         channels=("nuclei", "ktr"),
@@ -172,6 +170,6 @@ def simulate_translocation(settings: TranslocationAssay, seed: int = 0, name: st
         conditions={"response": settings.response},
         truth=_truth(settings, cells),
         seed=seed,
-        _cameras=(Camera(float(photons)),) * 2,
+        _cameras=(Camera.with_snr(settings.snr),) * 2,
         _scene=lambda t: _scene(settings, cells, t),
     )

@@ -223,8 +223,7 @@ def simulate_adhesion(settings: AdhesionAssay, seed: int = 0, name: str = "flow"
     rng = np.random.default_rng([seed, 51])
     bed = _bed(settings, rng)
     cells = _run(settings, bed, rng)
-    photons = 1 / settings.noise**2
-    camera = Camera(photons, 0.0, 0.0, 1000 / photons, 0.0)
+    camera = Camera.with_noise(settings.noise, 1000.0)
     return AssayMovie(
         name=name,
         channels=("brightfield", "junctions"),

@@ -19,6 +19,7 @@ from kinocyte.core.schema import EVENTS, LINKS, MEMBERS, OBJECTS, TRACKS, confor
 from kinocyte.simulation.assays import bodies
 from kinocyte.simulation.assays.bodies import Field, Floats
 from kinocyte.simulation.assays.movie import AssayMovie, Camera, Scene
+from kinocyte.simulation.cells import photons_at
 
 _STEP_MIN = 30.0
 #: what reaches the camera without any medium
@@ -154,8 +155,7 @@ def _divide(s: CycleAssay, rng: np.random.Generator, branches: list[_Branch], st
 
 def _signal_photons(s: CycleAssay) -> float:
     """Return the photons of a pixel whose light is 1, such that it stands out of its own noise as asked."""
-    noise, dark = s.snr, s.medium_photons + _DARK_PHOTONS + 1.6**2
-    return float((noise**2 + np.sqrt(noise**4 + 4 * noise**2 * dark)) / 2)
+    return photons_at(s.snr, s.medium_photons + _DARK_PHOTONS, Camera.read_noise_photons)
 
 
 def _scene(s: CycleAssay, branches: list[_Branch], t: int) -> Scene:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.scale import Scale
+from kinocyte.simulation.cells import photons_at
 
 Light = NDArray[np.float32]
 LabelImage = NDArray[np.uint32]
@@ -26,6 +27,17 @@ class Camera:
     read_noise_photons: float = 1.6
     gain_per_photon: float = 1.0
     offset: float = 100.0
+
+    @classmethod
+    def with_snr(cls, snr: float) -> Camera:
+        """Return the camera whose light of 1 stands out from the noise by a ratio."""
+        return cls(photons_at(snr, cls.background_photons, cls.read_noise_photons))
+
+    @classmethod
+    def with_noise(cls, noise: float, brightness: float) -> Camera:
+        """Return a camera without background whose light of 1 has a grey value and a relative noise."""
+        photons = 1 / noise**2
+        return cls(photons, 0.0, 0.0, brightness / photons, 0.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -163,8 +163,7 @@ def simulate_spreading(settings: SpreadingAssay, seed: int = 0, name: str = "ric
         time).
     """
     cells, background = _cells(settings, seed), _background(settings)
-    photons = 1 / settings.noise**2
-    camera = Camera(photons, 0.0, 0.0, settings.brightness / photons, 0.0)
+    camera = Camera.with_noise(settings.noise, settings.brightness)
     return AssayMovie(
         name=name,
         channels=("ricm",),
