@@ -1,0 +1,121 @@
+"""What every task of deep learning offers.
+
+A task is a method like any other: its fields are the keys ``[task]`` of a training file, the options of the command
+line and the form of the application. Another package adds a task, with a network of its own, by the entry point
+``task.<name>``. torch is imported where it is needed, so that a task can be declared and read without it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinocyte.core.method import Method
+
+Singles = NDArray[np.float32]
+#: a ``torch.Tensor`` or ``torch.nn.Module``; torch is not imported to say so
+Tensor = Any
+Module = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the output of a network means.
+
+    Exactly one of ``labels`` (uint32, 0 is background) and ``image`` (channels first, float32, in normalised grey
+    values) is given; ``quality`` holds one number between 0 and 1 an object, object 1 first; ``maps`` holds images to
+    look at, such as ``probability``.
+    """
+
+    labels: NDArray[np.uint32] | None = None
+    image: Singles | None = None
+    quality: NDArray[np.float32] | None = None
+    maps: Mapping[str, Singles] = field(default_factory=dict)
+
+
+class Task(Method):
+    """One thing that networks learn.
+
+    Shapes: images are (channels, y, x) or (channels, z, y, x); a batch has one axis more in front.
+    """
+
+    kind: ClassVar[str] = "task"
+    #: what the target of a pair holds: instance or class labels, an image, or nothing (noise2void)
+    target: ClassVar[Literal["labels", "classes", "image", "none"]]
+    #: what a prediction is
+    result: ClassVar[Literal["labels", "classes", "image"]]
+    #: settings of `read` and the values they have before `tune`
+    untuned: ClassVar[Mapping[str, float]] = {}
+
+    @abstractmethod
+    def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:
+        """Return the network with its first weights (torch's global generator is seeded by the caller).
+
+        Parameters
+        ----------
+        n_inputs, n_targets : int
+            Channels of the input; channels of the target image or number of classes (1 for instance labels).
+        ndim : int
+            2 or 3.
+
+        Returns
+        -------
+        torch.nn.Module
+            Takes (batch, n_inputs, [z], y, x) float32 and returns (batch, outputs, [z], y, x) float32.
+        """
+
+    @abstractmethod
+    def prepare(self, image: Singles, target: NDArray[Any] | None, rng: np.random.Generator) -> tuple[Singles, Singles]:
+        """Return what the network is shown and what its output is compared with, for one augmented patch.
+
+        Parameters
+        ----------
+        image : ndarray of float32, shape (n_inputs, [z], y, x)
+            Normalised.
+        target : ndarray or None
+            Labels ([z], y, x) or a normalised image (n_targets, [z], y, x), as `target` says.
+        rng : Generator
+            For tasks that hide or draw something.
+        """
+
+    @abstractmethod
+    def loss(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Return the parts of the loss of a batch; ``loss`` is what is made small."""
+
+    @abstractmethod
+    def read(self, output: Singles, settings: Mapping[str, float]) -> Reading:
+        """Return what the output (outputs, [z], y, x) of one whole image means."""
+
+    def tune(  # tasks without settings look at neither
+        self,
+        outputs: Sequence[Singles],  # noqa: ARG002
+        targets: Sequence[NDArray[Any]],  # noqa: ARG002
+    ) -> dict[str, float]:
+        """Return the settings of `read` that do best on validation images; `untuned` where there are none."""
+        return dict(self.untuned)
+
+    def divisor(self, ndim: int) -> tuple[int, ...]:
+        """Return what each length of an input must be a multiple of, in order of axes."""
+        return (1,) * ndim
+
+    @abstractmethod
+    def reach(self, ndim: int) -> tuple[int, ...]:
+        """Return how many pixels away the farthest input lies that an output can depend on, in order of axes.
+
+        Tiles overlap by it, so that the size of a tile does not change a result.
+        """
+
+    @property
+    def enlargement(self) -> int:
+        """Return how many output pixels one input pixel becomes along each axis in the plane."""
+        return 1
+
+    @property
+    def stride(self) -> int:
+        """Return how many input pixels along each axis one output pixel stands for (the grid of star-convex tasks)."""
+        return 1

@@ -1,0 +1,1 @@
+"""Training of networks for images: the loop, its checkpoints, its record."""
