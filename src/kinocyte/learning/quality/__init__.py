@@ -1,0 +1,1 @@
+"""Quality of a training: verdicts on loss curves, sensitivity, and which frames to annotate next."""
