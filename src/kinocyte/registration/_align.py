@@ -127,6 +127,7 @@ class Group:
         self.spectra = list(spectra)
         self.shift = np.array(shift, dtype=np.float64)
         self.frequencies = Frequencies(grid)
+        self.flags = np.array([int(a in free) for a in range(3)])
         n_rings = max(4, min(64, min(grid.shape[a] for a in free) // 2))
         self.n_rings = n_rings
         self.ring = grid.rings(n_rings)
@@ -225,55 +226,27 @@ class Group:
     ) -> tuple[Floats, tuple[float, float, float]]:
         spectrum = self.spectra[t]
         assert spectrum is not None  # noqa: S101 - the caller asks for frames with content only
-        power = self._power()
-        null, power_total, power_frame, amplitude = _kernel.cross(
-            power, total, spectrum, weight, self.frequencies.flat, self.shift[t], self.gain[t]
-        )
+        power, shift, found = self._power(), self.shift[t].copy(), np.zeros(17)
+        flags, flat = self.flags, self.frequencies.flat
+        if not _kernel.place(power, total, spectrum, weight, flat, flags, shift, self.gain[t], wide, found):
+            shift = _scan(power[0] + np.complex64(1j) * power[1], self.frequencies, shift, self.free)
+            _kernel.climb(power, flat, flags, shift, found[4:14])
+            _kernel.slope_variance(power, flat, shift, found[14:])
+        (null, power_total, power_frame, amplitude), result, slope = found[:4].tolist(), found[4:14], found[14:]
         if null <= 0 or power_total <= 0:
-            return self.shift[t], (0.0, 0.0, np.inf)
-        shift, result = climb(power, self.frequencies, self.shift[t], self.free, wide=wide)
+            return shift, (0.0, 0.0, np.inf)
         height = result[0] / np.sqrt(power_total * power_frame)
         # agreement of phases in standard deviations of chance, after Fisher's transformation: a frame of few but
         # clear frequencies is as sure as one of many
         agreement = np.clip(result[0] / max(amplitude, 1e-30), -0.9999, 0.9999)
         sharpness = np.arctanh(agreement) * amplitude / np.sqrt(null)
         # the slope at the top is chance, and the curvature turns it into a shift
-        curvature = -np.array([result[4], result[7], result[9]])[list(self.free)]
-        slope = np.zeros(3)
-        _kernel.slope_variance(power, self.frequencies.flat, shift, slope)
+        curvature = -result[[4, 7, 9]][list(self.free)]
         error = np.inf
         bent = curvature > 0
         if bent.any() and result[0] > 0:
             error = np.sqrt(float(np.mean(slope[list(self.free)][bent] / curvature[bent] ** 2)))
         return shift, (float(sharpness), float(height), float(error))
-
-
-def climb(
-    power: NDArray[np.float32], frequencies: Frequencies, start: Floats, free: tuple[int, ...], *, wide: bool
-) -> tuple[Floats, Floats]:
-    """Return the place of the highest correlation near a start, and the sums there.
-
-    Parameters
-    ----------
-    power : float32 array (2, p, y, kx)
-        Real and imaginary part of the weighted cross-power.
-    frequencies : Frequencies
-        Of its grid.
-    start : array, shape (3,)
-        Where to begin, px.
-    free : tuple of int
-        Axes along which to search.
-    wide : bool
-        Try the places within two pixels first where the start is not on the flank of a peak.
-    """
-    shift, result, step = start.copy(), np.zeros(10), np.zeros(3)
-    flags = np.array([int(a in free) for a in range(3)])
-    if wide:
-        _kernel.moments(power, frequencies.flat, shift, result)
-        if not _kernel.newton_step(result, flags, step) or np.abs(step).max() >= 0.7:
-            shift = _scan(power[0] + np.complex64(1j) * power[1], frequencies, shift, free)
-    _kernel.climb(power, frequencies.flat, flags, shift, result)
-    return shift, result
 
 
 def _scan(power: Spectrum, frequencies: Frequencies, start: Floats, free: tuple[int, ...]) -> Floats:

@@ -201,11 +201,12 @@ class Correlator:
             else self.reach[a]
             for a in range(3)
         ] if np.isfinite(self.search.step_px) else list(self.reach)  # fmt: skip
-        spread = float(np.sqrt(np.mean((values * chance) ** 2) / np.mean(chance**2)))
+        product = (values * chance).ravel()
+        spread = float(np.sqrt(np.dot(product, product) / np.dot(chance.ravel(), chance.ravel())))
         for axis, limit in enumerate(reach):
             n = values.shape[axis]
             if n > 1:
-                values = np.take(values, np.arange(-limit, limit + 1) % n, axis=axis)
+                values = _around_zero(values, limit, axis)
         place = np.unravel_index(int(np.argmax(values)), values.shape)
         height = float(values[place])
         if spread <= 0:
@@ -216,6 +217,17 @@ class Correlator:
         expected = np.sqrt(2 * np.log(max(values.size, 3))) + 0.7
         z = height / spread
         return shift, z if z > expected else 0.0
+
+
+def _around_zero(values: Image, limit: int, axis: int) -> Image:
+    """Return the places from ``-limit`` to ``limit`` along an axis that begins at 0 and wraps around."""
+    n = values.shape[axis]
+    if 2 * limit + 1 > n:
+        return np.take(values, np.arange(-limit, limit + 1) % n, axis=axis)
+    low = [slice(None)] * values.ndim
+    high = list(low)
+    low[axis], high[axis] = slice(n - limit, n), slice(0, limit + 1)
+    return np.concatenate([values[tuple(low)], values[tuple(high)]], axis=axis)
 
 
 def _parabola(values: Image, place: tuple[np.intp, ...], axis: int) -> float:

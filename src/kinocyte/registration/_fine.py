@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kinocyte.registration._align import Aligned, Further, Group, Spectrum, normalised, quality_of
 from kinocyte.registration._coarse import Search
-from kinocyte.registration._spectrum import Grid, Image, band, ring_mean, short_fast_length, window, windowed
+from kinocyte.registration._spectrum import Grid, Image, band, ring_mean, short_fast_length, tapered, tapers, window, windowed
 from kinocyte.registration._threads import each
 
 Floats = NDArray[np.float64]
@@ -170,10 +170,11 @@ def _align_crops(
         image = source(frames[k])
         if image is None:
             return None
-        weight = window(size, search.axes, search.taper, rest[k])
-        if seen is not None:
-            weight *= seen
-        return windowed(image[_box(start[k], size, image.shape)], weight, search.axes)
+        part = image[_box(start[k], size, image.shape)]
+        if seen is None:
+            return tapered(part, tapers(size, search.axes, search.taper, rest[k]), search.axes)
+        weight = window(size, search.axes, search.taper, rest[k]) * seen
+        return windowed(part, weight, search.axes)
 
     grid = whole
     if search.whiten == "weighted":

@@ -29,6 +29,50 @@ def _phases(freq, start, n, shift):  # type: ignore[no-untyped-def]  # numba
 
 
 @kernel
+def tapered(image, across, down, along, apart, out):  # type: ignore[no-untyped-def]  # numba
+    """Write an image times a separable window, its weighted mean removed.
+
+    Parameters
+    ----------
+    image : float32 (p, y, x)
+        Image.
+    across, down, along : float32 (p,), (y,), (x,)
+        Factors of the window.
+    apart : bool
+        Each plane has a mean of its own.
+    out : float32 (p, y, x)
+        Result.
+    """
+    n_p, n_y, n_x = image.shape
+    weight_x = 0.0
+    for x in range(n_x):
+        weight_x += along[x]
+    weight_y = 0.0
+    for y in range(n_y):
+        weight_y += down[y]
+    total = np.zeros(n_p)
+    weight = np.zeros(n_p)
+    for p in range(n_p):
+        weight[p] = across[p] * weight_y * weight_x
+        for y in range(n_y):
+            row = np.float32(0)
+            for x in range(n_x):
+                product = image[p, y, x] * along[x]
+                out[p, y, x] = product
+                row += product
+            total[p] += row * down[y] * across[p]
+    if not apart:
+        total[:] = total.sum()
+        weight[:] = weight.sum()
+    for p in range(n_p):
+        mean = np.float32(total[p] / max(weight[p], 1e-12))
+        for y in range(n_y):
+            factor = across[p] * down[y]
+            for x in range(n_x):
+                out[p, y, x] = factor * (out[p, y, x] - mean * along[x])
+
+
+@kernel
 def accumulate(total, spectrum, freq, shift, gain):  # type: ignore[no-untyped-def]  # numba
     """Add a spectrum, with its shift undone and times a gain, to a total in place.
 
@@ -315,6 +359,45 @@ def climb(power, freq, free, shift, result):  # type: ignore[no-untyped-def]  # 
             result[k] = other[k]
         if size < 5e-4:
             break
+
+
+@kernel
+def place(power, total, spectrum, weight, freq, free, shift, gain, wide, found):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba
+    """Do `cross`, `climb` and `slope_variance` for one frame in one call, which other threads need not wait for.
+
+    Parameters
+    ----------
+    power : float32 (2, p, y, kx)
+        Receives the cross-power.
+    total, spectrum, weight, freq, gain
+        As for `cross`.
+    free : int64 (3,)
+        1 for an axis along which the shift may change.
+    shift : float64 (3,)
+        Start, changed in place, px.
+    wide : bool
+        Stop before climbing where the start is not on the flank of a peak.
+    found : float64 (17,)
+        Receives null, power_total, power_frame and amplitude of `cross`, the ten sums of `moments`, the three variances.
+
+    Returns
+    -------
+    bool
+        False where places around the start must be tried first; ``power`` and the first four numbers are there then.
+    """
+    null, power_total, power_frame, amplitude = cross(power, total, spectrum, weight, freq, shift, gain)
+    found[0], found[1], found[2], found[3] = null, power_total, power_frame, amplitude
+    if null <= 0 or power_total <= 0:
+        return True
+    if wide:
+        step = np.zeros(3)
+        moments(power, freq, shift, found[4:14])
+        top = newton_step(found[4:14], free, step)
+        if not top or np.abs(step).max() >= 0.7:
+            return False
+    climb(power, freq, free, shift, found[4:14])
+    slope_variance(power, freq, shift, found[14:17])
+    return True
 
 
 @kernel

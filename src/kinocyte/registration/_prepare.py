@@ -15,6 +15,7 @@ from scipy import ndimage
 from kinocyte.core.errors import ParameterError
 from kinocyte.registration import _project_kernel
 from kinocyte.registration._spectrum import Image, noise_sd
+from kinocyte.registration._threads import each
 from kinocyte.registration.base import Movie
 
 #: Images above this number of pixels are compared at half, a third .. of their resolution.
@@ -171,6 +172,7 @@ class Frames:
         self.pattern: Image | None = None
         self.bin = least_bin or 1
         self._levels: list[tuple[float, float]] | None = None
+        self._raw_size = int(np.prod(self.movies[0].shape[1:]))
         raw = self._raw(0, 0)
         pixels = int(np.prod(raw.shape[-2:]))
         while least_bin is not None and pixels / self.bin**2 > MOST_PIXELS:
@@ -207,6 +209,11 @@ class Frames:
                 while len(self._kept) > max(2, CACHE_BYTES // max(size, 1)):
                     self._kept.popitem(last=False)
         return image if image is None or self.pattern is None else image - self.pattern
+
+    def fetch(self, wanted: Sequence[int]) -> None:
+        """Prepare images side by side, as many as are kept."""
+        size = 4 * int(np.prod(self.shape))
+        each(self.image, list(wanted)[: max(2, CACHE_BYTES // max(size, 1))], self._raw_size)
 
     def drop(self) -> None:
         """Let go of the images that are kept."""

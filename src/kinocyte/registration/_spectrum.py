@@ -49,12 +49,26 @@ def taper(n: int, fraction: float, offset_px: float = 0.0) -> NDArray[np.float32
     return np.asarray(0.5 - 0.5 * np.cos(np.pi * rise), dtype=np.float32)
 
 
-def window(shape: tuple[int, ...], axes: Axes, fraction: float, offset_px: Sequence[float] = (0.0, 0.0, 0.0)) -> Image:
-    """Return the product of the tapers of the axes that are transformed, moved by parts of a pixel."""
-    parts = [
+def tapers(
+    shape: tuple[int, ...], axes: Axes, fraction: float, offset_px: Sequence[float] = (0.0, 0.0, 0.0)
+) -> list[NDArray[np.float32]]:
+    """Return the taper of each axis, moved by parts of a pixel; ones along axes that are not transformed."""
+    return [
         taper(n, fraction, offset_px[a]) if a in axes else np.ones(n, dtype=np.float32) for a, n in enumerate(shape)
     ]
+
+
+def window(shape: tuple[int, ...], axes: Axes, fraction: float, offset_px: Sequence[float] = (0.0, 0.0, 0.0)) -> Image:
+    """Return the product of the `tapers`."""
+    parts = tapers(shape, axes, fraction, offset_px)
     return np.asarray(parts[0][:, None, None] * (parts[1][:, None] * parts[2]), dtype=np.float32)
+
+
+def tapered(image: Image, parts: Sequence[NDArray[np.float32]], axes: Axes) -> Image:
+    """Return the image times the product of tapers, each plane with its own weighted mean removed."""
+    out = np.empty(image.shape, dtype=np.float32)
+    _kernel.tapered(image, *parts, 0 not in axes, out)
+    return out
 
 
 def windowed(image: Image, weight: Image, axes: Axes) -> Image:

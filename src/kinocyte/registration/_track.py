@@ -147,6 +147,7 @@ class Tracker:
         Where frames have little in common at a low resolution, higher ones are tried, and the one that ends with
         the sharpest correlation at full resolution is kept: fine structure may stay where coarse structure changes.
         """
+        self.frames.fetch(group)
         content = sum(self.frames.image(t) is not None for t in group)
         best: tuple[float, Tally] | None = None
         for factor in self._factors():
