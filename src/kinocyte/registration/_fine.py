@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from kinocyte.registration._align import Aligned, Further, Group, Spectrum, normalised, quality_of
 from kinocyte.registration._coarse import Search
-from kinocyte.registration._spectrum import Grid, Image, band, ring_mean, short_fast_length, tapered, tapers, window, windowed
+from kinocyte.registration._spectrum import (
+    Grid,
+    Image,
+    band,
+    ring_mean,
+    short_fast_length,
+    tapered,
+    tapers,
+    window,
+    windowed,
+)
 from kinocyte.registration._threads import each
 
 Floats = NDArray[np.float64]

@@ -29,7 +29,7 @@ def _phases(freq, start, n, shift):  # type: ignore[no-untyped-def]  # numba
 
 
 @kernel
-def tapered(image, across, down, along, apart, out):  # type: ignore[no-untyped-def]  # numba
+def tapered(image, across, down, along, apart, out):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba
     """Write an image times a separable window, its weighted mean removed.
 
     Parameters
@@ -378,7 +378,7 @@ def place(power, total, spectrum, weight, freq, free, shift, gain, wide, found):
     wide : bool
         Stop before climbing where the start is not on the flank of a peak.
     found : float64 (17,)
-        Receives null, power_total, power_frame and amplitude of `cross`, the ten sums of `moments`, the three variances.
+        Receives what `cross` returns, then the sums of `moments` and of `slope_variance`.
 
     Returns
     -------
