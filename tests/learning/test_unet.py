@@ -10,7 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from kinocyte.core.errors import ParameterError  # noqa: E402 - torch may be missing
-from kinocyte.learning.networks.unet import UNet, divisor, reach  # noqa: E402
+from kinocyte.learning.networks.extent import divisor, reach  # noqa: E402
+from kinocyte.learning.networks.unet import UNet  # noqa: E402
 
 CASES = [
     {"ndim": 2, "depth": 0, "stride": 1},

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from kinocyte.core.errors import ParameterError
+from kinocyte.learning.networks.extent import divisor, reach
 
 #: negative slope of the activation: no unit dies, which plain networks without normalisation do at high learning rates
 _LEAK = 0.1
@@ -121,7 +122,7 @@ class _Pair(nn.Module):
 
 
 def _conv(n_inputs: int, n_outputs: int, ndim: int, size: int) -> Any:
-    conv = (nn.Conv2d if ndim == 2 else nn.Conv3d)(n_inputs, n_outputs, size, padding=size // 2)
+    conv: Any = (nn.Conv2d if ndim == 2 else nn.Conv3d)(n_inputs, n_outputs, size, padding=size // 2)
     nn.init.kaiming_normal_(conv.weight, a=_LEAK, nonlinearity="leaky_relu")
     nn.init.zeros_(conv.bias)
     return conv
@@ -146,67 +147,3 @@ def _check(n_inputs: int, n_outputs: int, ndim: int, stride: int, *, residual: b
     if residual and (stride != 1 or n_inputs < n_outputs):
         msg = f"A residual U-Net needs stride 1 (not {stride}) and as many inputs as outputs ({n_inputs}, {n_outputs})."
         raise ParameterError(msg)
-
-
-def divisor(ndim: int, *, depth: int, stride: int = 1, flat: int = 0) -> tuple[int, ...]:
-    """Return what each length of an input of a U-Net must be a multiple of, in order of axes.
-
-    Parameters
-    ----------
-    ndim, depth, stride, flat : int
-        As `UNet`.
-    """
-    halvings = stride.bit_length() - 1 + depth
-    plane = 2**halvings
-    return (2 ** max(halvings - flat, 0), plane, plane) if ndim == 3 else (plane, plane)
-
-
-def reach(ndim: int, *, depth: int, stride: int = 1, last: bool = False, flat: int = 0) -> tuple[int, ...]:
-    """Return how far the farthest input lies that an output of a U-Net depends on, in order of axes.
-
-    Followed back from the output through every layer, for each place an output pixel can have in the coarsest grid.
-    The distance is counted from the nearest of the input pixels that the output pixel stands for.
-
-    Parameters
-    ----------
-    ndim, depth, stride, flat : int
-        As `UNet`.
-    last : bool
-        Whether there is one more convolution before the output.
-    """
-    n_stem = stride.bit_length() - 1
-    found = []
-    for axis in range(ndim):
-        flat_levels = flat if ndim == 3 and axis == 0 else 0
-        factors = [1 if halving < flat_levels else 2 for halving in range(n_stem + depth)]
-        grid = _product(factors[:n_stem])
-        places = range(_product(factors) // grid)
-        spans = [(place, *_seen(place, factors[:n_stem], factors[n_stem:], last=last)) for place in places]
-        found.append(max(max(p * grid - low, high - (p * grid + grid - 1)) for p, low, high in spans))
-    return tuple(found)
-
-
-def _product(factors: Sequence[int]) -> int:
-    total = 1
-    for factor in factors:
-        total *= factor
-    return total
-
-
-def _seen(place: int, stem: Sequence[int], factors: Sequence[int], *, last: bool) -> tuple[int, int]:
-    """Return the first and last input pixel along one axis that an output pixel depends on."""
-    low, high = (place - 1, place + 1) if last else (place, place)
-    spans = []
-    for factor in factors:  # from the finest scale to the coarsest: what the rising half needs of each
-        low, high = low - 2, high + 2
-        spans.append((low, high))
-        low, high = low // factor, high // factor
-    for factor, (beside_low, beside_high) in zip(reversed(factors), reversed(spans), strict=True):
-        low, high = low - 2, high + 2
-        low, high = low * factor, high * factor + factor - 1
-        low, high = min(low, beside_low), max(high, beside_high)
-    low, high = low - 2, high + 2
-    for factor in reversed(stem):
-        low, high = low * factor, high * factor + factor - 1
-        low, high = low - 2, high + 2
-    return low, high
