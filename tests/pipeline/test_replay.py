@@ -144,6 +144,95 @@ def test_every_correction_is_applied_and_undone_without_a_trace(done: Experiment
     assert at(done).table("nuclei_objects").height == 20, "what the segmentation wrote is as it was"
 
 
+def test_classes_tracks_and_numbers_are_corrected_through_the_journal(done: Experiment) -> None:
+    edit = at(done).edit("nuclei")
+    edit.unlink(6, 11)
+    work(done)
+    members = dict(at(done).members("nuclei").iter_rows())
+    edit.merge_tracks(members[11], members[6])
+    edit.renumber(2, 50)
+    edit.set_object_class("strange", [3, 8], name="gate")
+    edit.set_track_classes("b", [members[1], members[4]], name="kind")
+    work(done)
+    position = at(done)
+    assert position.corrections()["status"].to_list() == ["applied"] * 5
+    assert (6, 11) in set(position.links("nuclei").select("source_id", "target_id").iter_rows())
+    objects = position.objects("nuclei")
+    assert objects.filter(object_id=2)["label"].item() == 50
+    assert 50 in position.labels("nuclei").frame(0)
+    assert objects.drop_nulls("gate").select("object_id", "gate").rows() == [(3, "strange"), (8, "strange")]
+    assert objects.filter(pl.col("area_um2").is_null()).is_empty(), "the renumbered frame was measured again"
+    assert position.tracks("nuclei").drop_nulls("kind").height == 2
+    for message, call in {
+        "both there in the frames 0 to 3": lambda: edit.merge_tracks(members[1], members[2]),
+        "No object was named": lambda: edit.set_object_class("a", []),
+        "column 'area_um2' already": lambda: edit.set_object_class("a", [1], name="area_um2"),
+        "No track was named": lambda: edit.set_track_classes("a", []),
+        "no track 99": lambda: edit.set_track_classes("a", [99]),
+        "from 1 to 4294967295": lambda: edit.renumber(1, 0),
+    }.items():
+        with pytest.raises(ParameterError, match=message):
+            call()
+
+
+PAIRED = (
+    ASSAY
+    + """
+[[interaction.event]]
+name = "meets"
+method = "threshold_transition"
+when = "distance_um < 12"
+"""
+)
+
+
+def test_events_of_pairs_are_set_by_hand_and_found_again(done: Experiment) -> None:
+    work(done, PAIRED)
+    position = at(done)
+    pair = position.table("nuclei_nuclei_pair_tracks").row(0, named=True)
+    tracks = {"reference_track": pair["reference_track_id"], "neighbour_track": pair["neighbour_track_id"]}
+    edit = position.edit_pairs("nuclei_nuclei")
+    before = position.table("nuclei_nuclei_pair_events")
+    edit.set_event("meets", "event", 4.0, **tracks)
+    assert position.corrections()["status"].to_list() == ["pending"]
+    assert not position.stands("nuclei_nuclei_pair_events")
+    assert {t.step.name for t in plan_run(parse_pipeline(PAIRED), done).todo} == {"interaction"}
+    work(done, PAIRED)
+    assert at(done).corrections()["status"].to_list() == ["applied"]
+    events = at(done).table("nuclei_nuclei_pair_events").filter(pair_id=pair["pair_id"])
+    assert events.select("class", "time_min", "confidence").rows() == [("event", 4.0, 1.0)]
+    states = at(done).table("nuclei_nuclei_pair_states").filter(pair_id=pair["pair_id"]).sort("frame")
+    assert states["meets_state"].to_list() == [False, False, True, True]
+    work(done, PAIRED.replace('channel = "dna"', 'channel = "dna"\nthreshold = "fixed"\nlow = 400.0'))
+    again = at(done).table("nuclei_nuclei_pair_events").filter(pl.col("confidence") == 1.0, time_min=4.0)
+    assert again.height >= 1
+    assert at(done).corrections()["status"].to_list() == ["applied"]
+    at(done).journal.undo()
+    work(done, PAIRED)
+    assert at(done).table("nuclei_nuclei_pair_events").equals(before)
+    for message, call in {
+        "have no event 'meet'": lambda: edit.set_event("meet", "none", **tracks),
+        "is no class": lambda: edit.set_event("meets", "no", **tracks),
+        "number of minutes": lambda: edit.set_event("meets", "event", **tracks),
+        "no pair of": lambda: edit.set_event("meets", "none", reference_track=1, neighbour_track=1),
+    }.items():
+        with pytest.raises(ParameterError, match=message):
+            call()
+    with pytest.raises(StoreError, match="no events of pairs"):
+        position.edit_pairs("nuclei")
+
+
+def test_notes_of_a_review_change_nothing(done: Experiment) -> None:
+    position = at(done)
+    position.journal.append("review_accept", {"keys": ["link:1:6"]}, "nuclei")
+    assert position.stands("nuclei_tracks")
+    assert position.corrections()["status"].to_list() == ["noted"]
+    assert [e.action for e in position.journal.notes_of("nuclei")] == ["review_accept"]
+    assert not plan_run(parse_pipeline(ASSAY), done).todo
+    assert position.journal.undo() is not None
+    assert position.journal.notes_of("nuclei") == []
+
+
 def test_only_what_reads_the_cells_runs_again(done: Experiment) -> None:
     at(done).edit("nuclei").remove(3)
     plan = plan_run(parse_pipeline(ASSAY), done)
@@ -310,7 +399,7 @@ def refusals(edit: Editor) -> dict[str, Callable[[], object]]:
         "for the class 'event' and for no other": lambda: edit.set_event("death", "none", 1.0, track_id=1),
         "no track 99": lambda: edit.set_event("death", "none", track_id=99),
         "either track_id or object_id": lambda: edit.set_event("death", "none"),
-        "have a column 'root_id'": lambda: edit.set_track_class("a", name="root_id", track_id=1),
+        "is a column 'root_id' already": lambda: edit.set_track_class("a", name="root_id", track_id=1),
         "at least one letter": lambda: edit.set_track_class(" ", track_id=1),
     }
 

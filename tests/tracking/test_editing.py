@@ -20,7 +20,7 @@ from kinocyte.core.schema import LINKS, OBJECTS, conform
 from kinocyte.measurement.objects import find_objects
 from kinocyte.tracking import Replayed, build_tracks, extend, replay
 from kinocyte.tracking._edit_actions import ACTIONS
-from kinocyte.tracking.editing import MADE_EACH, MADE_FROM
+from kinocyte.tracking.editing import MADE_EACH, MADE_FROM, tracks_meant
 
 SCALE = Scale(y_um=0.5, x_um=0.5, frame_interval_min=2.0)
 CORNERS = ((4, 4), (4, 20), (20, 4))
@@ -284,6 +284,57 @@ def test_points_without_masks(scene: Scene) -> None:
     assert done.pixels.is_empty()
 
 
+def test_a_label_gets_another_number_that_is_free(scene: Scene) -> None:
+    done = scene.replay(
+        scene.say("renumber", 1, object=scene.ref(1), label=77),
+        scene.say("renumber", 2, object=scene.ref(2), label=77),
+        scene.say("remove_object", 3, object=scene.ref(3)),
+        scene.say("renumber", 4, object=scene.ref(2), label=int(scene.ref(3)["label"])),
+    )
+    assert status(done) == ["applied", "conflict", "applied", "applied"]
+    assert "belongs to another object" in done.report["message"][1]
+    labels = dict(done.objects.filter(frame=0).select("object_id", "label").iter_rows())
+    assert labels == {1: 77, 2: scene.ref(3)["label"]}
+    assert_whole(scene, done)
+    before, after = (t.objects.drop("label") for t in (scene, done))
+    assert after.equals(before.filter(pl.col("object_id") != 3)), "nothing but the number changes"
+
+
+def test_classes_of_many_objects_and_tracks_are_one_correction(scene: Scene) -> None:
+    done = scene.replay(
+        scene.say("set_object_class", 1, objects=[scene.ref(1), scene.ref(5)], name="gate", value="bright"),
+        scene.say("set_object_class", 2, objects=[scene.ref(5), scene.ref(9)], name="gate", value="dim"),
+        scene.say(
+            "set_track_classes", 3, tracks=[[scene.ref(1), scene.ref(4)], [scene.ref(2)]], name="kind", value="a"
+        ),
+    )
+    assert status(done) == ["applied"] * 3
+    assert dict(done.objects.drop_nulls("gate").select("object_id", "gate").iter_rows()) == {
+        1: "bright", 5: "dim", 9: "dim",
+    }  # fmt: skip
+    track_of = dict(done.members.iter_rows())
+    assert done.track_classes.rows() == [(track_of[1], "kind", "a"), (track_of[2], "kind", "a")]
+    gone = scene.replay(
+        scene.say("remove_object", 1, object=scene.ref(2)),
+        scene.say("set_track_classes", 2, tracks=[[scene.ref(1)], [scene.ref(2)]], name="kind", value="a"),
+    )
+    assert status(gone) == ["applied", "adapted"]
+    assert gone.track_classes.height == 1
+
+
+def test_tracks_are_found_again_by_their_objects(scene: Scene) -> None:
+    _, members = build_tracks(scene.objects, scene.links)
+    anchors = [[scene.ref(1), scene.ref(4)], [scene.ref(1), scene.ref(2)], [scene.ref(MADE_FROM)]]
+    found = tracks_meant(scene.objects, members, anchors, SCALE, seen="first", seen_then="first")
+    assert found[0] == dict(members.iter_rows())[1]
+    assert "now belong to the tracks" in str(found[1])
+    assert "is not there" in str(found[2])
+    moved = scene.objects.with_columns(object_id=pl.col("object_id") + 100)
+    later = members.with_columns(object_id=pl.col("object_id") + 100)
+    again = tracks_meant(moved, later, anchors[:1], SCALE, seen="second", seen_then="first")
+    assert again == found[:1], "another segmentation numbers the same cells anew"
+
+
 def test_a_volume_is_painted_in_its_voxels() -> None:
     labels = np.zeros((2, 4, 10, 12), np.uint32)
     labels[:, 1:3, 2:6, 2:6] = 5
@@ -392,6 +443,17 @@ def test_any_corrections_leave_tables_that_fit_together(data: st.DataObject) -> 
             "value": st.just("a"),
         },
         "set_event": {"track": st.lists(ids, min_size=1), "event": st.just("e"), "class": st.just("none")},
+        "renumber": {"object": ids, "label": st.integers(1, 6)},
+        "set_object_class": {
+            "objects": st.lists(ids, min_size=1, max_size=3),
+            "name": st.just("gate"),
+            "value": st.sampled_from(["in", "out"]),
+        },
+        "set_track_classes": {
+            "tracks": st.lists(st.lists(ids, min_size=1, max_size=3), min_size=1, max_size=3),
+            "name": st.just("kind"),
+            "value": st.just("b"),
+        },
     }
     assert payloads.keys() == ACTIONS.keys()
     said = []

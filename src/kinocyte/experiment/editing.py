@@ -135,6 +135,38 @@ class Editor:
         """Take pixels from whatever objects they belong to; an object without pixels is gone."""
         return self._append("paint", object=None, frame=self._frame(frame), shape=self._shape(mask, frame))
 
+    def renumber(self, object_id: int, label: int) -> Entry:
+        """Give an object another value in the label image of its frame; the value must be free there.
+
+        Nothing else changes: an object keeps its id, its links and its track.
+        """
+        reference = self._cells.of(object_id)
+        if not reference["label"]:
+            msg = f"Object {object_id} of position {self._position.id} has no mask that could be renumbered."
+            raise ParameterError(msg)
+        if not 1 <= label <= 0xFFFFFFFF:
+            msg = f"A label is a whole number from 1 to 4294967295, not {label}."
+            raise ParameterError(msg)
+        return self._append("renumber", object=reference, label=int(label))
+
+    def set_object_class(self, value: str, object_ids: Sequence[int], *, name: str = "object_class") -> Entry:
+        """Give objects a class, as one correction: the column ``name`` of the objects holds it.
+
+        Parameters
+        ----------
+        value : str
+            The class, such as the name of a gate.
+        object_ids : sequence of int
+            Whose; an object that had another value of this name gets the new one.
+        name : str
+            Column; the objects must not have it already.
+        """
+        if not object_ids:
+            msg = f"No object was named for the class '{value}'; choose some first."
+            raise ParameterError(msg)
+        self._check_class(value, name, self._cells.object_columns())
+        return self._append("set_object_class", objects=self._cells.of_many(object_ids), name=name, value=value)
+
     # ------------------------------------------------------------ links
     def link(self, source_id: int, target_id: int) -> Entry:
         """Link two objects; other links from the first and to the second are taken away."""
@@ -176,6 +208,23 @@ class Editor:
         return self._append("divide", mother=mother, daughters=daughters)
 
     # ------------------------------------------------------------ tracks
+    def merge_tracks(self, first_id: int, second_id: int) -> Entry:
+        """Make two tracks of one cell one track: the earlier one goes on as the later one.
+
+        Parameters
+        ----------
+        first_id, second_id : int
+            Ids of tracks in either order; one must end before the other begins.
+        """
+        first, second = (self._cells.ends_of(t) for t in (first_id, second_id))
+        if first[0]["frame"] > second[0]["frame"]:
+            first, second = second, first
+        if first_id == second_id or first[1]["frame"] >= second[0]["frame"]:
+            frames = f"{second[0]['frame']} to {min(first[1]['frame'], second[1]['frame'])}"
+            msg = f"The tracks {first_id} and {second_id} are both there in the frames {frames}; cut one of them first."
+            raise ParameterError(msg)
+        return self._append("link", source=first[1], target=second[0])
+
     def set_event(
         self,
         event: str,
@@ -212,14 +261,17 @@ class Editor:
         self, value: str, *, name: str = "track_class", track_id: int | None = None, object_id: int | None = None
     ) -> Entry:
         """Give a track a class: the column ``name`` of the tracks holds it."""
-        taken = self._cells.track_columns()
-        if item_name(name, "class") in taken:
-            msg = f"The tracks have a column '{name}' already; choose another name."
-            raise ParameterError(msg)
-        if not value.strip():
-            msg = "The class of a track needs at least one letter."
-            raise ParameterError(msg)
+        self._check_class(value, name, self._cells.track_columns())
         return self._append("set_track_class", track=self._cells.of_track(track_id, object_id), name=name, value=value)
+
+    def set_track_classes(self, value: str, track_ids: Sequence[int], *, name: str = "track_class") -> Entry:
+        """Give many tracks one class, as one correction: what a gate or a selection does; see `set_track_class`."""
+        if not track_ids:
+            msg = f"No track was named for the class '{value}'; choose some first."
+            raise ParameterError(msg)
+        self._check_class(value, name, self._cells.track_columns())
+        tracks = self._cells.of_tracks(dict.fromkeys(int(t) for t in track_ids))
+        return self._append("set_track_classes", tracks=tracks, name=name, value=value)
 
     # ------------------------------------------------------------ history
     def undo(self) -> Entry | None:
@@ -235,6 +287,14 @@ class Editor:
         return list(self._cells.made_by(entry))
 
     # ------------------------------------------------------------ checks
+    def _check_class(self, value: str, name: str, taken: set[str]) -> None:
+        if item_name(name, "class") in taken:
+            msg = f"There is a column '{name}' already; choose another name."
+            raise ParameterError(msg)
+        if not value.strip():
+            msg = "A class needs at least one letter."
+            raise ParameterError(msg)
+
     def _append(self, action: str, **payload: Any) -> Entry:
         payload["seen"] = self._cells.seen
         return self._position.journal.append(action, payload, self._population)
@@ -309,7 +369,7 @@ def list_corrections(position: Position, population: str | None) -> pl.DataFrame
             continue
         if name not in outcomes:
             outcomes[name] = dict(_outcomes(position, name))
-        status, message = outcomes[name].get(entry.number, ("pending", ""))
+        status, message = outcomes[name].get(entry.number, ("noted" if entry.is_note else "pending", ""))
         rows.append((entry.number, name, entry.action, entry.author, entry.time, status, message))
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
@@ -319,3 +379,8 @@ def _outcomes(position: Position, population: str) -> Iterator[tuple[int, tuple[
     if position.stands(table):
         for number, status, message in position.table(table).select("number", "status", "message").iter_rows():
             yield number, (status, message)
+        return
+    pairs = position.records.get("interaction", population)
+    if pairs is not None and pairs.summary.get("journal") == position.journal.mark(population):
+        for number, status, message in pairs.summary.get("corrections", ()):
+            yield int(number), (str(status), str(message))

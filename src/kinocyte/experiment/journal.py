@@ -20,6 +20,8 @@ from kinocyte.experiment.records import fingerprint
 from kinocyte.experiment.storage import Storage
 
 _ATTEMPTS = 1000
+#: Entries that say something about results and change none: what a person looked at and found right or wrong.
+NOTES = frozenset({"review_accept", "review_sample", "review_judgement"})
 
 
 class Entry(BaseModel):
@@ -33,6 +35,11 @@ class Entry(BaseModel):
     payload: dict[str, Any] = {}
     author: str = ""
     time: str = ""
+
+    @property
+    def is_note(self) -> bool:
+        """Tell whether the entry changes no result: it is part of a review."""
+        return self.action in NOTES
 
 
 class Journal:
@@ -62,8 +69,12 @@ class Journal:
         return done
 
     def active_of(self, population: str) -> list[Entry]:
-        """Return the corrections of a population that hold, oldest first."""
-        return [e for e in self.active() if e.population == population]
+        """Return the corrections of a population that hold, oldest first; notes of a review change nothing."""
+        return [e for e in self.active() if e.population == population and not e.is_note]
+
+    def notes_of(self, population: str) -> list[Entry]:
+        """Return what reviews of a population noted, oldest first."""
+        return [e for e in self.active() if e.population == population and e.is_note]
 
     def mark(self, population: str) -> str:
         """Return a fingerprint of the corrections of a population that hold; empty if there are none."""

@@ -16,6 +16,7 @@ from kinocyte.core.schema import EVENTS, MEMBERS, OBJECTS, conform, empty
 from kinocyte.experiment.arrays import Image, Labels
 from kinocyte.experiment.corrected import REPLAY, CorrectedLabels, with_events
 from kinocyte.experiment.editing import Editor, list_corrections
+from kinocyte.experiment.editing_pairs import PairEditor
 from kinocyte.experiment.groups import read_attributes
 from kinocyte.experiment.journal import Journal
 from kinocyte.experiment.names import field_order, item_name
@@ -331,11 +332,16 @@ class Position:
             key = record_key(REPLAY, population)
             if found[key].summary.get("journal") != self.journal.mark(population):
                 del found[key]
+        paired = {r.population for r in found.values() if r.step == "interaction" and r.population}
+        for interaction in paired:  # what a person said of pairs is laid over by the step that finds them
+            key = record_key("interaction", interaction)
+            if found[key].summary.get("journal", "") != self.journal.mark(interaction):
+                del found[key]
         return found
 
     def _waiting(self) -> list[str]:
         """Return the populations with corrections that were not applied yet, or not to what is there now."""
-        edited = {e.population for e in self.journal.active() if e.population}
+        edited = {e.population for e in self.journal.active() if e.population and not e.is_note}
         if not edited:
             return []
         records = self._records_by_key()
@@ -457,6 +463,16 @@ class Position:
             If there is no such population.
         """
         return Editor(self, population)
+
+    def edit_pairs(self, interaction: str) -> PairEditor:
+        """Return what corrects the events of pairs: ``position.edit_pairs("targets_effectors")``.
+
+        Raises
+        ------
+        StoreError
+            If there is no such interaction, or no event was looked for in its pairs.
+        """
+        return PairEditor(self, interaction)
 
     def corrections(self, population: str | None = None) -> pl.DataFrame:
         """Return the corrections that hold, oldest first, and what became of them.

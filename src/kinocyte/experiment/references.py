@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import polars as pl
 from kinocyte.core.errors import ParameterError
 from kinocyte.experiment.corrected import REPLAY
 from kinocyte.experiment.journal import Entry
+from kinocyte.experiment.records import Record
 
 if TYPE_CHECKING:
     from kinocyte.experiment.position import Position
@@ -43,11 +44,10 @@ class References:
 
     def _objects(self) -> list[pl.DataFrame]:
         """Return the objects after the corrections that were applied last, then as the segmentation made them."""
-        record = self._position.records.get(REPLAY, self._population)
-        step = f"step:{self._population}.segmentation"
-        fits = record is not None and record.inputs.get(step) == self.seen
+        record = self._last_replay()
+        fits = record is not None
         tracking = self._position.records.get("tracking", self._population)
-        made_by = [r.fingerprint for r in (record if fits else None, tracking) if r is not None]
+        made_by = [r.fingerprint for r in (record, tracking) if r is not None]
         key = (self.seen, *made_by)
         if key != self._key:
             names = [f"{self._population}_objects"]
@@ -59,6 +59,12 @@ class References:
                 self._tables[-1] = pl.concat([self._tables[-1], self._position.table(added)], how="diagonal_relaxed")
             self._key = key
         return self._tables
+
+    def _last_replay(self) -> Record | None:
+        """Return what applied corrections last, if that was to this segmentation."""
+        record = self._position.records.get(REPLAY, self._population)
+        step = f"step:{self._population}.segmentation"
+        return record if record is not None and record.inputs.get(step) == self.seen else None
 
     def of(self, object_id: int) -> Reference:
         """Return how an object is named in the journal.
@@ -164,14 +170,7 @@ class References:
             raise ParameterError(msg)
         if object_id is not None:
             return [self.of(object_id)]
-        name = f"{self._population}_members"
-        tables = [t for t in (f"{name}_corrected", name) if t in self._position.tables and self._position.stands(t)]
-        if not tables and name in self._position.tables:
-            tables = [name]  # corrections wait: the person sees the tracks of before
-        if not tables:
-            msg = f"The cells '{self._population}' of position {self._position.id} were not followed; add a tracking."
-            raise ParameterError(msg)
-        members = self._position.table(tables[0]).filter(pl.col("track_id") == track_id)
+        members = self._members().filter(pl.col("track_id") == track_id)
         objects = self._objects()[0].join(members, on="object_id", how="semi").sort("frame", "object_id")
         if objects.is_empty():
             msg = f"Position {self._position.id} has no track {track_id} of '{self._population}'; see tracks(..)."
@@ -185,6 +184,56 @@ class References:
             raise ParameterError(msg)
         chosen = dict.fromkeys(ids[i] for i in (0, len(ids) // 2, len(ids) - 1))
         return [self.of(i) for i in chosen]
+
+    def _members(self) -> pl.DataFrame:
+        """Return which object belongs to which track as the person sees it."""
+        name = f"{self._population}_members"
+        # what the person sees, also while newer corrections wait
+        names = [f"{name}_corrected"] if self._last_replay() is not None else []
+        tables = [t for t in (*names, name) if t in self._position.tables]
+        if not tables:
+            msg = f"The cells '{self._population}' of position {self._position.id} were not followed; add a tracking."
+            raise ParameterError(msg)
+        return self._position.table(tables[0])
+
+    def of_many(self, object_ids: Sequence[int]) -> list[Reference]:
+        """Return how many different objects are named, with one look at the tables for all of them."""
+        wanted = list(dict.fromkeys(int(i) for i in object_ids))
+        gone = self._removed(self._position.journal.active_of(self._population))
+        known: dict[int, Reference] = {}
+        for table in self._objects():
+            rows = table.filter(pl.col("object_id").is_in(wanted) & ~pl.col("object_id").is_in([*known, *gone]))
+            known |= {r["object_id"]: self._reference(r, table) for r in rows.sort("frame").iter_rows(named=True)}
+        return [known[i] if i in known else self.of(i) for i in wanted]
+
+    def of_tracks(self, track_ids: Iterable[int]) -> list[list[Reference]]:
+        """Return `of_track` of many tracks."""
+        members = self._members()
+        objects = self._objects()[0].join(members, on="object_id", how="inner").sort("frame", "object_id")
+        gone = self._removed(self._position.journal.active_of(self._population))
+        left = objects.filter(~pl.col("object_id").is_in(list(gone)))
+        ids = dict(left.group_by("track_id", maintain_order=True).agg("object_id").iter_rows())
+        chosen = [self._anchors(int(t), ids.get(int(t), [])) for t in track_ids]
+        known = {r["object_id"]: r for r in self.of_many([i for anchors in chosen for i in anchors])}
+        return [[known[i] for i in anchors] for anchors in chosen]
+
+    def _anchors(self, track_id: int, ids: Sequence[int]) -> list[int]:
+        if not ids:
+            where = f"Position {self._position.id}"
+            msg = f"{where} has no track {track_id} of '{self._population}' with objects left; see tracks(..)."
+            raise ParameterError(msg)
+        return list(dict.fromkeys(int(ids[i]) for i in (0, len(ids) // 2, len(ids) - 1)))
+
+    def ends_of(self, track_id: int) -> tuple[Reference, Reference]:
+        """Return how the first and the last object of a track are named."""
+        (anchors,) = self.of_tracks([track_id])
+        return anchors[0], anchors[-1]
+
+    def object_columns(self) -> set[str]:
+        """Return the columns that objects have before any correction."""
+        names = [f"{self._population}_{t}" for t in ("objects", "features", "states", "members")]
+        known = self._position.tables
+        return {c for n in names if n in known for c in self._position.scan(n).collect_schema()}
 
     def track_columns(self) -> set[str]:
         """Return the columns that the tracks have before any correction."""

@@ -167,6 +167,34 @@ def _paint(sheet: Sheet, payload: Payload) -> None:
     sheet.paint(frame, pixels, 0 if spot is None else spot.label)
 
 
+def _renumber(sheet: Sheet, payload: Payload) -> None:
+    spot, label = sheet.find(payload["object"]), int(payload["label"])
+    if sheet.masks is None or not spot.label:
+        msg = f"object {spot.object_id} in frame {spot.frame} has no mask"
+        raise Conflict(msg)
+    if label == spot.label:
+        return
+    image = sheet.masks.frame(spot.frame)
+    if label <= 0 or sheet.cells.with_label(spot.frame, label) is not None or (image == label).any():
+        msg = f"the label {label} of frame {spot.frame} belongs to another object"
+        raise Conflict(msg)
+    own = sheet.masks.pixels_of(spot.frame, spot.label)
+    sheet.masks.paint(spot.frame, own, label)
+    sheet.cells.put(Spot(spot.object_id, spot.frame, label, spot.x_um, spot.y_um, spot.z_um))
+
+
+def _set_object_class(sheet: Sheet, payload: Payload) -> None:
+    found = []
+    for reference in payload["objects"]:
+        try:
+            found.append(sheet.find(reference).object_id)
+        except Conflict as conflict:
+            sheet.notes.append(str(conflict))
+    if not found:
+        raise Conflict(sheet.notes[0])
+    sheet.object_classes.append((str(payload["name"]), str(payload["value"]), found))
+
+
 def _link(sheet: Sheet, payload: Payload) -> None:
     _chain(sheet, sheet.find_all([payload["source"], payload["target"]]))
 
@@ -243,6 +271,23 @@ def _say_of_track(action: str) -> Callable[[Sheet, Payload], None]:
     return say
 
 
+def _say_of_tracks(sheet: Sheet, payload: Payload) -> None:
+    found = []
+    for anchors in payload["tracks"]:
+        mine = []
+        for anchor in anchors:
+            try:
+                mine.append(sheet.find(anchor).object_id)
+            except Conflict as conflict:
+                sheet.notes.append(str(conflict))
+        if mine:
+            found.append(mine)
+    if not found:
+        raise Conflict(sheet.notes[0])
+    for mine in found:
+        sheet.track_edits.append(TrackEdit(sheet.number, "set_track_class", mine, payload, n_tracks=len(found)))
+
+
 ACTIONS: Mapping[str, Callable[[Sheet, Payload], None]] = MappingProxyType(
     {
         "add_object": _add_object,
@@ -251,12 +296,15 @@ ACTIONS: Mapping[str, Callable[[Sheet, Payload], None]] = MappingProxyType(
         "merge_objects": _merge_objects,
         "split_object": _split_object,
         "paint": _paint,
+        "renumber": _renumber,
+        "set_object_class": _set_object_class,
         "link": _link,
         "link_chain": _link_chain,
         "unlink": _unlink,
         "swap": _swap,
         "divide": _divide,
         "set_track_class": _say_of_track("set_track_class"),
+        "set_track_classes": _say_of_tracks,
         "set_event": _say_of_track("set_event"),
     }
 )

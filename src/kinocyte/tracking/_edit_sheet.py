@@ -35,6 +35,8 @@ class TrackEdit:
     action: str
     anchors: list[int]
     values: Mapping[str, Any]
+    n_tracks: int = 1
+    """How many tracks the correction speaks of."""
 
 
 @dataclass
@@ -50,6 +52,7 @@ class Sheet:
     entry_seen: str = ""
     notes: list[str] = field(default_factory=list)
     track_edits: list[TrackEdit] = field(default_factory=list)
+    object_classes: list[tuple[str, str, list[int]]] = field(default_factory=list)
     _known: dict[tuple[str, int], tuple[int, str]] = field(default_factory=dict)
     _taken: dict[tuple[str, int], int] = field(default_factory=dict)
     _made: int = 0

@@ -18,7 +18,7 @@ from kinocyte.tracking._edit_state import Cells, Links
 from kinocyte.tracking.base import LabelSource
 from kinocyte.tracking.lineage import build_tracks
 
-__all__ = ["MADE_EACH", "MADE_FROM", "Correction", "Replayed", "replay"]
+__all__ = ["MADE_EACH", "MADE_FROM", "Correction", "Replayed", "replay", "tracks_meant"]
 
 _REPORT = {
     "number": pl.Int64,
@@ -133,7 +133,7 @@ def replay(
     masks = None if labels is None else Masks(labels, scale)
     sheet = Sheet(Cells(objects), Links(links), masks, scale, seen)
     said = {e.number: _apply(sheet, e) for e in entries}
-    cells, joined = sheet.cells.table(scale), sheet.links.table(sheet.cells)
+    cells, joined = _with_classes(sheet), sheet.links.table(sheet.cells)
     tracks, members = build_tracks(_followed(cells, joined, untracked), joined)
     events, classes = _of_tracks(sheet.track_edits, members, said)
     report = pl.DataFrame(
@@ -141,6 +141,69 @@ def replay(
     )
     pixels = pl.DataFrame(schema=dict(PIXELS)) if masks is None else masks.runs()
     return Replayed(cells, joined, tracks, members, events, classes, pixels, report)
+
+
+def tracks_meant(
+    objects: pl.DataFrame,
+    members: pl.DataFrame,
+    anchors: Sequence[Sequence[Mapping[str, Any]]],
+    scale: Scale,
+    *,
+    seen: str,
+    seen_then: str,
+) -> list[int | str]:
+    """Return the tracks that a person named by some of their objects, or a sentence for one that is not there.
+
+    Parameters
+    ----------
+    objects, members : polars.DataFrame
+        `kinocyte.core.schema.OBJECTS` and ``MEMBERS`` as they are now, corrections applied.
+    anchors : sequence of sequence of mapping
+        The objects of each track as the journal notes them.
+    scale : Scale
+        Calibration.
+    seen, seen_then : str
+        Fingerprint of the segmentation now, and when the person spoke.
+    """
+    sheet = Sheet(Cells(objects), Links(_NO_LINKS), None, scale, seen)
+    track_of = dict(members.select("object_id", "track_id").iter_rows())
+    found: list[int | str] = []
+    for mine in anchors:
+        sheet.begin(0, seen_then)
+        tracks: Counter[int] = Counter()
+        missing = []
+        for anchor in mine:
+            try:
+                object_id = sheet.find(anchor).object_id
+            except Conflict as conflict:
+                missing.append(str(conflict))
+                continue
+            if object_id in track_of:
+                tracks[track_of[object_id]] += 1
+        ranked = tracks.most_common(2)
+        if not ranked:
+            found.append(_sentence(missing[0] if missing else "its objects belong to no track"))
+        elif len(ranked) > 1 and ranked[0][1] == ranked[1][1]:
+            found.append(f"{_torn(tracks)}; say it again of the track that is meant.")
+        else:
+            found.append(ranked[0][0])
+    return found
+
+
+_NO_LINKS = pl.DataFrame(schema={"source_id": pl.Int64, "target_id": pl.Int64})
+
+
+def _with_classes(sheet: Sheet) -> pl.DataFrame:
+    """Return the objects with the classes that people gave them, a column a name; the newest word counts."""
+    cells = sheet.cells.table(sheet.scale)
+    given: dict[str, dict[int, str]] = {}
+    for name, value, ids in sheet.object_classes:
+        given.setdefault(name, {}).update(dict.fromkeys(ids, value))
+    for name, values in given.items():
+        rows = pl.DataFrame({"object_id": list(values), name: list(values.values())})
+        key = pl.col("object_id").cast(cells.schema["object_id"])
+        cells = cells.join(rows.with_columns(key), on="object_id", how="left", maintain_order="left")
+    return cells
 
 
 def _followed(cells: pl.DataFrame, links: pl.DataFrame, untracked: Sequence[int]) -> pl.DataFrame:
@@ -179,12 +242,17 @@ def _of_tracks(
     track_of = dict(members.filter(pl.col("object_id").is_in(list(anchors))).iter_rows()) if anchors else {}
     events: dict[tuple[int, str], tuple[Any, ...]] = {}
     classes: dict[tuple[int, str], str] = {}
+    lost: Counter[int] = Counter()
     for edit in edits:
         tracks = Counter(track_of[a] for a in edit.anchors if a in track_of)
         ranked = tracks.most_common(2)
         if not ranked or (len(ranked) > 1 and ranked[0][1] == ranked[1][1]):
             why = "The objects of the track were removed" if not ranked else _torn(tracks)
-            said[edit.number] = ("conflict", f"{why}; say it again of the track that is meant.")
+            lost[edit.number] += 1
+            all_lost = lost[edit.number] == edit.n_tracks
+            rest = "" if all_lost else f" ({lost[edit.number]} of {edit.n_tracks} tracks)"
+            status = "conflict" if all_lost else "adapted"
+            said[edit.number] = (status, f"{why}; say it again of the track that is meant{rest}.")
             continue
         if len(tracks) > 1:
             said[edit.number] = ("adapted", f"{_torn(tracks)}; it was said of track {ranked[0][0]}, which has most.")

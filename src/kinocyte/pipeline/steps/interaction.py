@@ -15,6 +15,7 @@ from kinocyte.pipeline.model import AnyInteraction
 from kinocyte.pipeline.steps.base import Commit, Progress, Step
 from kinocyte.pipeline.steps.cells import cells_of
 from kinocyte.pipeline.steps.events import detect_events
+from kinocyte.pipeline.steps.pair_corrections import NOTHING_SAID, SaidOfPairs
 
 #: Columns of a neighbourhood that say which cell it is, not what is around it.
 _KEYS = ("object_id", "track_id", "frame", "time_min")
@@ -62,6 +63,17 @@ class Interaction(Step):
         """Return the corrections of people."""
         return tuple(f"{side}.replay" for side in self._sides)
 
+    def sources(self, position: Position) -> dict[str, str]:
+        """Return the fingerprint of what people said of the pairs, where they said anything."""
+        mark = position.journal.mark(self.population)
+        return {"journal": mark} if mark else {}
+
+    def stands(self, position: Position) -> bool:
+        """Tell whether the outputs are there and were made from what the journal says now."""
+        record = position.records.get(self.name, self.population)
+        noted = "" if record is None else record.summary.get("journal", "")
+        return super().stands(position) and noted == position.journal.mark(self.population)
+
     def tables(self) -> tuple[str, ...]:
         """Return pairs and neighbourhood; where both sides have tracks, also what is known of each pair of tracks."""
         tables = ["pairs", "neighbourhood"]
@@ -105,12 +117,14 @@ class Interaction(Step):
         if self._follows:
             found |= self._followed(pairs, reference, neighbour)
         progress(0.8)
-        found |= self._what_happened(position, found)
+        said = SaidOfPairs.read(position, self.population, self._sides, found) if self._follows else NOTHING_SAID
+        found |= self._what_happened(position, found, said.events)
         commit()
         for name in self.tables():
             position.write_table(name, found[name.removeprefix(f"{self.population}_")], step=self.key)
         progress(1.0)
-        return {"pairs": pairs.height, "warnings": self._warnings(pairs, reference)}
+        warnings = [*self._warnings(pairs, reference), *said.warnings]
+        return {"pairs": pairs.height, **said.summary, "warnings": warnings}
 
     def _followed(
         self, pairs: pl.DataFrame, reference: pl.DataFrame, neighbour: pl.DataFrame | None
@@ -134,14 +148,16 @@ class Interaction(Step):
         marker = getattr(self.method.killer, "marker", None)
         return tuple(dict.fromkeys([*self.method.signals, *([marker] if marker else [])]))
 
-    def _what_happened(self, position: Position, found: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    def _what_happened(
+        self, position: Position, found: dict[str, pl.DataFrame], said: pl.DataFrame
+    ) -> dict[str, pl.DataFrame]:
         """Return the events of pairs and the ranked killers."""
         out: dict[str, pl.DataFrame] = {}
         if self.method.event:
             cells = found["pairs"].rename({"pair_id": "track_id"}).with_row_index("object_id", offset=1)
             place = f"interaction '{self.population}', event"
             tables = detect_events(
-                self.method.event, cells, empty(EVENTS), field_um=None, progress=_silent, place=place
+                self.method.event, cells, empty(EVENTS), field_um=None, progress=_silent, place=place, changed=said
             )
             states = cells.select("object_id", pl.col("track_id").alias("pair_id"), "frame").join(
                 tables.states, on="object_id", how="left", maintain_order="left"
