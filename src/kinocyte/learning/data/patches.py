@@ -83,7 +83,7 @@ class PatchSampler:
         if not pairs:
             msg = "There is no pair to draw patches from."
             raise ParameterError(msg)
-        if task.target != "none" and not all(p.has_target for p in pairs):
+        if task.target != "none" and not task.target_optional and not all(p.has_target for p in pairs):
             lacking = next(p.name for p in pairs if not p.has_target)
             msg = f"'{lacking}' has no target, which {task.name()} learns from."
             raise ParameterError(msg)

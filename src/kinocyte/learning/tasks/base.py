@@ -49,6 +49,8 @@ class Task(Method):
     target: ClassVar[Literal["labels", "classes", "image", "none"]]
     #: what a prediction is
     result: ClassVar[Literal["labels", "classes", "image"]]
+    #: whether pairs without a target teach something too
+    target_optional: ClassVar[bool] = False
     #: settings of `read` and the values they have before `tune`
     untuned: ClassVar[Mapping[str, float]] = {}
 

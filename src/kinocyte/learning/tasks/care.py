@@ -1,0 +1,62 @@
+"""Restoration learnt from pairs: a poor image and a good one of the same field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from kinocyte.core.method import param
+from kinocyte.learning.tasks._images import ImageTask, mean_error
+from kinocyte.learning.tasks.base import Module, Reading, Singles, Tensor
+
+#: least scale of a guess, in normalised grey values: keeps the loss finite on pixels without noise
+LEAST_SCALE = 1e-3
+
+
+class Care(ImageTask):
+    """Learns to restore images (less noise, sharper) from pairs of a poor and a good image of the same field."""
+
+    target: ClassVar[Literal["labels", "classes", "image", "none"]] = "image"
+    references: ClassVar[tuple[str, ...]] = (
+        "Weigert et al., Nat Methods 15, 1090 (2018), doi:10.1038/s41592-018-0216-7",
+    )
+
+    method: Literal["care"] = "care"
+    error: Literal["absolute", "squared"] = param(
+        "absolute", help="What training makes small: absolute error keeps edges, squared error gives the mean."
+    )
+    residual: bool = param(True, help="Learn the difference from the input where input and target have equal channels.")
+    probabilistic: bool = param(
+        False, help="Also learn how far each pixel may be off (the scale of a Laplace distribution); error is unused."
+    )
+
+    def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:
+        """Return a U-Net with one output a channel, or two (value, scale) if it is probabilistic."""
+        from kinocyte.learning.networks.image_to_image import RegressionNet
+
+        return RegressionNet(
+            n_inputs, n_targets, ndim, width=self.width, depth=self.depth, flat=self.flat,
+            start="input" if self.residual and n_inputs == n_targets else "nothing",
+            extra=n_targets if self.probabilistic else 0,
+        )  # fmt: skip
+
+    def loss(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Return the error, or minus the log likelihood of a Laplace distribution, ``|t - m| / b + log(2 b)``."""
+        if not self.probabilistic:
+            return {"loss": mean_error(output, target, self.error)}
+        import torch
+
+        n = target.shape[1]
+        scale = torch.nn.functional.softplus(output[:, n:]) + LEAST_SCALE
+        off = (output[:, :n] - target).abs()
+        return {"loss": (off / scale + torch.log(2 * scale)).mean(), "absolute_error": off.detach().mean()}
+
+    def read(self, output: Singles, settings: Mapping[str, float]) -> Reading:
+        """Return the restored image; the map ``uncertainty`` is its Laplace scale (standard deviation / sqrt 2)."""
+        if not self.probabilistic:
+            return super().read(output, settings)
+        n = output.shape[0] // 2
+        scale = np.logaddexp(np.float32(0), output[n:]) + np.float32(LEAST_SCALE)
+        return Reading(image=output[:n], maps={"uncertainty": scale.astype(np.float32)})
