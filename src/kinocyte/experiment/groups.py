@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kinocyte.core.errors import StoreError
 from kinocyte.experiment.storage import Storage
 
 
 def read_attributes(storage: Storage, path: str) -> dict[str, Any] | None:
     """Return the attributes of a zarr group of format 3 or 2, or None if there is no group."""
-    content = storage.read_bytes(_join(path, "zarr.json"))
-    if content is not None:
-        document = _parse(content, storage.at(_join(path, "zarr.json")))
+    document = storage.read_document(_join(path, "zarr.json"))
+    if document is not None:
         attributes = document.get("attributes", {})
         return attributes if isinstance(attributes, dict) else {}
-    content = storage.read_bytes(_join(path, ".zattrs"))
-    if content is not None:
-        return _parse(content, storage.at(_join(path, ".zattrs")))
+    document = storage.read_document(_join(path, ".zattrs"))
+    if document is not None:
+        return document
     return {} if storage.exists(_join(path, ".zgroup")) else None
 
 
@@ -30,8 +28,7 @@ def write_group(storage: Storage, path: str, attributes: dict[str, Any]) -> None
 
 def read_json(storage: Storage, path: str) -> dict[str, Any] | None:
     """Return a JSON object, or None if the file is absent."""
-    content = storage.read_bytes(path)
-    return None if content is None else _parse(content, storage.at(path))
+    return storage.read_document(path)
 
 
 def create_json(storage: Storage, path: str, document: dict[str, Any]) -> bool:
@@ -44,18 +41,6 @@ def write_json(storage: Storage, path: str, document: dict[str, Any]) -> None:
     """Write a JSON object in one piece; NaN is refused, as JSON has none."""
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     storage.write_bytes(path, text.encode())
-
-
-def _parse(content: bytes, place: str) -> dict[str, Any]:
-    try:
-        document = json.loads(content)
-    except ValueError as error:
-        msg = f"{place} is not valid JSON ({error}); restore it from a backup or import the position again."
-        raise StoreError(msg) from error
-    if not isinstance(document, dict):
-        msg = f"{place} does not hold a JSON object; restore it from a backup or import the position again."
-        raise StoreError(msg)
-    return document
 
 
 def _join(path: str, name: str) -> str:

@@ -47,8 +47,15 @@ class Journal:
 
     def __init__(self, storage: Storage, root: str) -> None:
         self._storage = storage
+        self._root = root
         self._folder = f"{root}/journal" if root else "journal"
         self._read: dict[str, Entry] = {}  # an entry never changes once it is there
+
+    def at_once(self, storage: Storage) -> Journal:
+        """Return the journal as read through another face of the same storage; entries are read once for both."""
+        other = Journal(storage, self._root)
+        other._read = self._read
+        return other
 
     def entries(self) -> list[Entry]:
         """Return the whole history, oldest first, undo entries included."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from kinocyte.core.errors import ParameterError
 
@@ -51,6 +52,7 @@ def field_name(field: str) -> str:
     return field
 
 
+@lru_cache(maxsize=4096)
 def item_name(name: str, what: str) -> str:
     """Return the name of a population, table or step after checking it."""
     if _NAME.fullmatch(name) is None:

@@ -12,31 +12,19 @@ from numpy.typing import DTypeLike
 
 from kinocyte.core.errors import StoreError, nearest
 from kinocyte.core.scale import Scale
-from kinocyte.core.schema import EVENTS, MEMBERS, OBJECTS, conform, empty
 from kinocyte.experiment.arrays import Image, Labels
-from kinocyte.experiment.corrected import REPLAY, CorrectedLabels, with_events
+from kinocyte.experiment.corrected import CorrectedLabels
 from kinocyte.experiment.editing import Editor, list_corrections
 from kinocyte.experiment.editing_pairs import PairEditor
 from kinocyte.experiment.groups import read_attributes
 from kinocyte.experiment.journal import Journal
 from kinocyte.experiment.names import field_order, item_name
 from kinocyte.experiment.ngff import parse_well
-from kinocyte.experiment.records import STEP_INPUT, Record, Records, record_key, record_stands
+from kinocyte.experiment.records import STEP_INPUT, Records, record_stands
 from kinocyte.experiment.staged import CorrectedWriter, LabelsWriter, list_labels
-from kinocyte.experiment.storage import Storage
-from kinocyte.experiment.tables import list_tables, remove_table, scan_table, table_step, write_table
-
-_KINDS = ("objects", "features", "links", "members", "tracks", "events", "states", "episodes")
-
-
-def _tables_of(population: str) -> set[str]:
-    """Return the tables that corrections of a population concern."""
-    later = ("neighbour_events", "neighbour_states", "neighbour_episodes")
-    return {f"{population}_{kind}" for kind in (*_KINDS, *later)}
-
-
-#: Tables with one row an object that reading joins to the objects, in this order.
-_BESIDE = ("features", "compartments", "members", "states", "neighbour_states")
+from kinocyte.experiment.standing import Standing
+from kinocyte.experiment.storage import AtOnce, Storage
+from kinocyte.experiment.tables import list_tables, remove_table, scan_table, write_table
 
 
 class Position:
@@ -53,6 +41,7 @@ class Position:
     def __init__(self, storage: Storage, path: str, well: str, field: str) -> None:
         self._storage, self._path = storage, path
         self.well, self.field = well, field
+        self._moment: Standing | None = None
 
     def __repr__(self) -> str:
         """Show the id and the place."""
@@ -67,6 +56,11 @@ class Position:
     def path(self) -> str:
         """Return the path of the image group inside the experiment."""
         return self._path
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether the experiment lies on a disk of this machine, or one that it sees as its own."""
+        return self._storage.is_local
 
     @property
     def place(self) -> str:
@@ -86,6 +80,18 @@ class Position:
         """Return what Kinocyte noted at import: original name, source files, pixel hash, link."""
         inner = self._attributes.get("kinocyte", {})
         return inner if isinstance(inner, Mapping) else {}
+
+    def now(self) -> Standing:
+        """Return what stands at this moment; several questions to it cost one look at the store."""
+        if self._moment is not None:
+            return self._moment
+        return Standing(self._storage, self._path, self.id, self.journal)
+
+    def at_once(self) -> Position:
+        """Return the position as it is at this moment: what was read once is not read again. For reading only."""
+        position = Position(AtOnce(self._storage), self._path, self.well, self.field)
+        position._moment = Standing(position._storage, self._path, self.id, position.journal)
+        return position
 
     def siblings(self) -> list[Position]:
         """Return all positions of the well, this one included, in order of their fields."""
@@ -123,16 +129,18 @@ class Position:
         return self._raw
 
     def _labels_on_corrected(self) -> bool:
-        made_on = [f"{STEP_INPUT}correction" in r.inputs for r in self.records.all() if r.step == "segmentation"]
-        return self.has_corrected and (all(made_on) or not made_on)
+        now = self.now()
+        made_on = [f"{STEP_INPUT}correction" in r.inputs for r in now.all_records if r.step == "segmentation"]
+        return self._has_corrected(now) and (all(made_on) or not made_on)
 
     @property
     def has_corrected(self) -> bool:
         """Tell whether a corrected image is there and its record stands."""
+        return self._has_corrected(self.now())
+
+    def _has_corrected(self, now: Standing) -> bool:
         place = f"{self._path}/corrected" if self._path else "corrected"
-        if read_attributes(self._storage, place) is None:
-            return False
-        return record_stands("correction", self._records_by_key())
+        return record_stands("correction", now.records) and read_attributes(self._storage, place) is not None
 
     def image_of(self, population: str) -> Image:
         """Return the pixels a population was segmented on: the coordinates of its labels are theirs."""
@@ -158,7 +166,7 @@ class Position:
     @property
     def channels(self) -> tuple[str, ...]:
         """Return the names of the channels."""
-        return self.image().channels
+        return self._raw.channels
 
     @property
     def n_frames(self) -> int:
@@ -184,7 +192,7 @@ class Position:
     @property
     def label_names(self) -> list[str]:
         """Return the names of the label images, sorted."""
-        return list_labels(self._storage, self._path)
+        return list_labels(self._storage, self._path) if self._moment is None else self._moment.label_names
 
     def has_labels(self, population: str) -> bool:
         """Tell whether the population has a label image."""
@@ -212,9 +220,10 @@ class Position:
         root = f"{self._path}/labels" if self._path else "labels"
         place = f"{root}/{item_name(population, 'population')}"
         if corrected:
-            self._check_replayed(population)
+            now = self.now()
+            now.check_replayed((population,))
             pixels = f"{population}_corrected_pixels"
-            if pixels in self.tables and self._fits(pixels, self._records_by_key()):
+            if pixels in now.tables and now.fits(pixels):
                 return self.labels_with(population, self.table(pixels))
         return Labels(self._storage, place)
 
@@ -268,7 +277,7 @@ class Position:
     @property
     def tables(self) -> list[str]:
         """Return the names of the tables, sorted."""
-        return list_tables(self._storage, self._path)
+        return list_tables(self._storage, self._path) if self._moment is None else self._moment.tables
 
     def scan(self, table: str) -> pl.LazyFrame:
         """Return one stored table lazily."""
@@ -282,17 +291,7 @@ class Position:
         StoreError
             If there is no such table, or an earlier step has run again since.
         """
-        frame = self.scan(table)
-        for population in self._waiting():
-            if table in _tables_of(population):
-                self._check_replayed(population)
-        if not self.stands(table):
-            msg = (
-                f"Table '{table}' of position {self.id} was made before an earlier step ran again or was interrupted; "
-                f"bring it up to date with: kinocyte run PIPELINE.toml {self._storage.url}"
-            )
-            raise StoreError(msg)
-        return frame
+        return self.now().scan_standing(table)
 
     def table(self, table: str) -> pl.DataFrame:
         """Return one stored table."""
@@ -309,51 +308,11 @@ class Position:
         a table that was imported or written by hand always does. Tables of a population whose newest corrections
         were not applied yet do not stand.
         """
-        return (
-            table in self.tables
-            and self._fits(table, self._records_by_key())
-            and not any(table in _tables_of(p) for p in self._waiting())
-        )
+        return self.now().stands(table)
 
     def in_force(self, table: str) -> str:
         """Return the name of the table that holds what a table says after corrections: mostly the table itself."""
-        corrected = f"{table}_corrected"
-        return corrected if corrected in self.tables and self._fits(corrected, self._records_by_key()) else table
-
-    def _fits(self, table: str, records: Mapping[str, Record]) -> bool:
-        step = table_step(self._storage, self._path, table)
-        return step is None or record_stands(step, records)
-
-    def _records_by_key(self) -> dict[str, Record]:
-        """Return the records; those of corrections count while the journal says the same."""
-        found = {r.key: r for r in self.records.all()}
-        replayed = {r.population for r in found.values() if r.step == REPLAY and r.population}
-        for population in replayed:
-            key = record_key(REPLAY, population)
-            if found[key].summary.get("journal") != self.journal.mark(population):
-                del found[key]
-        paired = {r.population for r in found.values() if r.step == "interaction" and r.population}
-        for interaction in paired:  # what a person said of pairs is laid over by the step that finds them
-            key = record_key("interaction", interaction)
-            if found[key].summary.get("journal", "") != self.journal.mark(interaction):
-                del found[key]
-        return found
-
-    def _waiting(self) -> list[str]:
-        """Return the populations with corrections that were not applied yet, or not to what is there now."""
-        edited = {e.population for e in self.journal.active() if e.population and not e.is_note}
-        if not edited:
-            return []
-        records = self._records_by_key()
-        return sorted(p for p in edited if not record_stands(record_key(REPLAY, p), records))
-
-    def _check_replayed(self, population: str) -> None:
-        if population in self._waiting():
-            msg = (
-                f"Position {self.id} has corrections of '{population}' that were not applied yet; "
-                f"apply them with: kinocyte run PIPELINE.toml {self._storage.url}"
-            )
-            raise StoreError(msg)
+        return self.now().in_force(table)
 
     def remove_table(self, table: str) -> None:
         """Remove a table that a step of ours wrote; an absent one is fine."""
@@ -361,32 +320,11 @@ class Position:
 
     def scan_objects(self, population: str) -> pl.LazyFrame:
         """Return the objects of a population lazily, joined with features, track and states where these still fit."""
-        objects = f"{population}_objects"
-        frame = self._scan_in_force(objects)
-        known, records = self.tables, self._records_by_key()
-        added = f"{population}_added"
-        if added in known and self._fits(added, records) and self.in_force(objects) == objects:
-            frame = pl.concat([frame, self.scan(added)], how="diagonal_relaxed")
-        beside = [self.in_force(f"{population}_{t}") for t in _BESIDE]
-        beside += [t for t in known if t.endswith("_neighbourhood") and self._around(t, records) == population]
-        for table in beside:
-            if table in known and self._fits(table, records):
-                frame = frame.join(self.scan(table), on="object_id", how="left", maintain_order="left")
-        return frame
-
-    def _scan_in_force(self, table: str) -> pl.LazyFrame:
-        """Return a table lazily with the corrections applied, after checking that it stands."""
-        self.scan_standing(table)
-        return self.scan_standing(self.in_force(table))
-
-    def _around(self, neighbourhood: str, records: Mapping[str, Record]) -> str | None:
-        """Return the population whose cells have a neighbourhood."""
-        record = records.get(table_step(self._storage, self._path, neighbourhood) or "")
-        return None if record is None else str(record.method.get("reference"))
+        return self.now().scan_objects(population)
 
     def objects(self, population: str) -> pl.DataFrame:
         """Return one row an object and frame: position, features, ``track_id`` and states."""
-        return conform(self.scan_objects(population).collect(), OBJECTS, table=f"{population}_objects")
+        return self.now().objects(population)
 
     def links(self, population: str) -> pl.DataFrame:
         """Return one row a link between two objects."""
@@ -394,20 +332,11 @@ class Position:
 
     def scan_links(self, population: str) -> pl.LazyFrame:
         """Return the links of a population lazily."""
-        return self._scan_in_force(f"{population}_links")
+        return self.now().scan_in_force(f"{population}_links")
 
     def scan_tracks(self, population: str) -> pl.LazyFrame:
         """Return the tracks of a population lazily, with class and time of each event where these still fit."""
-        frame = self._scan_in_force(f"{population}_tracks")
-        events = self.events(population)
-        for (name,), rows in events.group_by("event", maintain_order=True):
-            found = rows.lazy().select(
-                "track_id",
-                pl.col("class").alias(f"{name}_class"),
-                *(pl.col(c).alias(f"{name}_{c}") for c in ("time_min", "time_se_min")),
-            )
-            frame = frame.join(found, on="track_id", how="left", maintain_order="left")
-        return frame
+        return self.now().scan_tracks(population)
 
     def tracks(self, population: str) -> pl.DataFrame:
         """Return one row a track: lineage, motion, and ``<event>_class <event>_time_min`` of each event."""
@@ -415,26 +344,21 @@ class Position:
 
     def events(self, population: str) -> pl.DataFrame:
         """Return one row a track and event: class, time and its standard error; no rows where none was looked for."""
-        self._check_replayed(population)
-        tables = [t for t in (f"{population}_events", f"{population}_neighbour_events") if self.stands(t)]
-        found = [self.table(t) for t in tables]
-        events = pl.concat([empty(EVENTS), *found], how="diagonal_relaxed")
-        return conform(with_events(events, self.set_events(population)), EVENTS, table=f"{population}_events")
+        return self.now().events(population)
 
     def set_events(self, population: str) -> pl.DataFrame:
         """Return the events that a person set, one row a track and event."""
-        table = f"{population}_set_events"
-        return self.table(table) if self.stands(table) else empty(EVENTS)
+        return self.now().set_events(population)
 
     def members(self, population: str) -> pl.DataFrame:
         """Return which track each object belongs to."""
-        return conform(self._scan_in_force(f"{population}_members").collect(), MEMBERS, table=f"{population}_members")
+        return self.now().members(population)
 
     def pairs(self, reference: str, neighbour: str) -> pl.DataFrame:
         """Return one row a pair of cells in one frame."""
-        for population in (reference, neighbour):
-            self._check_replayed(population)
-        return self.scan_standing(f"{reference}_{neighbour}_pairs").collect()
+        now = self.now()
+        now.check_replayed((reference, neighbour))
+        return now.scan_standing(f"{reference}_{neighbour}_pairs").collect()
 
     # ---------------------------------------------------------------- history
     def sweep(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -15,6 +16,7 @@ from kinocyte.experiment.storage import Storage
 
 #: Prefix of an input that is the result of an earlier step.
 STEP_INPUT = "step:"
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
 
 
 class Record(BaseModel):
@@ -42,6 +44,7 @@ class Record(BaseModel):
         return record_key(self.step, self.population)
 
 
+@lru_cache(maxsize=4096)
 def record_key(step: str, population: str | None) -> str:
     """Return the name of a record."""
     name = item_name(step, "step")
@@ -50,8 +53,12 @@ def record_key(step: str, population: str | None) -> str:
 
 def fingerprint(document: Mapping[str, Any]) -> str:
     """Return a hash of a JSON-able document that does not depend on the order of keys."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(fingerprint_text(document).encode()).hexdigest()
+
+
+def fingerprint_text(document: Mapping[str, Any]) -> str:
+    """Return the one text of a document that its fingerprint is made of."""
+    return _ENCODE(document)
 
 
 def record_stands(key: str, records: Mapping[str, Record]) -> bool:

@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json
+
 from kinocyte.core.errors import StoreError
 
 if TYPE_CHECKING:
@@ -78,8 +80,10 @@ class Storage:
     def listdir(self, path: str = "") -> list[str]:
         """Return the sorted names in a folder; an absent folder is empty."""
         if self.is_local:
-            folder = self.local(path)
-            return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+            try:
+                return sorted(os.listdir(f"{self.url}/{path}"))  # noqa: PTH208 - as above
+            except (FileNotFoundError, NotADirectoryError):
+                return []
         fs, full = self._remote(path)
         fs.invalidate_cache()
         try:
@@ -91,13 +95,25 @@ class Storage:
     def read_bytes(self, path: str) -> bytes | None:
         """Return the content of a file, or None if it is absent."""
         try:
-            if self.is_local:
-                return self.local(path).read_bytes()
+            if self.is_local:  # thousands of small files are read when a plate is looked at: no Path a file
+                with open(f"{self.url}/{path}", "rb", buffering=0) as file:  # noqa: PTH123
+                    return file.read()
             fs, full = self._remote(path)
             content = fs.cat_file(full)
             return bytes(content)
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def read_document(self, path: str) -> dict[str, Any] | None:
+        """Return a JSON object, or None if the file is absent.
+
+        Raises
+        ------
+        StoreError
+            If the file holds anything else.
+        """
+        content = self.read_bytes(path)
+        return None if content is None else parse_document(content, self.at(path))
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a file so that a reader sees the old or the new content, never a part.
@@ -227,6 +243,45 @@ class Storage:
         return zarr.storage.FsspecStore.from_url(
             self.at(path), storage_options=self.options or None, read_only=read_only
         )
+
+
+class AtOnce(Storage):
+    """The same place at one moment: what was read once is not read again. For reading only.
+
+    Reading a position asks for the same small documents dozens of times; each is one request to an object store.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.is_local, self.options, self.url = storage.is_local, storage.options, storage.url
+        if not storage.is_local:
+            self.__dict__["_fs"] = storage._fs
+        self._documents: dict[str, dict[str, Any] | None] = {}
+        self._folders: dict[str, list[str]] = {}
+
+    def read_document(self, path: str) -> dict[str, Any] | None:
+        """Return a JSON object, or None if the file is absent; callers leave it as it is."""
+        if path not in self._documents:
+            self._documents[path] = super().read_document(path)
+        return self._documents[path]
+
+    def listdir(self, path: str = "") -> list[str]:
+        """Return the sorted names in a folder; an absent folder is empty."""
+        if path not in self._folders:
+            self._folders[path] = super().listdir(path)
+        return self._folders[path]
+
+
+def parse_document(content: bytes, place: str) -> dict[str, Any]:
+    """Return the JSON object that a file holds."""
+    try:
+        document = from_json(content)
+    except ValueError as error:
+        msg = f"{place} is not valid JSON ({error}); restore it from a backup or import the position again."
+        raise StoreError(msg) from error
+    if not isinstance(document, dict):
+        msg = f"{place} does not hold a JSON object; restore it from a backup or import the position again."
+        raise StoreError(msg)
+    return document
 
 
 def _appear(partial: Path, target: Path) -> bool:

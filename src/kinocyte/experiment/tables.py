@@ -92,8 +92,6 @@ def scan_table(storage: Storage, root: str, name: str) -> pl.LazyFrame:
     path = table_path(root, name)
     try:
         if storage.is_local:
-            if not storage.exists(path):
-                raise FileNotFoundError(path)
             frame = pl.scan_parquet(storage.local(path))
         else:
             content = storage.read_bytes(path)
@@ -102,9 +100,13 @@ def scan_table(storage: Storage, root: str, name: str) -> pl.LazyFrame:
             frame = pl.read_parquet(io.BytesIO(content)).lazy()
         frame.collect_schema()
     except FileNotFoundError:
-        msg = f"There is no table '{name}' at {storage.at(root)}; {nearest(name, list_tables(storage, root))}."
-        raise StoreError(msg) from None
+        raise absent_table(storage, root, name) from None
     except pl.exceptions.PolarsError as error:
         msg = f"{storage.at(path)} is not a readable Parquet table ({error}); run the step that writes it again."
         raise StoreError(msg) from error
     return frame
+
+
+def absent_table(storage: Storage, root: str, name: str) -> StoreError:
+    """Return the sentence for a table that is not there."""
+    return StoreError(f"There is no table '{name}' at {storage.at(root)}; {nearest(name, list_tables(storage, root))}.")
