@@ -27,6 +27,8 @@ Floats = NDArray[np.float64]
 
 #: Largest padded image that is compared by masked normalised correlation: its sums take four times the memory.
 MASKED_PIXELS = 300_000
+#: Share of noise in the power of a frame above which it is empty if that of most is below the other.
+EMPTY, CLEAR = 0.8, 0.5
 #: Lags tried first; the others follow where these do not agree.
 FIRST_LAGS = (1, 2)
 
@@ -70,7 +72,8 @@ class Search:
 class Guess:
     """Shifts of a group in pixels of the images given, with a sharpness and a disagreement per frame.
 
-    ``height`` is the median correlation coefficient of the frames with the mean of the others.
+    ``height`` is the median correlation coefficient of the frames with the mean of the others; ``empty`` counts the
+    frames in which there is nothing to see.
     """
 
     shift: Floats
@@ -78,6 +81,7 @@ class Guess:
     sharpness: Floats
     residual: Floats
     height: float = 0.0
+    empty: int = 0
 
 
 class Correlator:
@@ -136,6 +140,8 @@ class Correlator:
         self.spectra = [s for s, _ in found]
         noise = [share for s, share in found if s is not None]
         self.noise = float(np.median(noise)) if noise else 0.0
+        #: frames in which there is nothing to see: blank, or noise alone where others show clear structure
+        self.empty = np.array([s is None or (share > EMPTY > CLEAR > self.noise) for s, share in found])
         self.masked: MaskedCorrelation | None = None
         if search.whiten == "flat" and 0 not in search.axes:
             filtered = search.smallest_px > 0 or search.largest_px > 0
@@ -223,7 +229,7 @@ def _around_zero(values: Image, limit: int, axis: int) -> Image:
     """Return the places from ``-limit`` to ``limit`` along an axis that begins at 0 and wraps around."""
     n = values.shape[axis]
     if 2 * limit + 1 > n:
-        return np.take(values, np.arange(-limit, limit + 1) % n, axis=axis)
+        return np.asarray(np.take(values, np.arange(-limit, limit + 1) % n, axis=axis), np.float32)
     low = [slice(None)] * values.ndim
     high = list(low)
     low[axis], high[axis] = slice(n - limit, n), slice(0, limit + 1)
@@ -263,7 +269,7 @@ def guess(correlator: Correlator, pairs: Sequence[tuple[int, int]] | None = None
     early = [lag for lag in lags if lag in FIRST_LAGS] or lags[:1]
     measured = _measure(correlator, [(t, t + lag) for lag in early for t in range(n - lag)])
     found = _settle(measured, n)
-    content = np.array([s is not None for s in correlator.spectra])
+    content = ~correlator.empty
     late = [lag for lag in lags if lag not in early]
     doubtful = content & (~found.known | (found.residual > 1.0))
     if late and doubtful.any():

@@ -123,13 +123,13 @@ class Tracker:
     def coarse(self, group: Sequence[int], factor: int, pairs: Sequence[tuple[int, int]] | None = None) -> Guess:
         """Return the first guess of a group at a resolution."""
         key = (factor, *group)
-        if pairs is not None:
-            correlator = self.correlator(group, factor)
-            return rescue(correlator, guess(correlator, pairs))
-        if key not in self._guesses:
-            correlator = self.correlator(group, factor)
-            self._guesses[key] = rescue(correlator, guess(correlator))
-        return self._guesses[key]
+        if pairs is None and key in self._guesses:
+            return self._guesses[key]
+        correlator = self.correlator(group, factor)
+        found = replace(rescue(correlator, guess(correlator, pairs)), empty=int(correlator.empty.sum()))
+        if pairs is None:
+            self._guesses[key] = found
+        return found
 
     def first_guess(self, group: Sequence[int]) -> tuple[Guess, int]:
         """Return the guess at the lowest resolution that places most frames, and the size of its pixels."""
@@ -156,7 +156,7 @@ class Tracker:
             score = float(np.sort(local.sharpness)[::-1][:content].mean()) if content else 0.0
             if best is None or score > best[0]:
                 best = (score, local)
-            if found.known.sum() >= content and found.height > COHERENT:
+            if found.known.sum() >= len(group) - found.empty and found.height > COHERENT:
                 break
         assert best is not None  # noqa: S101 - there is always a factor
         _hand_over(best[1], group, tally)
