@@ -64,6 +64,8 @@ class Method(BaseModel):
     kind: ClassVar[str] = ""
     #: papers and pages the kernel is built from, for the reference and the methods paragraph of the report
     references: ClassVar[tuple[str, ...]] = ()
+    #: whether it runs much faster on a GPU: a run on a cluster then asks for one
+    wants_gpu: ClassVar[bool] = False
 
     @classmethod
     def name(cls) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +20,11 @@ from kinocyte.core.version import __version__
 from kinocyte.experiment.arrays import Image
 from kinocyte.experiment.comparisons import StoredComparison, read_comparisons
 from kinocyte.experiment.groups import read_attributes, write_group
-from kinocyte.experiment.lock import ExperimentLock
+from kinocyte.experiment.lock import ExperimentLock, plate_lock
 from kinocyte.experiment.names import field_name, field_order, well_name, well_order, well_row_column
 from kinocyte.experiment.ngff import ome, parse_plate, parse_well, plate_attributes, well_attributes
-from kinocyte.experiment.position import Position
-from kinocyte.experiment.storage import Storage
+from kinocyte.experiment.position import Position, on_all
+from kinocyte.experiment.storage import AtOnce, Storage
 from kinocyte.experiment.tables import list_tables, scan_table, write_table
 from kinocyte.experiment.writing import PositionWriter
 
@@ -65,6 +66,10 @@ class Experiment:
         """Return the place as the other rooms read and write it."""
         return self._storage
 
+    def at_once(self) -> Experiment:
+        """Return the experiment as it is at this moment: what was read once is not read again. For reading only."""
+        return self if isinstance(self._storage, AtOnce) else Experiment(AtOnce(self._storage))
+
     @property
     def name(self) -> str:
         """Return the name of the experiment."""
@@ -99,7 +104,8 @@ class Experiment:
             raise StoreError(msg)
 
     def _position(self, well: str, field: str, path: str) -> Position:
-        return Position(self._storage, path, well, field)
+        position = Position(self._storage, path, well, field)
+        return position.at_once() if isinstance(self._storage, AtOnce) else position
 
     def position(self, id: str) -> Position:  # noqa: A002 - the word in tables and messages
         """Return one position by id.
@@ -191,9 +197,10 @@ class Experiment:
     def events(self, population: str, positions: Sequence[str] | None = None) -> pl.DataFrame:
         """Return one row a track and event of a population over all positions, with the conditions joined."""
         chosen = list(self.positions.values()) if positions is None else [self.position(i) for i in positions]
+        seen = [p.at_once() for p in chosen]
         parts = [
             p.events(population).select(pl.lit(p.well).alias("well"), pl.lit(p.id).alias("position"), pl.all())
-            for p in chosen
+            for p in seen
             if population in p.populations
         ]
         if not parts:
@@ -214,22 +221,36 @@ class Experiment:
         self, table: str, read: Callable[[Position], pl.LazyFrame], positions: Sequence[str] | None
     ) -> pl.LazyFrame:
         chosen = list(self.positions.values()) if positions is None else [self.position(i) for i in positions]
-        parts = [
-            read(p).select(pl.lit(p.well).alias("well"), pl.lit(p.id).alias("position"), pl.all())
-            for p in chosen
-            if table in p.tables
-        ]
+        seen = [p.at_once() for p in chosen]
+
+        def part(position: Position) -> pl.LazyFrame | None:
+            if table not in position.tables:
+                return None
+            names = (pl.lit(position.well).alias("well"), pl.lit(position.id).alias("position"))
+            return read(position).select(*names, pl.all())
+
+        parts = [f for f in on_all(seen, part) if f is not None]
         if not parts:
-            known = sorted({t for p in chosen for t in p.tables})
+            known = sorted({t for p in seen for t in p.tables})
             msg = f"No position of {self.url} has a table '{table}'; {nearest(table, known)}."
             raise StoreError(msg)
         frame = pl.concat(parts, how="diagonal_relaxed")
         return frame.join(self.conditions.lazy(), on="well", how="left", maintain_order="left")
 
     # ---------------------------------------------------------------- writing
-    def lock(self) -> ExperimentLock:
-        """Return a context manager that holds the right to write; a second writer is refused."""
-        return ExperimentLock(self._storage)
+    def lock(self, positions: Sequence[str] | None = None) -> ExperimentLock:
+        """Return a context manager that holds the right to write; a second writer is refused.
+
+        Parameters
+        ----------
+        positions : sequence of str, optional
+            Ids of the only positions that will be written: others may be written meanwhile.
+        """
+        return ExperimentLock(self._storage, positions)
+
+    def plate_lock(self) -> AbstractContextManager[None]:
+        """Return a context manager around writing what belongs to the whole plate; it waits for its turn."""
+        return plate_lock(self._storage)
 
     def check_writable(self) -> None:
         """Raise `StoreError` for a store of another program, which is never changed."""

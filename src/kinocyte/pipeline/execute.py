@@ -1,64 +1,29 @@
-"""Who does the tasks: this process, workers on this machine, a Dask scheduler or Slurm."""
+"""Doing the tasks of a plan, in the place that the options name."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from pydantic import BaseModel, ConfigDict
-
-from kinocyte.core.errors import MissingExtraError, StoreError
-from kinocyte.core.method import param
 from kinocyte.experiment.storage import Storage
 from kinocyte.pipeline.plan import Plan, Task
-from kinocyte.pipeline.task import Outcome, perform
+from kinocyte.pipeline.task import Outcome
+from kinocyte.pipeline.workers.clusters import local_cluster, running_scheduler
+from kinocyte.pipeline.workers.dask_tasks import on_dask
+from kinocyte.pipeline.workers.in_process import in_process
+from kinocyte.pipeline.workers.needs import most_memory, too_large
+from kinocyte.pipeline.workers.slurm import slurm_cluster
+from kinocyte.pipeline.workers.watch import OnProgress, Watch
+from kinocyte.pipeline.workers.where import WORKER_ENVIRONMENT, Workers, cores, machine_memory, parse_bytes
 
-#: Receives the id of a task and the fraction of it that is done.
-OnProgress = Callable[[str, float], None]
+__all__ = ["WORKER_ENVIRONMENT", "OnProgress", "Watch", "Workers", "cores", "execute"]
+
 #: Below this many megapixels (all frames and channels) a run that names no workers stays in this process.
 _SMALL_MEGAPIXELS = 50.0
-_TOPIC = "kinocyte-progress"
-_PROGRESS_EVERY_S = 0.5
-#: One thread a worker: positions are what runs in parallel.
-_ONE_THREAD = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "POLARS_MAX_THREADS",
-)
-WORKER_ENVIRONMENT = dict.fromkeys(_ONE_THREAD, "1")
+#: Share of the machine's memory that workers may fill; the rest is the system's and this process's.
+_OURS = 0.85
 
 
-class Workers(BaseModel):
-    """Where the tasks run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    workers: int | None = param(
-        None,
-        ge=0,
-        help="Processes on this machine; 0 runs in this process; when left out, one a core, or 0 for a small job.",
-    )
-    scheduler: str | None = param(None, help="Address of a running Dask scheduler, such as tcp://10.0.0.5:8786.")
-    slurm: bool = param(False, help="Start the workers as Slurm jobs (needs the extra 'cluster').")
-    slurm_partition: str | None = param(None, help="Slurm partition of the jobs.", advanced=True)
-    slurm_account: str | None = param(None, help="Slurm account of the jobs.", advanced=True)
-    slurm_walltime: str = param("02:00:00", help="Longest run time of a job, HH:MM:SS.", advanced=True)
-    slurm_memory: str = param("8GB", help="Memory of a job.", advanced=True)
-    max_jobs: int = param(8, ge=1, help="Most Slurm jobs at once.", advanced=True)
-
-
-def cores() -> int:
-    """Return the number of processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def execute(plan: Plan, storage: Storage, where: Workers, on_progress: OnProgress) -> Iterator[Outcome]:
+def execute(plan: Plan, storage: Storage, where: Workers, watch: Watch) -> Iterator[Outcome]:
     """Do the tasks of a plan that are left to do and yield each outcome as it comes.
 
     Parameters
@@ -68,141 +33,54 @@ def execute(plan: Plan, storage: Storage, where: Workers, on_progress: OnProgres
     storage : Storage
         The experiment.
     where : Workers
-        Who does the work.
-    on_progress : callable
-        Told how far each running task is.
+        Who does the work; checked already.
+    watch : Watch
+        Told what goes on.
     """
     todo = plan.todo
-    positions = len({t.position for t in todo})
-    local = where.scheduler is None and not where.slurm
-    n = min(cores() if where.workers is None else where.workers, positions)
-    unasked = where.workers is None and (n <= 1 or _small(todo))
-    if local and (unasked or where.workers == 0 or not todo):
-        yield from _in_process(todo, storage, on_progress)
+    if not todo:
+        return
+    if where.slurm:
+        yield from on_dask(todo, storage, lambda: slurm_cluster(where, todo, watch), watch)
+    elif where.scheduler is not None:
+        where.check_secrets(storage.options)
+        yield from on_dask(todo, storage, lambda: running_scheduler(where, watch), watch)
     else:
-        yield from _on_dask(todo, storage, where, n, on_progress)
+        yield from _on_this_machine(todo, storage, where, watch)
+
+
+def _on_this_machine(todo: list[Task], storage: Storage, where: Workers, watch: Watch) -> Iterator[Outcome]:
+    available = int(_OURS * machine_memory())
+    asked = None if where.worker_memory is None else parse_bytes(where.worker_memory, "--worker-memory")
+    most = asked or available
+    refused = {o.task: o for t in todo if (o := too_large(t, most, "a worker here")) is not None}
+    n = workers_here(where, todo, available, most_memory([t for t in todo if t.id not in refused]))
+    if n == 0:
+        yield from in_process(todo, storage, watch, refused=refused)
+    else:
+        memory = asked or available // n
+        yield from on_dask(todo, storage, lambda: local_cluster(n, memory, watch), watch)
+
+
+def workers_here(where: Workers, todo: list[Task], available: int, hungriest: int) -> int:
+    """Return how many processes to start on this machine; 0 means to stay in this one.
+
+    Parameters
+    ----------
+    where : Workers
+        What was asked.
+    todo : list of Task
+        What is to be done.
+    available, hungriest : int
+        Bytes of memory of this machine for workers, and of the hungriest task: fewer neighbours where it is needed.
+    """
+    positions = len({t.position for t in todo})
+    fitting = max(1, available // hungriest) if hungriest else positions
+    n = min(cores() if where.workers is None else where.workers, positions, fitting)
+    unasked = where.workers is None and (n <= 1 or _small(todo))
+    return 0 if unasked else n
 
 
 def _small(todo: list[Task]) -> bool:
     """Tell whether starting workers would take longer than they save."""
     return sum({t.position: t.megapixels for t in todo}.values()) < _SMALL_MEGAPIXELS
-
-
-def _in_process(todo: list[Task], storage: Storage, on_progress: OnProgress) -> Iterator[Outcome]:
-    broken: set[str] = set()
-    for task in todo:
-        outcome = _blocked(task, broken)
-        if outcome is None:
-            outcome = perform(storage.url, storage.options, task, _throttled(task.id, on_progress))
-        if outcome.status in {"failed", "blocked"}:
-            broken.add(task.id)
-        yield outcome
-
-
-def _blocked(task: Task, broken: set[str]) -> Outcome | None:
-    culprit = next((n for n in task.needs if n in broken), None)
-    return None if culprit is None else Outcome(task.id, "blocked", f"not run because {culprit} failed")
-
-
-def _throttled(name: str, on_progress: OnProgress) -> Callable[[float], None]:
-    last = [0.0]
-
-    def report(fraction: float) -> None:
-        now = time.monotonic()
-        if now - last[0] >= _PROGRESS_EVERY_S:
-            last[0] = now
-            on_progress(name, fraction)
-
-    return report
-
-
-def _in_worker(url: str, options: dict[str, Any], task: Task, *needs: Outcome) -> Outcome:
-    """Run in a Dask worker: the outcomes of the tasks this one needs arrive as arguments."""
-    from distributed import get_worker
-
-    broken = {o.task for o in needs if o.status in {"failed", "blocked"}}
-    blocked = _blocked(task, broken)
-    if blocked is not None:
-        return blocked
-    worker = get_worker()
-    return perform(
-        url, options, task, _throttled(task.id, lambda name, fraction: worker.log_event(_TOPIC, (name, fraction)))
-    )
-
-
-def _on_dask(todo: list[Task], storage: Storage, where: Workers, n: int, on_progress: OnProgress) -> Iterator[Outcome]:
-    from distributed import Client, as_completed
-
-    cluster = _cluster(where, max(n, 1))
-    client = _connect(where.scheduler) if cluster is None else Client(cluster, set_as_default=False)
-    try:
-        client.subscribe_topic(_TOPIC, lambda event: on_progress(*event[1]))
-        futures: dict[str, Any] = {}
-        for priority, task in enumerate(todo):
-            needed = [futures[n] for n in task.needs if n in futures]
-            futures[task.id] = client.submit(
-                _in_worker,
-                storage.url,
-                storage.options,
-                task,
-                *needed,
-                key=f"{task.id}-{task.fingerprint[:12]}",
-                pure=False,
-                priority=-priority,
-                retries=1,
-            )
-        names: Mapping[str, str] = {f.key: name for name, f in futures.items()}
-        for future in as_completed(futures.values(), loop=client.loop, raise_errors=False):
-            if future.status == "finished":
-                yield future.result()
-            else:
-                reason = f"the worker was lost ({type(future.exception()).__name__}); run the same command again"
-                yield Outcome(names[future.key], "failed", f"{names[future.key]}: {reason}.")
-    finally:
-        client.close()
-        if cluster is not None:
-            cluster.close()
-
-
-def _connect(address: str | None) -> Any:
-    from distributed import Client
-
-    try:
-        return Client(address, timeout=10, set_as_default=False)
-    except OSError as error:
-        msg = f"No Dask scheduler answers at {address} ({error}); start one with: dask scheduler"
-        raise StoreError(msg) from error
-
-
-def _cluster(where: Workers, n: int) -> Any:
-    """Return a cluster of ours, or None where a running scheduler is used."""
-    if where.scheduler is not None:
-        return None
-    if where.slurm:
-        try:
-            from dask_jobqueue import SLURMCluster
-        except ImportError as error:
-            msg = "Slurm needs dask-jobqueue; install it with: pip install 'kinocyte[cluster]'"
-            raise MissingExtraError(msg) from error
-        cluster = SLURMCluster(
-            queue=where.slurm_partition,
-            account=where.slurm_account,
-            walltime=where.slurm_walltime,
-            memory=where.slurm_memory,
-            cores=1,
-            processes=1,
-            job_script_prologue=[f"export {k}={v}" for k, v in WORKER_ENVIRONMENT.items()],
-        )
-        cluster.adapt(minimum_jobs=1, maximum_jobs=where.max_jobs)
-        return cluster
-    from distributed import LocalCluster
-
-    return LocalCluster(
-        n_workers=n,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        env=WORKER_ENVIRONMENT,
-        silence_logs=50,
-    )

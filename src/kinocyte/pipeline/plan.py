@@ -15,9 +15,10 @@ from typing import Literal
 
 from kinocyte.core.errors import KinocyteError, ParameterError
 from kinocyte.experiment.experiment import Experiment
-from kinocyte.experiment.position import Position
-from kinocyte.experiment.records import STEP_INPUT, fingerprint, record_stands
+from kinocyte.experiment.position import Position, on_all
+from kinocyte.experiment.records import STEP_INPUT, fingerprint_text, record_stands
 from kinocyte.pipeline.declare import steps_of
+from kinocyte.pipeline.estimate import memory_bytes, wants_gpu
 from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.steps.base import Step
 
@@ -37,6 +38,9 @@ class Task:
     seed: int
     n_frames: int
     megapixels: float = 0.0
+    #: by estimate; see `kinocyte.pipeline.estimate`
+    memory_bytes: int = 0
+    wants_gpu: bool = False
     state: State = "todo"
     message: str = ""
 
@@ -85,11 +89,13 @@ def plan_run(pipeline: Pipeline, experiment: Experiment, positions: Sequence[str
     if not steps:
         msg = "The pipeline declares no population; add [population.NAME.segmentation]."
         raise ParameterError(msg)
-    chosen = _choose(experiment, positions)
+    chosen = choose_positions(experiment, positions)
     if not chosen:
         msg = f"{experiment.url} holds no position; add some with: kinocyte import FILES {experiment.url}"
         raise ParameterError(msg)
-    tasks = [task for position in chosen for task in _tasks_of(position, steps, pipeline.seed)]
+    declared = [_Declared(step) for step in steps]
+    found = on_all(chosen, lambda position: _tasks_of(position.at_once(), declared, pipeline.seed))
+    tasks = [task for some in found for task in some]
     for step in steps:
         mine = [t for t in tasks if t.step.key == step.key]
         if mine and all(t.state == "refused" for t in mine):
@@ -97,7 +103,14 @@ def plan_run(pipeline: Pipeline, experiment: Experiment, positions: Sequence[str
     return Plan(tuple(tasks), {t.id: t for t in tasks})
 
 
-def _choose(experiment: Experiment, names: Sequence[str] | None) -> list[Position]:
+def choose_positions(experiment: Experiment, names: Sequence[str] | None) -> list[Position]:
+    """Return the positions that ids (B2/1) and wells (B2) name, in the order of the plate; all for None.
+
+    Raises
+    ------
+    StoreError
+        If there is no such position; the nearest id is suggested.
+    """
     if names is None:
         return list(experiment.positions.values())
     found: dict[str, Position] = {}
@@ -108,57 +121,75 @@ def _choose(experiment: Experiment, names: Sequence[str] | None) -> list[Positio
     return [p for p in experiment.positions.values() if p.id in found]
 
 
-def _tasks_of(position: Position, steps: Iterable[Step], seed: int) -> Iterable[Task]:
+class _Declared:
+    """A step with what is the same on every position, made once for thousands of tasks."""
+
+    def __init__(self, step: Step) -> None:
+        self.step, self.key = step, step.key
+        self.reads, self.reads_if_there = step.reads(), step.reads_if_there()
+        self.wants_gpu = wants_gpu(step)
+        self._same = {
+            "step": step.name,
+            "version": step.version,
+            "population": step.population,
+            "parameters": step.parameters(),
+        }
+        hole = fingerprint_text({**self._same, "seed": 0, "inputs": {}})
+        self._parts = hole.partition('{"inputs":{},')[2].rpartition('"seed":0')
+
+    def mark(self, seed: int, inputs: Mapping[str, str]) -> str:
+        """Return the fingerprint of the step with a seed and inputs."""
+        before, _, after = self._parts
+        text = f'{{"inputs":{fingerprint_text(inputs)},{before}"seed":{seed}{after}'
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _tasks_of(position: Position, steps: Sequence[_Declared], seed: int) -> Iterable[Task]:
     """Return the tasks of one position; a step that cannot run also stops those that read its result."""
     tasks: dict[str, Task] = {}
     problem = ""
     n_frames, megapixels = 0, 0.0
+    shape: tuple[int, ...] = ()
     try:
         n_frames = position.n_frames
-        megapixels = math.prod(position.image("raw").shape) / 1e6
-        records = {r.key: r for r in position.records.all()}
+        shape = position.image("raw").shape
+        megapixels = math.prod(shape) / 1e6
+        records = {r.key: r for r in position.now().all_records}
     except KinocyteError as error:
         problem, records = str(error), {}
-    for step in steps:
+    for declared in steps:
+        step = declared.step
         if not _applies(step, position):
             continue
-        message = problem or _refusal(step, position, tasks)
+        message = problem or _refusal(declared, position, tasks)
         inputs: dict[str, str] = {}
         if not message:
-            read = (*step.reads(), *(k for k in step.reads_if_there() if k in tasks))
+            read = (*declared.reads, *(k for k in declared.reads_if_there if k in tasks))
             inputs = {f"{STEP_INPUT}{k}": tasks[k].fingerprint for k in read} | step.sources(position)
-        task_seed = seed_of(seed, position.id, step.key)
-        mark = fingerprint(
-            {
-                "step": step.name,
-                "version": step.version,
-                "population": step.population,
-                "parameters": step.parameters(),
-                "seed": task_seed,
-                "inputs": inputs,
-            }
-        )
-        record = records.get(step.key)
+        task_seed = seed_of(seed, position.id, declared.key)
+        mark = declared.mark(task_seed, inputs)
+        record = records.get(declared.key)
         stands = (
             record is not None
             and record.fingerprint == mark
-            and record_stands(step.key, records)
+            and record_stands(declared.key, records)
             and step.stands(position)
         )
-        task = Task(
+        tasks[declared.key] = Task(
             position=position.id,
             path=position.path,
             step=step,
             fingerprint=mark,
             inputs=inputs,
-            needs=tuple(tasks[k].id for k in (*step.reads(), *step.reads_if_there()) if k in tasks),
+            needs=tuple(tasks[k].id for k in (*declared.reads, *declared.reads_if_there) if k in tasks),
             seed=task_seed,
             n_frames=n_frames,
             megapixels=megapixels,
+            memory_bytes=memory_bytes(step, shape) if shape else 0,
+            wants_gpu=declared.wants_gpu,
             state="refused" if message else "done" if stands else "todo",
             message=message,
         )
-        tasks[step.key] = task
     return tasks.values()
 
 
@@ -170,18 +201,18 @@ def _applies(step: Step, position: Position) -> bool:
         return True
 
 
-def _refusal(step: Step, position: Position, earlier: Mapping[str, Task]) -> str:
+def _refusal(declared: _Declared, position: Position, earlier: Mapping[str, Task]) -> str:
     """Return why a step cannot run on a position, or an empty string."""
-    for key in step.reads():
+    for key in declared.reads:
         if key not in earlier:
-            return f"{step.key} reads {key}, which the pipeline does not declare."
+            return f"{declared.key} reads {key}, which the pipeline does not declare."
         if earlier[key].state == "refused":
             return earlier[key].message
-    for key in step.reads_if_there():
+    for key in declared.reads_if_there:
         if key in earlier and earlier[key].state == "refused":
             return earlier[key].message
     try:
-        step.check(position)
+        declared.step.check(position)
     except KinocyteError as error:
         return str(error)
     return ""

@@ -6,7 +6,7 @@ import contextlib
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -16,7 +16,7 @@ from typing import Any, Literal
 from kinocyte.core.errors import KinocyteError
 from kinocyte.core.version import __version__
 from kinocyte.experiment.position import Position
-from kinocyte.experiment.records import Record
+from kinocyte.experiment.records import Record, record_stands
 from kinocyte.experiment.storage import Storage, write_error
 from kinocyte.pipeline.plan import Task
 
@@ -36,9 +36,24 @@ class Outcome:
     summary: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     trace: str = ""
+    #: why earlier attempts of this run failed: faults of the moment and lost workers
+    retries: tuple[str, ...] = ()
 
 
-def perform(url: str, options: dict[str, Any], task: Task, progress: Callable[[float], None]) -> Outcome:
+def blocked_by(task: Task, broken: Collection[str]) -> Outcome | None:
+    """Return the outcome of a task whose input could not be made, or None."""
+    culprit = next((n for n in task.needs if n in broken), None)
+    return None if culprit is None else Outcome(task.id, "blocked", f"not run because {culprit} failed")
+
+
+def perform(
+    url: str,
+    options: dict[str, Any],
+    task: Task,
+    progress: Callable[[float], None],
+    *,
+    on_error: Callable[[BaseException], None] | None = None,
+) -> Outcome:
     """Do one task and publish its outputs and its record; never raises.
 
     Parameters
@@ -49,28 +64,51 @@ def perform(url: str, options: dict[str, Any], task: Task, progress: Callable[[f
         What to do.
     progress : callable
         Receives the fraction that is done.
+    on_error : callable, optional
+        Receives what the task raised, for the decision whether to try again.
     """
     start = time.perf_counter()
     try:
-        storage = Storage(url, options)
-        well, _, name = task.position.partition("/")
-        position = Position(storage, task.path, well, name)
-        with _position_lock(storage, task.path):
-            record = position.records.get(task.step.name, task.step.population)
-            if record is not None and record.fingerprint == task.fingerprint and task.state == "done":
-                return Outcome(task.id, "kept")
-            return _run(position, task, progress, start)
-    except KinocyteError as error:
-        return Outcome(task.id, "failed", str(error), time.perf_counter() - start)
-    except OSError as error:
-        message = str(write_error(f"{url}/{task.path}", error))
-        return Outcome(task.id, "failed", message, time.perf_counter() - start, trace=traceback.format_exc())
-    except MemoryError:
-        message = f"{task.id} ran out of memory; use fewer workers (--workers 1) or smaller images."
-        return Outcome(task.id, "failed", message, time.perf_counter() - start)
+        return _performed(url, options, task, progress, start)
     except Exception as error:  # noqa: BLE001 - one position's defect must not stop the others; it is reported whole
-        message = f"{task.id} stopped with {type(error).__name__}: {error}; please report this with the run file."
-        return Outcome(task.id, "failed", message, time.perf_counter() - start, trace=traceback.format_exc())
+        if on_error is not None:
+            on_error(error)
+        return _failed(f"{url}/{task.path}", task, error, time.perf_counter() - start)
+
+
+def _performed(
+    url: str, options: dict[str, Any], task: Task, progress: Callable[[float], None], start: float
+) -> Outcome:
+    storage = Storage(url, options)
+    well, _, name = task.position.partition("/")
+    position = Position(storage, task.path, well, name)
+    with _position_lock(storage, task.path):
+        if _done_meanwhile(position, task):
+            return Outcome(task.id, "kept")
+        return _run(position, task, progress, start)
+
+
+def _done_meanwhile(position: Position, task: Task) -> bool:
+    """Tell whether a worker that was given up for lost has published the same result after all."""
+    records = {r.key: r for r in position.records.all()}
+    record = records.get(task.step.key)
+    if record is None or record.fingerprint != task.fingerprint:
+        return False
+    return record_stands(task.step.key, records) and task.step.stands(position)
+
+
+def _failed(place: str, task: Task, error: Exception, seconds: float) -> Outcome:
+    """Return the outcome of a task that raised: one sentence, and the trace of what is not a mistake of the user."""
+    if isinstance(error, KinocyteError):
+        return Outcome(task.id, "failed", str(error), seconds)
+    if isinstance(error, MemoryError):
+        message = f"{task.id} ran out of memory; use fewer workers (--workers 1) or smaller images."
+        return Outcome(task.id, "failed", message, seconds)
+    trace = "".join(traceback.format_exception(error))
+    if isinstance(error, OSError):
+        return Outcome(task.id, "failed", str(write_error(place, error)), seconds, trace=trace)
+    message = f"{task.id} stopped with {type(error).__name__}: {error}; please report this with the run file."
+    return Outcome(task.id, "failed", message, seconds, trace=trace)
 
 
 def _run(position: Position, task: Task, progress: Callable[[float], None], start: float) -> Outcome:
