@@ -75,8 +75,8 @@ class Cells:
                 return None
             found = rows.filter(pl.col("label") == int(image[place]))
             return int(found["object_id"][0]) if found.height else None
-        pixel_um = self.position.scale.pixel_size_um
-        distance = np.hypot(rows["x_um"].to_numpy() / pixel_um - x_px, rows["y_um"].to_numpy() / pixel_um - y_px)
+        scale = self.position.scale
+        distance = np.hypot(rows["x_um"].to_numpy() / scale.x_um - x_px, rows["y_um"].to_numpy() / scale.y_um - y_px)
         nearest = int(distance.argmin())
         return int(rows["object_id"][nearest]) if distance[nearest] <= 10.0 else None
 

@@ -1,0 +1,88 @@
+"""Small widgets that all panels use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QLabel, QToolButton, QVBoxLayout, QWidget
+
+
+def heading(text: str) -> QLabel:
+    """Return a heading."""
+    label = QLabel(text)
+    label.setProperty("role", "title")
+    label.setWordWrap(True)
+    return label
+
+
+def hint(text: str) -> QLabel:
+    """Return a quiet sentence that wraps."""
+    label = QLabel(text)
+    label.setProperty("role", "hint")
+    label.setWordWrap(True)
+    return label
+
+
+def error_label(name: str = "") -> QLabel:
+    """Return a sentence that says what is wrong; hidden until it has a text."""
+    label = QLabel("", objectName=name)
+    label.setProperty("role", "error")
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.hide()
+    return label
+
+
+def mark(widget: QWidget, *, bad: bool) -> None:
+    """Draw a red frame around a widget whose value is refused, or take it away."""
+    if widget.property("bad") != bad:
+        widget.setProperty("bad", bad)
+        widget.style().unpolish(widget)
+        widget.style().polish(widget)
+
+
+class Fold(QWidget):
+    """A heading that opens and closes what lies under it."""
+
+    def __init__(self, title: str, *, is_open: bool = False, name: str = "") -> None:
+        super().__init__()
+        self.button = QToolButton(objectName=name)
+        self.button.setText(title)
+        self.button.setCheckable(True)
+        self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.button.setAutoRaise(True)
+        self.body = QWidget()
+        self.inner = QVBoxLayout(self.body)
+        self.inner.setContentsMargins(12, 0, 0, 0)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self.button)
+        column.addWidget(self.body)
+        self.button.toggled.connect(self._turn)
+        self.button.setChecked(is_open)
+        self._turn(is_open)
+
+    def _turn(self, is_open: bool) -> None:  # noqa: FBT001 - Qt's signal
+        self.button.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
+        self.body.setVisible(is_open)
+
+
+class NoWheel(QObject):
+    """Keeps the mouse wheel from changing numbers while a person scrolls over a form."""
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Pass the wheel on unless the widget was clicked first."""
+        if event.type() == QEvent.Type.Wheel and isinstance(watched, QAbstractSpinBox | QComboBox):
+            if not watched.hasFocus():
+                event.ignore()
+                return True
+        return False
+
+
+def without_wheel(widget: Any, keeper: NoWheel) -> Any:
+    """Return a widget that ignores the wheel until it is clicked."""
+    widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    widget.installEventFilter(keeper)
+    return widget

@@ -1,0 +1,363 @@
+"""The window: a napari viewer with our panels around the image, their menu, their layout and what closing means."""
+
+# napari and its window carry no types that mypy can follow; they are Any here.
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, QUrl
+from qtpy.QtGui import QDesktopServices, QKeySequence
+from qtpy.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QFrame,
+    QMessageBox,
+    QScrollArea,
+    QShortcut,
+    QTableWidget,
+    QTableWidgetItem,
+    QToolBar,
+    QVBoxLayout,
+    QWidget,
+)
+
+from kinocyte.app import settings, theme
+from kinocyte.app.crash import CrashReport
+from kinocyte.app.layers import Layers
+from kinocyte.app.notices import NoticeBar
+from kinocyte.app.panels import PANELS, PanelSpec
+from kinocyte.app.session import Session
+
+DOCS = "https://kinocyte.readthedocs.io/en/stable"
+#: Raised when panels change so that an older layout no longer fits.
+_LAYOUT = 1
+#: Widths of the columns of panels in pixels, such that 1366 pixels leave the image half of the window.
+_LEFT, _RIGHT = 285, 400
+
+
+class Window(QObject):
+    """One window of the application.
+
+    Parameters
+    ----------
+    show : bool
+        Show it at once.
+
+    Attributes
+    ----------
+    viewer : napari.Viewer
+    session : Session
+    panels : dict of str to QWidget
+        Panels by name.
+    """
+
+    def __init__(self, *, show: bool = True) -> None:
+        import napari
+
+        super().__init__()
+        self.viewer: Any = napari.Viewer(title="Kinocyte", show=False)
+        self.session = Session(self.viewer, self)
+        self.layers = Layers(self.session)
+        self.panels: dict[str, QWidget] = {}
+        self.docks: dict[str, Any] = {}
+        self.shortcuts: list[tuple[str, str]] = []
+        self._closed = False
+        self._theme = theme.apply(self.viewer)
+        self._qt.setMinimumSize(900, 560)
+        self.notices = NoticeBar(self.session)
+        self._add_notices()
+        for spec in PANELS:
+            self._add_panel(spec)
+        self._add_menu()
+        self._add_keys()
+        self.crash = CrashReport(self.save_drafts, lambda sentence: self.session.say(sentence, "error"))
+        self.crash.install()
+        self._qt.installEventFilter(self)
+        self.session.experiment_changed.connect(self._retitle)
+        self._restore_layout()
+        if show:
+            self.show()
+
+    @property
+    def _qt(self) -> Any:
+        """Return napari's main window; napari has no public name for it, and its docks and menus need it."""
+        return self.viewer.window._qt_window
+
+    # ------------------------------------------------------------ building
+    def _add_notices(self) -> None:
+        bar = QToolBar("Notices", objectName="kinocyte_notices")
+        bar.setMovable(False)
+        bar.addWidget(self.notices)
+        self._qt.addToolBar(Qt.ToolBarArea.BottomToolBarArea, bar)
+
+    def _add_panel(self, spec: PanelSpec) -> None:
+        panel = spec.make(self.session)
+        scroll = QScrollArea(objectName=f"scroll_{spec.name}")
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        scroll.setWidget(panel)
+        scroll.setStyleSheet(theme.SHEET)
+        dock = self.viewer.window.add_dock_widget(
+            scroll, name=spec.title, area=spec.area, add_vertical_stretch=False, tabify=False
+        )
+        dock.setObjectName(f"kinocyte_{spec.name}")
+        beside = next((d for n, d in self.docks.items() if _area_of(n) == spec.area), None)
+        if beside is not None:
+            self._qt.tabifyDockWidget(beside, dock)
+        self.panels[spec.name], self.docks[spec.name] = panel, dock
+        for signal, slot in (("wants_panel", self.show_panel), ("wants_tour", self.start_tour)):
+            if hasattr(panel, signal):
+                getattr(panel, signal).connect(slot)
+
+    def _add_menu(self) -> None:
+        menu = self.viewer.window.main_menu.addMenu("&Kinocyte")
+        menu.setObjectName("kinocyte_menu")
+        menu.setToolTipsVisible(True)
+        for text, keys, slot in self._actions():
+            if not text:
+                menu.addSeparator()
+                continue
+            action = menu.addAction(text)
+            action.triggered.connect(lambda _checked=False, slot=slot: slot())
+            if keys:
+                self.shortcuts.append((keys, text.replace("&", "").rstrip(".…")))
+        menu.addSeparator()
+        for spec in PANELS:
+            action = menu.addAction(f"Panel: {spec.title}")
+            action.setToolTip(spec.help)
+            action.triggered.connect(lambda _checked=False, name=spec.name: self.show_panel(name))
+            self.shortcuts.append((spec.shortcut, f"Show the panel {spec.title}"))
+        self.menu = menu
+
+    def _actions(self) -> list[tuple[str, str, Callable[[], Any]]]:
+        return [
+            ("&Open an experiment…", "Ctrl+Shift+O", self.ask_open),
+            ("&New experiment…", "Ctrl+Shift+N", lambda: self.panel("start").new_experiment()),
+            ("&Tour", "", self.start_tour),
+            ("", "", _nothing),
+            ("Run on this position", "F5", lambda: self.panel("run").start("position")),
+            ("Run on everything", "Shift+F5", lambda: self.panel("run").start("everything")),
+            ("Live preview on or off", "F6", lambda: self.panel("builder").toggle_preview()),
+            ("Previous position", "Alt+Up", lambda: self.step_position(-1)),
+            ("Next position", "Alt+Down", lambda: self.step_position(1)),
+            ("Hide or show the cells", "Alt+C", self.layers.toggle_cells),
+            ("", "", _nothing),
+            ("Light or dark", "Alt+L", self.toggle_theme),
+            ("napari's list of layers on or off", "Alt+N", self.toggle_napari_docks),
+            ("Put the panels back in their places", "", self.reset_layout),
+            ("&Keyboard shortcuts…", "Ctrl+Shift+K", self.show_shortcuts),
+            ("&Help on this panel", "F1", self.open_help),
+        ]
+
+    def _add_keys(self) -> None:
+        keys = {k: slot for _, k, slot in self._actions() if k}
+        keys |= {s.shortcut: (lambda name=s.name: self.show_panel(name)) for s in PANELS if s.shortcut}
+        for sequence, slot in keys.items():
+            shortcut = QShortcut(QKeySequence(sequence), self._qt)
+            shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
+            shortcut.activated.connect(slot)
+
+    # ------------------------------------------------------------ showing
+    def show(self) -> None:
+        """Show the window."""
+        self.viewer.window.show()
+        QTimer.singleShot(0, self._first_size)
+
+    def _first_size(self) -> None:
+        if self._closed or settings.recall(f"layout/{_LAYOUT}/state") is not None:
+            return
+        self._divide()
+
+    def _divide(self) -> None:
+        """Give the columns their widths."""
+        docks = [next(d for n, d in self.docks.items() if _area_of(n) == a) for a in ("left", "right")]
+        self._qt.resizeDocks(docks, [_LEFT, _RIGHT], Qt.Orientation.Horizontal)
+
+    def panel(self, name: str) -> Any:
+        """Return a panel by name."""
+        return self.panels[name]
+
+    def show_panel(self, name: str) -> None:
+        """Bring a panel to the front."""
+        dock = self.docks[name]
+        dock.show()
+        dock.raise_()
+        self.panels[name].setFocus()
+
+    def _retitle(self) -> None:
+        experiment = self.session.experiment
+        self.viewer.title = f"{experiment.name} – Kinocyte" if experiment is not None else "Kinocyte"
+        if experiment is not None:
+            settings.note_recent(experiment.url)
+            self.show_panel("navigator")
+
+    def ask_open(self) -> None:
+        """Ask for the folder of an experiment and open it."""
+        chosen = QFileDialog.getExistingDirectory(self._qt, "Open an experiment (a folder ending in .zarr)")
+        if chosen:
+            self.session.open(chosen)
+
+    def step_position(self, step: int) -> None:
+        """Show the position before or after this one."""
+        session = self.session
+        if session.experiment is None or session.position is None:
+            return
+        ids = list(session.experiment.positions)
+        session.show_position(ids[(ids.index(session.position.id) + step) % len(ids)])
+
+    def toggle_theme(self) -> None:
+        """Change between light and dark."""
+        self._theme = theme.apply(self.viewer, "light" if self._theme == "dark" else "dark")
+
+    def toggle_napari_docks(self) -> None:
+        """Show or hide napari's own list of layers and its controls."""
+        docks = self._napari_docks()
+        visible = not any(d.isVisible() for d in docks)
+        for dock in docks:
+            dock.setVisible(visible)
+
+    def _napari_docks(self) -> list[Any]:
+        inner = self.viewer.window._qt_viewer
+        return [inner.dockLayerControls, inner.dockLayerList]
+
+    def start_tour(self) -> None:
+        """Show the application on the demo experiment, step by step."""
+        from kinocyte.app.tour import Tour
+
+        self.tour = Tour(self)
+        self.tour.start()
+
+    def show_shortcuts(self) -> None:
+        """List all keys in one place."""
+        dialog = ShortcutsDialog(self.shortcuts, self._qt)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
+
+    def open_help(self) -> None:
+        """Open the page of the documentation on the panel in front."""
+        name = next((n for n, d in self.docks.items() if d.isVisible() and d.isAncestorOf(_focused())), "start")
+        page = next(p.page for p in PANELS if p.name == name)
+        QDesktopServices.openUrl(QUrl(f"{DOCS}/{page}/"))
+
+    # ------------------------------------------------------------ layout
+    def _restore_layout(self) -> None:
+        for dock in self._napari_docks():
+            dock.hide()
+        geometry, state = settings.recall("layout/geometry"), settings.recall(f"layout/{_LAYOUT}/state")
+        if geometry is not None:
+            self._qt.restoreGeometry(geometry)
+        else:
+            self._qt.resize(1366, 740)
+        if state is None or not self._qt.restoreState(state, _LAYOUT):
+            self.reset_layout()
+
+    def reset_layout(self) -> None:
+        """Put all panels back where they were at the first start."""
+        for name, dock in self.docks.items():
+            area = Qt.DockWidgetArea.LeftDockWidgetArea if _area_of(name) == "left" else _RIGHT_AREA
+            dock.setFloating(False)
+            self._qt.addDockWidget(area, dock)
+            first = next(d for n, d in self.docks.items() if _area_of(n) == _area_of(name))
+            if first is not dock:
+                self._qt.tabifyDockWidget(first, dock)
+            dock.show()
+        for name in ("start", "builder"):
+            self.docks[name].raise_()
+        self._divide()
+
+    def save_layout(self) -> None:
+        """Remember size, place and panels."""
+        with contextlib.suppress(OSError):
+            settings.remember("layout/geometry", self._qt.saveGeometry())
+            settings.remember(f"layout/{_LAYOUT}/state", self._qt.saveState(_LAYOUT))
+
+    def save_drafts(self) -> str:
+        """Save what was typed and not saved by the person, and say what was open."""
+        for panel in self.panels.values():
+            if hasattr(panel, "save_draft"):
+                panel.save_draft()
+        session = self.session
+        opened = session.experiment.url if session.experiment is not None else "nothing"
+        return f"open: {opened}, position {session.position and session.position.id}, population {session.population}"
+
+    # ------------------------------------------------------------ closing
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Ask before a run is interrupted, and save what should be remembered."""
+        if watched is self._qt and event.type() == QEvent.Type.Close and not self._closed:
+            if self.panel("run").is_running and not self._may_interrupt():
+                event.ignore()
+                return True
+            self._end()
+        return False
+
+    def _may_interrupt(self) -> bool:
+        answer = QMessageBox.question(
+            self._qt,
+            "A run is going on",
+            "Stop the run and close the window? What is finished is kept; the next run goes on from there.",
+        )
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    def _end(self) -> None:
+        self._closed = True
+        self.save_drafts()
+        self.save_layout()
+        for panel in self.panels.values():
+            if hasattr(panel, "stop"):
+                panel.stop()
+        self.crash.remove()
+        self._qt.removeEventFilter(self)
+        self.session.close()
+
+    def close(self) -> None:
+        """Close the window without questions."""
+        if not self._closed:
+            self._end()
+        self.viewer.close()
+
+
+_RIGHT_AREA = Qt.DockWidgetArea.RightDockWidgetArea
+
+
+def _area_of(name: str) -> str:
+    return next(p.area for p in PANELS if p.name == name)
+
+
+def _nothing() -> None:
+    """Stand for a line in the menu."""
+
+
+def _focused() -> QWidget:
+    from qtpy.QtWidgets import QApplication
+
+    return QApplication.focusWidget() or QWidget()
+
+
+class ShortcutsDialog(QDialog):
+    """All keys in one list."""
+
+    def __init__(self, shortcuts: list[tuple[str, str]], parent: QWidget) -> None:
+        super().__init__(parent, objectName="shortcuts_dialog")
+        self.setWindowTitle("Keyboard shortcuts")
+        more = [("← →", "Previous and next frame (click the image first)"), ("Click", "Choose a cell in the image")]
+        more += [("Shift+click", "Add a cell to those chosen"), ("Wheel", "Zoom"), ("Drag", "Move the image")]
+        rows = [*shortcuts, *more]
+        table = QTableWidget(len(rows), 2, objectName="shortcuts_table")
+        table.setHorizontalHeaderLabels(["Keys", "What happens"])
+        table.verticalHeader().hide()
+        table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        for number, row in enumerate(rows):
+            for column, text in enumerate(row):
+                table.setItem(number, column, QTableWidgetItem(text))
+        table.resizeColumnsToContents()
+        table.horizontalHeader().setStretchLastSection(True)
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.rejected.connect(self.reject)
+        column_ = QVBoxLayout(self)
+        column_.addWidget(table)
+        column_.addWidget(buttons)
+        self.resize(520, 560)
