@@ -39,6 +39,9 @@ app.command("kinocyte.cli.evaluating:app", name="evaluate", help="Score tracking
 app.command("kinocyte.cli.simulating:simulate", help="Write a simulated assay whose answer is known.")
 app.command("kinocyte.cli.events:app", name="events", help="Find events of tracks in any CSV or Parquet.")
 app.command("kinocyte.cli.statistics:app", name="statistics", help="Compare groups of cells in any CSV or Parquet.")
+app.command(
+    "kinocyte.cli.data_checking:app", name="data", help="Check images and targets before training; rank frames."
+)
 app.command("kinocyte.cli.training:train", help="Train a model from annotations, as a training file says.")
 app.command("kinocyte.cli.schema:schema", help="Print the JSON schema of a pipeline file.")
 app.command("kinocyte.cli.doctor:doctor", help="Say what is installed, what is missing, and how to mend it.")

@@ -51,8 +51,8 @@ def split(pairs: Sequence[Pair], held_out: float = 0.15, seed: int = 1) -> Split
     if len(groups) < 2:
         msg = (
             f"All {len(pairs)} pairs come from one image or movie ('{groups[0]}'), so none can be held out to tell "
-            "when training must stop; annotate a second one; or say which part of a name tells images apart (group), or "
-            "hold none out (held_out = 0) and judge the model on other images."
+            "when training must stop; annotate a second one; or say which part of a name tells images apart (group), "
+            "or hold none out (held_out = 0) and judge the model on other images."
         )
         raise ParameterError(msg)
     size = dict.fromkeys(groups, 0)
