@@ -16,6 +16,7 @@ from PIL import Image
 from scipy import ndimage
 
 from kinocyte.cli import run
+from kinocyte.cli.drifting import _sentence
 from kinocyte.core.schema import DRIFT
 
 #: dz, dy, dx of the content
@@ -101,6 +102,21 @@ def test_frames_hold_still(done: Path, tmp_path: Path, canvas: str) -> None:
     assert np.abs(middle - middle[0]).max() < 0.02 * 8000, "every frame shows what frame 0 shows"
     assert (pixels == 7).any() == (canvas != "crop"), "the fill stands where a frame shows nothing"
     assert not list(tmp_path.glob(".*")), "nothing half-written stays"
+
+
+def test_the_settings_of_apply_do_it_again(done: Path, tmp_path: Path) -> None:
+    table, movie = str(done / "out" / "movie_drift.csv"), str(done / "movie.ome.tif")
+    assert run(["drift", "apply", table, movie, "--out", str(tmp_path / "one"), "--canvas", "crop"]) == 0
+    settings = tomllib.loads((tmp_path / "one" / "movie_corrected.ome.tif.toml").read_text(encoding="utf-8"))
+    assert run(shlex.split(settings["command"].replace("NEW_FOLDER", str(tmp_path / "two")))[1:]) == 0
+    one, two = (tifffile.imread(tmp_path / n / "movie_corrected.ome.tif") for n in ("one", "two"))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_what_is_known_of_a_pattern_at_rest_is_said() -> None:
+    drift = pl.DataFrame({"dx_px": [0.0], "dy_px": [0.0], "dz_px": [0.0], "angle_deg": [0.0], "quality": [1.0]})
+    for known, sentence in (("suspected", "may hide the drift"), ("removed", "left out"), ("none", "0.00 px.")):
+        assert sentence in _sentence("movie", drift.with_columns(fixed_pattern=pl.lit(known), frame=pl.lit(0)))
 
 
 def test_stacks_keep_their_planes_and_times(tmp_path: Path) -> None:
@@ -237,7 +253,7 @@ def test_a_movie_that_breaks_half_way_is_named_and_the_others_go_on(
     out = tmp_path / "out"
     assert run(["drift", "apply", table, str(broken), str(done / "movie.ome.tif"), "--out", str(out)]) == 1
     assert "failed: broken" in capsys.readouterr().err
-    assert [p.name for p in out.iterdir()] == ["movie_corrected.ome.tif"]
+    assert sorted(p.name for p in out.iterdir()) == ["movie_corrected.ome.tif", "movie_corrected.ome.tif.toml"]
 
 
 def content(table: Path) -> NDArray[np.float64]:

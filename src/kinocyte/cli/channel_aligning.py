@@ -111,9 +111,6 @@ def _check_estimate(movies: Sequence[PlainMovie], method: Any, fixed: str | None
     if lengths:
         msg = f"--{lengths[0].replace('_', '-')} has no meaning for channels; leave it out."
         raise ParameterError(msg)
-    if method.model not in {"translation", "rigid"}:
-        msg = f"A table of channels holds shifts and turns, no --model {method.model}; choose translation or rigid."
-        raise ParameterError(msg)
     if method.channels:
         msg = "All channels of a file are compared; leave --channel out and name the one that stays with --fixed."
         raise ParameterError(msg)
@@ -197,11 +194,16 @@ def read_channels(path: Path, axial: Path | None, names: Sequence[str]) -> pl.Da
         columns = {"channel": list(names), "dx_px": shift[:, 0], "dy_px": shift[:, 1], "dz_px": shift[:, 2]}
         table = pl.DataFrame(columns).with_columns(angle_deg=0.0, quality=1.0)
     shifts = conform(table, CHANNEL_SHIFTS, table=f"channel shifts ({path})")
-    numbers = shifts.select("dx_px", "dy_px", "dz_px", "angle_deg").to_numpy()
+    numbers = shifts.select("dx_px", "dy_px", "dz_px", "angle_deg", *_sizes(shifts)).to_numpy()
     if not np.isfinite(numbers).all():
         msg = f"{path} holds a shift that is not a finite number; correct it or estimate again."
         raise InputFileError(msg)
     return shifts
+
+
+def _sizes(shifts: pl.DataFrame) -> list[str]:
+    """Return the columns of magnification and shear that a table has."""
+    return [c for c in ("scale_x", "scale_y", "shear_x") if c in shifts.columns]
 
 
 @app.command(name="apply")
@@ -217,6 +219,8 @@ def apply(
     options: Files = FileOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Lay channels on each other: NAME_aligned.ome.tif, bit depth and calibration kept.
+
+    NAME_aligned.ome.tif.toml beside it holds the settings and the command that does it again.
 
     Parameters
     ----------
@@ -238,7 +242,13 @@ def apply(
         What the files do not say.
     """
     with opened(files, options) as movies:
-        refuse_existing(out, [target(m.stem, "aligned", form) for m in movies])
+        from kinocyte.cli.drift_settings import applied_text
+
+        refuse_existing(
+            out,
+            [n for m in movies for n in (target(m.stem, "aligned", form), f"{target(m.stem, 'aligned', form)}.toml")],
+        )
+        said = {"format": form, "interpolation": interpolation, "fill": fill, "z_table": z_table}
         shifts = {m.stem: read_channels(table, z_table, m.channels) for m in movies}
         for m in movies:
             check_output(m, fill, form)
@@ -249,7 +259,10 @@ def apply(
             progress.begin(shape[0], shape[0] * shape[1])
             frames = _aligned(movie, shifts[movie.stem], progress, interpolation, fill)
             place = out / target(movie.stem, "aligned", form)
-            return write(movie, frames, place, shape=shape, dtype=movie.movie.dtype, form=form)
+            sentence = write(movie, frames, place, shape=shape, dtype=movie.movie.dtype, form=form)
+            settings = applied_text(movie, table, options, said, verb="channels")
+            Storage(out.absolute()).write_bytes(f"{place.name}.toml", settings.encode())
+            return sentence
 
         return each(movies, "Aligning", work)
 
@@ -260,8 +273,9 @@ def _check_apply(movie: PlainMovie, shifts: pl.DataFrame, table: Path, interpola
         if known.count(channel) != 1:
             msg = f"{table} holds no single row for channel '{channel}' of '{movie.stem}'; {nearest(channel, known)}."
             raise ParameterError(msg)
-    if (shifts["angle_deg"] != 0).any() and interpolation in {"lanczos", "fourier"}:
-        msg = f"--interpolation {interpolation} undoes shifts only, and a channel is turned; choose cubic."
+    sized = any((shifts[c] != (0.0 if c == "shear_x" else 1.0)).any() for c in _sizes(shifts))
+    if (sized or (shifts["angle_deg"] != 0).any()) and interpolation in {"lanczos", "fourier"}:
+        msg = f"--interpolation {interpolation} undoes shifts only, and a channel is turned or magnified; choose cubic."
         raise ParameterError(msg)
 
 

@@ -75,6 +75,38 @@ def settings_text(
     return "\n".join(lines) + "\n"
 
 
+def applied_text(
+    movie: PlainMovie, table: Path, options: BaseModel, said: dict[str, Any], *, verb: str = "drift"
+) -> str:
+    """Return the settings of a correction as TOML: what was done with which table, and the command that does it again.
+
+    Parameters
+    ----------
+    movie : PlainMovie
+        The movie.
+    table : Path
+        Table of drift or of channel shifts, or the folder of tables.
+    options : FileOptions
+        What a person said about the files.
+    said : dict
+        Further options of the command by name; None for what was left out.
+    verb : {"drift", "channels"}
+        What was corrected.
+    """
+    given = {k: str(v) if isinstance(v, Path) else v for k, v in said.items() if v is not None}
+    files = options.model_dump(exclude_unset=True, exclude_defaults=True)
+    words = ["kinocyte", verb, "apply", str(table.absolute()), *_sources(movie), "--out", "NEW_FOLDER"]
+    head: dict[str, Any] = {
+        "kinocyte": __version__,
+        "command": shlex.join([*words, *_flags(given), *_flags(files)]),
+        "table": str(table.absolute()),
+        "files": [str(p) for p in movie.movie.files],
+        "channels": list(movie.channels),
+        **given,
+    }
+    return "".join(f"{k} = {_toml(v)}\n" for k, v in head.items())
+
+
 def method_of(settings: Path | None, method: Any, default: Any) -> Any:
     """Return the method of a settings file, or the one of the command line where no file is given.
 

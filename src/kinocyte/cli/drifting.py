@@ -205,7 +205,17 @@ def _sentence(stem: str, drift: pl.DataFrame) -> str:
     lost = drift.filter(pl.col("quality") == 0)["frame"].to_list()
     named = ", ".join(map(str, lost[:10])) + (" .." if len(lost) > 10 else "")
     more = f" {len(lost)} could not be registered and were interpolated: {named}." if lost else ""
+    more += _PATTERN.get(str(drift["fixed_pattern"][0]) if "fixed_pattern" in drift.columns else "", "")
     return f"{stem}: {drift.height} frames, largest shift {reach:.2f} px{turn}.{more}"
+
+
+_PATTERN = {
+    "removed": " A pattern that rests on the camera was found and left out.",
+    "suspected": (
+        " A pattern that rests on the camera may hide the drift: look at NAME_before_after.png before you trust it, "
+        "correct the illumination first, or register a channel with more structure."
+    ),
+}
 
 
 def _figures(movie: PlainMovie, channel: str, drift: pl.DataFrame, progress: FrameProgress) -> dict[str, Figure]:
@@ -252,6 +262,8 @@ def apply(
 ) -> int:
     """Undo the drift of movies: NAME_corrected.ome.tif, all channels, bit depth and calibration kept.
 
+    NAME_corrected.ome.tif.toml beside it holds the settings and the command that does it again.
+
     Parameters
     ----------
     table : Path
@@ -274,7 +286,17 @@ def apply(
         What the files do not say.
     """
     with opened(files, options) as movies:
-        refuse_existing(out, [target(m.stem, "corrected", form) for m in movies])
+        from kinocyte.cli.drift_settings import applied_text
+
+        refuse_existing(
+            out,
+            [
+                n
+                for m in movies
+                for n in (target(m.stem, "corrected", form), f"{target(m.stem, 'corrected', form)}.toml")
+            ],
+        )
+        said = {"format": form, "interpolation": interpolation, "canvas": canvas, "fill": fill, "z_table": z_table}
         if z_table is not None and table.is_dir():
             msg = f"{table} is a folder, in which the tables along z are found by their names; leave --z-table out."
             raise ParameterError(msg)
@@ -289,7 +311,10 @@ def apply(
             shape = (len(still[0]), len(still), *still[0].shape[1:])
             progress.begin(len(still[0]), len(still) * len(still[0]))
             place = out / target(movie.stem, "corrected", form)
-            return write(movie, _in_turn(still), place, shape=shape, dtype=still[0].dtype, form=form)
+            sentence = write(movie, _in_turn(still), place, shape=shape, dtype=still[0].dtype, form=form)
+            settings = applied_text(movie, table, options, said)
+            Storage(out.absolute()).write_bytes(f"{place.name}.toml", settings.encode())
+            return sentence
 
         return each(movies, "Correcting", work)
 
