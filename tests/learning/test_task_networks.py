@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from kinocyte.core.errors import ParameterError
+from kinocyte.learning.devices import repeatable
 from kinocyte.learning.tasks.base import Task
 from kinocyte.learning.tasks.care import Care
 from kinocyte.learning.tasks.denoise_segment import DenoiseSegment
@@ -19,6 +21,14 @@ from kinocyte.learning.tasks.super_resolution import SuperResolution
 from kinocyte.learning.tasks.virtual_stain import VirtualStain
 
 torch = pytest.importorskip("torch")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other cost more than they bring to networks this small."""
+    with repeatable(seed=0):
+        yield
+
 
 SMALL: dict[str, Any] = {"width": 4, "depth": 2}
 #: task, channels in, channels of the target, outputs

@@ -62,7 +62,7 @@ class MotionNet(nn.Module):
 
     def forward(self, x: Any) -> Any:
         """Return (batch, n_targets, [z], y, x) of (batch, 2 * n_targets, [z], y, x)."""
-        n, d, out = self.n_targets, self.ndim, self.body(x)
+        n, d, out = self.n_targets, self.ndim, self.body(x).to(x.dtype)  # shifts in 16 bits would be coarse
         shifts = torch.tanh(out[:, : 2 * d]) * self.largest
         share = torch.sigmoid(out[:, 2 * d : 2 * d + 1])
         before, after = moved(x[:, :n], shifts[:, :d]), moved(x[:, n:], shifts[:, d:])

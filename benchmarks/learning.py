@@ -1,0 +1,216 @@
+"""What networks learn from small real data in minutes on one core, beside what needs no learning.
+
+    python benchmarks/learning.py [--only care noise2void] [--steps 1.0]
+
+Prints a table and writes ``benchmarks/results/learning.json``; with ``--only`` the other rows stay as they were. Every
+row is trained by the loop that ``kinocyte train`` uses, with the seed below, and scored on images that training never
+saw (other fields of view, other images, later frames, or another part of the field where there is only one). Networks
+are small and trainings short, so that the table can be made again anywhere: these are floors, not records. Baselines
+have their own parameters chosen on the training images. Scores of images are taken after the gain and offset that fit
+the truth best, for ours and baselines alike, since a network gives normalised grey values.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import learning_data as real
+import numpy as np
+from numpy.typing import NDArray
+
+from kinocyte.learning.data.augment import Augmentation
+from kinocyte.learning.model import ImageModel, InputChannel
+from kinocyte.learning.tasks.base import Reading, Task
+from kinocyte.learning.training.fit import Lesson, fit
+from kinocyte.learning.training.run_folder import begin_run
+from kinocyte.learning.training.settings import TrainingSettings
+
+RESULTS = Path(__file__).parent / "results" / "learning.json"
+Array = NDArray[Any]
+#: image, prediction, truth -> score; the higher the better
+Score = Callable[[Array, Array], float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a task, what it learns from, and what it is compared with."""
+
+    task: Task
+    data: real.Data
+    score: str
+    steps: int
+    baselines: Mapping[str, Callable[[Array], Array]]
+    patch_px: int = 64
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    note: str = ""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+def rows() -> dict[str, Callable[[], Row]]:
+    from kinocyte.learning.tasks.care import Care
+    from kinocyte.learning.tasks.denoise_segment import DenoiseSegment
+    from kinocyte.learning.tasks.frame_interpolation import FrameInterpolation
+    from kinocyte.learning.tasks.noise2noise import Noise2Noise
+    from kinocyte.learning.tasks.noise2void import Noise2Void
+    from kinocyte.learning.tasks.pix2pix import Pix2Pix
+    from kinocyte.learning.tasks.super_resolution import SuperResolution
+    from kinocyte.learning.tasks.virtual_stain import VirtualStain
+
+    def denoising(task: Task, data: real.Data, steps: int = 500, note: str = "") -> Row:
+        return Row(task, data, "psnr", steps, real.denoisers(), note=note)
+
+    return {
+        "care": lambda: denoising(Care(width=16), real.exposures()),
+        "care_probabilistic": lambda: denoising(Care(width=16, probabilistic=True), real.exposures()),
+        "noise2noise": lambda: denoising(Noise2Noise(width=16), real.redrawn_exposures(), note=real.REDRAWN),
+        "noise2void": lambda: denoising(Noise2Void(width=16, version="n2v"), real.exposures(targets=False)),
+        "noise2void_n2v2": lambda: denoising(Noise2Void(width=16), real.exposures(targets=False)),
+        "virtual_stain": lambda: Row(
+            VirtualStain(width=16), real.phase(), "pearson", 500, real.phase_baselines(real.phase()), 128, 2, 1e-3
+        ),
+        "pix2pix": lambda: Row(
+            Pix2Pix(width=16, critic_width=16), real.phase(), "pearson", 350, real.phase_baselines(real.phase()), 128,
+            2, 1e-3, note="made to look real, not to be nearest: compare with virtual_stain",
+        ),
+        "super_resolution_x2": lambda: Row(
+            SuperResolution(width=16), real.binned(2), "psnr", 500, real.enlargements(2), 48
+        ),
+        "super_resolution_x4": lambda: Row(
+            SuperResolution(width=16, factor=4), real.binned(4), "psnr", 500, real.enlargements(4), 32
+        ),
+        "frame_interpolation": lambda: Row(
+            FrameInterpolation(width=16, depth=3, largest_shift_px=12), real.movies(), "psnr", 400,
+            real.interpolations(), 96, 4,
+        ),
+        "denoise_segment": lambda: Row(
+            DenoiseSegment(width=16, denoising_weight=0.3), real.noisy_nuclei(), "f1", 500, real.thresholds(), 96, 4
+        ),
+    }  # fmt: skip
+
+
+def trained(row: Row, steps: float) -> ImageModel:
+    """Return the model that a row describes."""
+    n = max(int(row.steps * steps), 20)
+    inputs = tuple(InputChannel(name=name) for name in row.data.inputs)
+    targets = tuple(InputChannel(name=name) for name in row.data.targets)
+    lesson = Lesson(row.data.training, inputs, targets, row.augmentation, card={"name": row.task.name()})
+    settings = TrainingSettings(
+        steps=n, batch_size=row.batch_size, patch_px=row.patch_px, learning_rate=row.learning_rate,
+        warmup_steps=min(50, n // 4), check_every=max(n // 10, 1), checkpoint_every=n, threads=1, device="cpu",
+        precision="fp32", held_out=row.data.held_out, seed=1,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        return fit(lesson, row.task, settings, begin_run(Path(folder) / "run", {}))
+
+
+def applied(model: ImageModel, image: Array) -> Reading:
+    """Return what a model says of a whole image."""
+    import torch
+
+    x = model.normalised(image)
+    rest = [(0, -n % d) for n, d in zip(x.shape[1:], model.task.divisor(model.ndim), strict=True)]
+    padded = np.pad(x, [(0, 0), *rest], mode="reflect")
+    with torch.no_grad():
+        out = model.network()(torch.from_numpy(padded[None]))[0].numpy()
+    larger = model.task.enlargement
+    out = out[(slice(None), *(slice(0, n * larger) for n in x.shape[1:]))]
+    return model.task.read(out, model.settings)
+
+
+def psnr(made: Array, truth: Array) -> float:
+    """Return the peak signal-to-noise ratio in dB after the best gain and offset, of all channels."""
+    return float(np.mean([_psnr(m, t) for m, t in zip(made, truth, strict=True)]))
+
+
+def _psnr(made: Array, truth: Array) -> float:
+    m, t = made.astype(float).ravel(), truth.astype(float).ravel()
+    gain, offset = np.polyfit(m, t, 1) if m.std() > 0 else (0.0, t.mean())
+    return float(10 * np.log10((t.max() - t.min()) ** 2 / np.mean((gain * m + offset - t) ** 2)))
+
+
+def pearson(made: Array, truth: Array) -> float:
+    """Return the mean correlation of channels; 0 for what is constant."""
+    pairs = [(m.ravel(), t.ravel()) for m, t in zip(made, truth, strict=True)]
+    return float(np.mean([np.corrcoef(m, t)[0, 1] if m.std() > 0 else 0.0 for m, t in pairs]))
+
+
+def f1(made: Array, truth: Array) -> float:
+    """Return the F1 score of objects at an intersection over union of one half."""
+    from kinocyte.evaluation.segmentation import score_segmentation
+
+    score = score_segmentation(truth, made).f1
+    return 1.0 if score is None else score
+
+
+SCORES: dict[str, Score] = {"psnr": psnr, "pearson": pearson, "f1": f1}
+
+
+def measured(row: Row, steps: float) -> dict[str, Any]:
+    """Train, score and return a line of the table."""
+    begin, used = time.monotonic(), time.process_time()
+    model = trained(row, steps)
+    seconds, cpu_s = time.monotonic() - begin, time.process_time() - used
+    score = SCORES[row.score]
+    test = [(np.asarray(p.image), np.asarray(p.target)) for p in row.data.test]
+    ours = [score(_result(applied(model, image)), truth) for image, truth in test]
+    others = {n: [score(f(image), truth) for image, truth in test] for n, f in row.baselines.items()}
+    best = max(others, key=lambda n: np.mean(others[n]))
+    won = sum(a > b for a, b in zip(ours, others[best], strict=True))
+    return {
+        "task": repr(row.task), "data": row.data.words, "training_images": len(row.data.training),
+        "test_images": len(test), "score": row.score, "ours": float(np.mean(ours)),
+        "baselines": {n: float(np.mean(v)) for n, v in others.items()}, "best_baseline": best,
+        "beats_best_baseline": bool(np.mean(ours) > np.mean(others[best])), "images_won": won,
+        "steps": max(int(row.steps * steps), 20), "training_s": round(seconds, 1), "cpu_s": round(cpu_s, 1),
+        "parameters": int(sum(a.size for a in model.weights.values())), "note": row.note,
+        **row.data.more(model, applied),
+    }  # fmt: skip
+
+
+def _result(read: Reading) -> Array:
+    made = read.image if read.labels is None else read.labels
+    assert made is not None
+    return made
+
+
+def show(table: Mapping[str, Mapping[str, Any]]) -> None:
+    print(f"\n{'row':20} {'score':8} {'ours':>8} {'baselines':70} {'won':>7} {'steps':>6} {'cpu s':>6}")
+    for name, r in table.items():
+        others = "  ".join(f"{n} {v:.3f}" for n, v in sorted(r["baselines"].items(), key=lambda i: -i[1]))
+        won = f"{r['images_won']}/{r['test_images']}"
+        print(f"{name:20} {r['score']:8} {r['ours']:8.3f} {others:70} {won:>7} {r['steps']:6} {r['cpu_s']:6.0f}")
+
+
+def main() -> None:
+    known = rows()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=list(known), default=list(known))
+    parser.add_argument("--steps", type=float, default=1.0, help="factor on the steps of each training")
+    parser.add_argument("--dry", action="store_true", help="write nothing")
+    options = parser.parse_args()
+    os.nice(10)
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    table = dict(found.get("rows", {}))
+    for name in options.only:
+        table[name] = measured(known[name](), options.steps)
+        show({name: table[name]})
+        if not options.dry:
+            RESULTS.parent.mkdir(exist_ok=True)
+            ordered = {n: table[n] for n in known if n in table}
+            RESULTS.write_text(
+                json.dumps({"note": __doc__.strip().split("\n\n")[-1], "rows": ordered}, indent=1) + "\n"
+            )
+    show(table)
+
+
+if __name__ == "__main__":
+    main()
