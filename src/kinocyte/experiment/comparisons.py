@@ -39,10 +39,15 @@ class StoredComparison:
     frames: Mapping[str, pl.DataFrame]
 
 
+def read_document(storage: Storage, name: str) -> dict[str, Any] | None:
+    """Return what one answer says of itself, without its tables, or None if there is none of that name."""
+    return read_json(storage, f"{FOLDER}/{item_name(name, 'comparison')}/{_DOCUMENT}")
+
+
 def read_comparison(storage: Storage, name: str) -> StoredComparison | None:
     """Return one answer, or None if there is none of that name."""
     folder = f"{FOLDER}/{item_name(name, 'comparison')}"
-    document = read_json(storage, f"{folder}/{_DOCUMENT}")
+    document = read_document(storage, name)
     if document is None:
         return None
     frames = {}

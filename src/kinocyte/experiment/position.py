@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,10 @@ from kinocyte.experiment.staged import CorrectedWriter, LabelsWriter, list_label
 from kinocyte.experiment.standing import Standing
 from kinocyte.experiment.storage import AtOnce, Storage
 from kinocyte.experiment.tables import list_tables, remove_table, scan_table, write_table
+
+#: On an object store this many positions are looked at together, where there are more than a few.
+_AT_ONCE, _FEW = 16, 4
+_T = TypeVar("_T")
 
 
 class Position:
@@ -89,7 +94,10 @@ class Position:
 
     def at_once(self) -> Position:
         """Return the position as it is at this moment: what was read once is not read again. For reading only."""
-        position = Position(AtOnce(self._storage), self._path, self.well, self.field)
+        if self._moment is not None:
+            return self
+        storage = self._storage if isinstance(self._storage, AtOnce) else AtOnce(self._storage)
+        position = Position(storage, self._path, self.well, self.field)
         position._moment = Standing(position._storage, self._path, self.id, position.journal)
         return position
 
@@ -413,3 +421,11 @@ class Position:
     def frame_labels(self, population: str, frame: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
         """Return the label image of one frame; shorthand used by linkers."""
         return self.labels(population).frame(frame)
+
+
+def on_all(positions: Sequence[Position], look: Callable[[Position], _T]) -> list[_T]:
+    """Ask something of every position, in order; of many at once where each answer waits for a network."""
+    if len(positions) < _FEW or positions[0].is_local:
+        return [look(position) for position in positions]
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="kinocyte-look") as pool:
+        return list(pool.map(look, positions))

@@ -12,16 +12,19 @@ import polars as pl
 
 from kinocyte.core.errors import KinocyteError, ParameterError, TableError, nearest
 from kinocyte.core.schema import column_name
-from kinocyte.experiment.comparisons import drop_other_comparisons, read_comparison, write_comparison
+from kinocyte.experiment.comparisons import drop_other_comparisons, read_document, write_comparison
 from kinocyte.experiment.experiment import Experiment
-from kinocyte.experiment.position import Position
+from kinocyte.experiment.position import Position, on_all
 from kinocyte.experiment.records import fingerprint
+from kinocyte.experiment.storage import Storage
 from kinocyte.pipeline.model import ComparisonPlace, Pipeline
 from kinocyte.pipeline.task import Outcome, versions
 from kinocyte.statistics.base import Comparer, Comparison
 
 #: What tells one cell of an experiment from all others.
 KEYS = ("well", "position", "track_id")
+#: Tables kept at hand from one question to the next.
+_MOST_KEPT_BYTES = 2**30
 
 
 def compare(pipeline: Pipeline, experiment: Experiment) -> Iterator[Outcome]:
@@ -38,11 +41,12 @@ def compare(pipeline: Pipeline, experiment: Experiment) -> Iterator[Outcome]:
     if not pipeline.comparison:
         return
     drop_other_comparisons(experiment.storage, set(names))
+    seen, tables = experiment.at_once(), _Tables()
     for number, (name, asked) in enumerate(zip(names, pipeline.comparison, strict=True), start=1):
         start = time.perf_counter()
         task = f"comparison.{name}"
         try:
-            yield _answer(pipeline, experiment, (number, name, asked), start)
+            yield _answer(experiment.storage, _Cells(pipeline, seen, asked, tables), (number, name), start)
         except KinocyteError as error:
             yield Outcome(task, "failed", str(error), time.perf_counter() - start)
         except Exception as error:  # noqa: BLE001 - one question's defect must not stop the others; it is reported whole
@@ -71,18 +75,31 @@ def title_of(asked: ComparisonPlace) -> str:
     return asked.title or " ".join(str(p) for p in (said["method"].replace("_", " "), what, groups) if p)
 
 
-def _answer(
-    pipeline: Pipeline, experiment: Experiment, question: tuple[int, str, ComparisonPlace], start: float
-) -> Outcome:
-    number, name, asked = question
+def standing_comparisons(pipeline: Pipeline, experiment: Experiment) -> Iterator[tuple[str, bool]]:
+    """Return the name of each comparison of a pipeline, and whether its answer rests on what stands now."""
+    seen, tables = experiment.at_once(), _Tables()
+    for number, (name, asked) in enumerate(zip(names_of(pipeline.comparison), pipeline.comparison, strict=True), 1):
+        try:
+            yield name, _stands(seen.storage, (number, name), _Cells(pipeline, seen, asked, tables).mark())
+        except KinocyteError:
+            yield name, False
+
+
+def _stands(storage: Storage, question: tuple[int, str], mark: str) -> bool:
+    number, name = question
+    document = read_document(storage, name)
+    return document is not None and document.get("fingerprint") == mark and document.get("number") == number
+
+
+def _answer(storage: Storage, cells: _Cells, question: tuple[int, str], start: float) -> Outcome:
+    number, name = question
+    asked, experiment = cells.asked, cells.experiment
     method = asked.bare
     if not isinstance(method, Comparer):
         msg = f"{type(method).__qualname__} is not a comparison method."
         raise TypeError(msg)
-    cells = _Cells(pipeline, experiment, asked)
-    mark = fingerprint({"parameters": asked.model_dump(mode="json"), "inputs": cells.inputs()})
-    stored = read_comparison(experiment.storage, name)
-    if stored is not None and stored.document.get("fingerprint") == mark and stored.document.get("number") == number:
+    mark = cells.mark()
+    if _stands(storage, question, mark):
         return Outcome(f"comparison.{name}", "kept")
     found: Comparison = method.compare(cells.table(method))
     missing = len(experiment.positions) - len(cells.positions)
@@ -100,7 +117,7 @@ def _answer(
         "versions": versions(),
     }
     frames = {n: getattr(found, n) for n in ("groups", "curves", "points", "tests", "effects")}
-    write_comparison(experiment.storage, name, document, frames)
+    write_comparison(storage, name, document, frames)
     return Outcome(f"comparison.{name}", "done", "", time.perf_counter() - start, _summary(found))
 
 
@@ -109,11 +126,30 @@ def _summary(found: Comparison) -> dict[str, Any]:
     return {"sentences": sentences, "notes": list(found.notes)}
 
 
+class _Tables:
+    """Tables of all positions that were gathered for one question and serve the next; the oldest make room."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, ...], pl.DataFrame] = {}
+
+    def get(self, key: tuple[str, ...], gather: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        """Return a table, gathered if it is not at hand."""
+        if key not in self._kept:
+            table = gather()
+            self._kept[key] = table
+            sizes = {k: t.estimated_size() for k, t in self._kept.items()}
+            while len(self._kept) > 1 and sum(sizes.values()) > _MOST_KEPT_BYTES:
+                oldest = next(iter(self._kept))
+                del self._kept[oldest], sizes[oldest]
+            return table
+        return self._kept[key]
+
+
 class _Cells:
     """The tables of the positions that stand, for one question."""
 
-    def __init__(self, pipeline: Pipeline, experiment: Experiment, asked: ComparisonPlace) -> None:
-        self.asked, self.experiment = asked, experiment
+    def __init__(self, pipeline: Pipeline, experiment: Experiment, asked: ComparisonPlace, tables: _Tables) -> None:
+        self.asked, self.experiment, self._tables = asked, experiment, tables
         self.subject = asked.interaction or _population(pipeline, asked)
         self._is_pair = asked.interaction is not None
         self.positions = [p for p in experiment.positions.values() if self._standing(p)]
@@ -125,10 +161,11 @@ class _Cells:
         table = f"{self.subject}_pair_tracks" if self._is_pair else f"{self.subject}_tracks"
         return position.stands(table)
 
-    def inputs(self) -> dict[str, Any]:
-        """Return what the answer rests on: the records of every position and the conditions."""
-        made = {p.id: {r.key: r.fingerprint for r in p.records.all()} for p in self.positions}
-        return {"records": made, "conditions": self.experiment.conditions.write_json()}
+    def mark(self) -> str:
+        """Return the fingerprint of the question and all it rests on: records of every position and conditions."""
+        made = {p.id: {r.key: r.fingerprint for r in p.now().all_records} for p in self.positions}
+        inputs = {"records": made, "conditions": self.experiment.conditions.write_json()}
+        return fingerprint({"parameters": self.asked.model_dump(mode="json"), "inputs": inputs})
 
     def table(self, method: Comparer) -> pl.DataFrame:
         """Return the rows a method compares: durations, one row a cell, or one row a cell and frame."""
@@ -151,12 +188,16 @@ class _Cells:
         return table.filter(condition(self.asked.where, table).expr)
 
     def _gathered(self, read: Callable[[Position], pl.DataFrame]) -> pl.DataFrame:
-        parts = []
-        for p in self.positions:
-            rows = read(p)
-            parts.append(rows.select(pl.lit(p.well).alias("well"), pl.lit(p.id).alias("position"), pl.all()))
-        frame = pl.concat(parts, how="diagonal_relaxed")
-        return frame.join(self.experiment.conditions, on="well", how="left", maintain_order="left")
+        def part(position: Position) -> pl.DataFrame:
+            names = (pl.lit(position.well).alias("well"), pl.lit(position.id).alias("position"))
+            return read(position).select(*names, pl.all())
+
+        def gather() -> pl.DataFrame:
+            frame = pl.concat(on_all(self.positions, part), how="diagonal_relaxed")
+            return frame.join(self.experiment.conditions, on="well", how="left", maintain_order="left")
+
+        kind = "pair" if self._is_pair else "population"
+        return self._tables.get((read.__name__, kind, self.subject), gather)
 
     def _tracks(self, position: Position) -> pl.DataFrame:
         if self._is_pair:

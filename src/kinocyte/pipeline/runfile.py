@@ -37,7 +37,8 @@ class RunFile:
             self.id += "0"
         self._storage, self._plan = storage, plan
         self._outcomes: dict[str, Outcome] = {}
-        self._tally = Tally(tuple(t.id for t in plan.tasks))
+        known = {t.id: "kept" if t.state == "done" else "failed" for t in plan.tasks if t.state != "todo"}
+        self._tally = Tally(tuple(t.id for t in plan.tasks), known)
         self._due = 0.0
         self._document: dict[str, Any] = {
             "id": self.id,
