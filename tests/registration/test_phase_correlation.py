@@ -326,3 +326,13 @@ def test_organoids_drift_steadily_at_the_start(data) -> None:
     last = np.abs(table.select("dy_px", "dx_px").to_numpy()[-1])
     assert_allclose(np.sort(last), [1.6, 3.2], atol=0.5)
     assert all(b - a > -0.6 for a, b in pairwise(np.abs(table["dx_px"].to_numpy())))
+
+
+def test_parameters_may_be_given_without_the_method() -> None:
+    movie = np.stack([band_limited(96, s)[16:-16, 12:-17] for s in [(0.0, 0.0), (0.5, -1.5), (1.0, 1.0)]])
+    short = estimate_drift(movie, reference="first", correlation="phase")
+    assert short.equals(PhaseCorrelation(reference="first", correlation="phase").estimate(movie))
+    with pytest.raises(ParameterError, match="no parameter 'referense'; did you mean 'reference'"):
+        estimate_drift(movie, referense="first")
+    with pytest.raises(ParameterError, match="template_frames = 0 is refused"):
+        estimate_drift(movie, template_frames=0)

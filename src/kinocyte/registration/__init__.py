@@ -6,7 +6,10 @@ from typing import Any
 
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from kinocyte.core.errors import ParameterError
+from kinocyte.core.registry import explain
 from kinocyte.core.scale import Scale
 from kinocyte.registration.base import Movie, Movies, Registrar
 from kinocyte.registration.channels import ColocalisationWarning, apply_channels, estimate_channels
@@ -35,9 +38,34 @@ def estimate_drift(
     scale: Scale | None = None,
     seed: int = 0,
     mask: NDArray[Any] | None = None,
+    **parameters: Any,
 ) -> pl.DataFrame:
-    """Return the drift of a movie with the given method, `PhaseCorrelation` where left out.
+    """Return the drift of a movie.
 
-    Parameters, result and errors are those of `Registrar.estimate`.
+    Parameters
+    ----------
+    movie, scale, seed, mask
+        As for `Registrar.estimate`.
+    method : Registrar, optional
+        How drift is found; `PhaseCorrelation` where left out.
+    **parameters
+        Parameters of the method in place of the ones it has, such as ``reference="previous"``.
+
+    Returns
+    -------
+    polars.DataFrame
+        As `Registrar.estimate`.
+
+    Raises
+    ------
+    ParameterError
+        As `Registrar.estimate`, and where a parameter is unknown or refused.
     """
-    return (method or PhaseCorrelation()).estimate(movie, scale, seed, mask=mask)
+    chosen = method or PhaseCorrelation()
+    if parameters:
+        cls = type(chosen)
+        try:
+            chosen = chosen.replace(**parameters)
+        except ValidationError as error:
+            raise ParameterError("; ".join(explain(cls, error)) + ".") from error
+    return chosen.estimate(movie, scale, seed, mask=mask)
