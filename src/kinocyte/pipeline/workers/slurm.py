@@ -38,21 +38,41 @@ def slurm_cluster(where: Workers, todo: Sequence[Task], watch: Watch) -> Iterato
     """
     import dask
     from distributed import Client
-    from distributed.security import Security
 
     slurm_class = _slurm_class()
-    with dask.config.set(DASK_SETTINGS):
-        try:
-            cluster = slurm_class(security=Security.temporary(), **job_settings(where, todo))
-        except ImportError as error:
-            raise _missing() from error
-        with cluster, Client(cluster, set_as_default=False) as client:
-            _check_accepted(cluster.job_script())
-            positions = len({t.position for t in todo})
-            most = max(1, min(where.max_jobs, positions))
-            cluster.adapt(minimum_jobs=min(where.min_jobs, most), maximum_jobs=most, interval="2s", wait_count=5)
-            watch.place(place_of(client))
-            yield client
+    settings = job_settings(where, todo)
+    with (
+        dask.config.set(DASK_SETTINGS),
+        _keys(folder_of(where)) as security,
+        slurm_class(security=security, protocol="tls://", **settings) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        _check_accepted(cluster.job_script())
+        positions = len({t.position for t in todo})
+        most = max(1, min(where.max_jobs, positions))
+        cluster.adapt(minimum_jobs=min(where.min_jobs, most), maximum_jobs=most, interval="2s", wait_count=5)
+        watch.place(place_of(client))
+        yield client
+
+
+@contextmanager
+def _keys(folder: Path) -> Iterator[Any]:
+    """Make keys and a certificate for this run, in files that the user alone can read and that go with the run."""
+    from distributed.security import Security
+
+    try:
+        made = Security.temporary().get_tls_config_for_role("worker")
+    except ImportError as error:
+        raise _missing() from error
+    with tempfile.TemporaryDirectory(prefix="keys-", dir=folder) as place:
+        files = {}
+        for name in ("ca_file", "cert", "key"):
+            file = Path(place, f"{name}.pem")
+            file.touch(mode=0o600)
+            file.write_text(str(made[name]), encoding="ascii")
+            files[name] = str(file)
+        pair = {f"tls_{r}_{n}": files[n] for r in ("scheduler", "worker", "client") for n in ("cert", "key")}
+        yield Security(tls_ca_file=files["ca_file"], require_encryption=True, **pair)
 
 
 def _slurm_class() -> Any:
@@ -78,7 +98,7 @@ def job_settings(where: Workers, todo: Sequence[Task]) -> dict[str, Any]:
     ParameterError
         If the folder for logs and keys cannot be made.
     """
-    folder = (where.slurm_folder or Path.home() / ".kinocyte" / "slurm").absolute()
+    folder = folder_of(where)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -99,7 +119,6 @@ def job_settings(where: Workers, todo: Sequence[Task]) -> dict[str, Any]:
         "processes": 1,
         "job_name": "kinocyte",
         "interface": where.slurm_interface,
-        "shared_temp_directory": str(folder),
         "log_directory": str(folder),
         "local_directory": "${TMPDIR:-/tmp}",
         "death_timeout": 120,
@@ -108,6 +127,11 @@ def job_settings(where: Workers, todo: Sequence[Task]) -> dict[str, Any]:
         "worker_extra_args": worker,
         "scheduler_options": {"dashboard_address": "127.0.0.1:0"},
     }
+
+
+def folder_of(where: Workers) -> Path:
+    """Return the folder for logs and keys, which the jobs see too."""
+    return (where.slurm_folder or Path.home() / ".kinocyte" / "slurm").absolute()
 
 
 def memory_of(where: Workers, todo: Sequence[Task]) -> int:
