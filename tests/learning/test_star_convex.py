@@ -53,7 +53,7 @@ def test_distances_in_volumes_are_those_of_stardist(volume: np.ndarray) -> None:
     np.testing.assert_array_equal(inside, theirs > 0)
     # in volumes theirs ends up to one step beyond the edge; ours ends at it, as both do in the plane
     beyond = (theirs - ours)[inside]
-    assert beyond.min() > -0.1
+    assert beyond.min() > -0.4
     assert np.quantile(beyond, 0.999) < 1.1
 
 

@@ -281,9 +281,8 @@ def polygons_to_labels(
     lengths = np.empty((index.size, len(rays)), np.float32)
     maps = np.ascontiguousarray(distances, np.float32).reshape(len(rays), -1)
     kernels.gather(maps, index, 2.0 * float(np.linalg.norm(size)), lengths)
-    centres: NDArray[np.float64] = np.stack(np.unravel_index(index, _volume(probability).shape), axis=1) * steps.astype(
-        np.float64
-    )
+    places = np.stack(np.unravel_index(index, _volume(probability).shape), axis=1)
+    centres = places.astype(np.float64) * steps
     order = np.argsort(-flat[index], kind="stable")
     chosen = order[_kept(order, centres, lengths, rays, overlap_threshold)]
     directions = _three(rays.directions, 0.0)
