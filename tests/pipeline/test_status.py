@@ -160,7 +160,7 @@ def test_the_view_of_a_terminal_shows_every_fact(make_experiment: Maker, pipelin
         record._heartbeat._write()
         state = next(looks)
         console = Console(width=100, height=40, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
-        console.print(view(state, "e: 12 wells, 12 positions", 40))
+        console.print(view(state, "e: 12 wells, 12 positions", 24))
         text = console.export_text()
         console.file.close()
     facts = ("running", "1 of 36 tasks", "megapixels/s", "left", "worker 3", "50%", "mend it", "8787", "more positions")
@@ -179,10 +179,15 @@ def test_a_question_is_answered_failed_or_open(make_experiment: Maker) -> None:
     state = status(experiment)
     assert state.comparisons["state"].to_list() == ["failed"]
     assert "dose" in state.failed["message"][0]
-    experiment.set_conditions(pl.DataFrame({"well": ["A1", "A2", "A3"], "dose": [0.0, 1.0, 1.0]}))
+    experiment.set_conditions(
+        pl.DataFrame({"well": ["A1", "A2", "A3"], "dose": [0.0, 1.0, 1.0], "replicate": [1, 1, 2]})
+    )
     run(asked, kinocyte.open(experiment.url), where=Workers(workers=0))
-    assert status(experiment).comparisons["state"].to_list() == ["done"]
-    experiment.set_conditions(pl.DataFrame({"well": ["A1", "A2", "A3"], "dose": [0.0, 1.0, 2.0]}))
+    state = status(experiment)
+    assert state.comparisons["state"].to_list() == ["done"], state.failed["message"].to_list()
+    experiment.set_conditions(
+        pl.DataFrame({"well": ["A1", "A2", "A3"], "dose": [0.0, 0.0, 1.0], "replicate": [1, 2, 1]})
+    )
     assert status(experiment).comparisons["state"].to_list() == ["todo"]
 
 
