@@ -210,8 +210,8 @@ def test_motion_is_learnt() -> None:
     with repeatable(seed=0):
         network = task.build(2, 1, 2)
         optimiser = torch.optim.Adam(network.parameters(), 3e-3)
-        for _ in range(80):
-            batch = torch.tensor(np.stack([frames() for _ in range(8)]), dtype=torch.float32)
+        for _ in range(60):
+            batch = torch.tensor(np.stack([frames() for _ in range(6)]), dtype=torch.float32)
             optimiser.zero_grad()
             task.loss(network(batch[:, :2]), batch[:, 2:])["loss"].backward()
             optimiser.step()

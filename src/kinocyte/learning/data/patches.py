@@ -16,6 +16,7 @@ from kinocyte.learning.data._warp import window
 from kinocyte.learning.data.augment import Augmentation
 from kinocyte.learning.data.normalisation import Normalisation
 from kinocyte.learning.data.pairs import Pair, as_labels
+from kinocyte.learning.grey_values import limits
 from kinocyte.learning.tasks.base import Task
 
 Singles = NDArray[np.float32]
@@ -159,12 +160,15 @@ class PatchSampler:
 
     def _prepare(self, index: int) -> Prepared:
         pair = self.pairs[index]
-        image = _normalised(pair.image, self._inputs, f"The image of '{pair.name}'")
+        raw = pair.image
+        image = _normalised(raw, self._inputs, f"The image of '{pair.name}'")
         target: NDArray[Any] | None = None
         if self.task.target in {"labels", "classes"} and pair.has_target:
             target = _small_numbers(as_labels(_present(pair), pair.name))
         elif self.task.target == "image":
-            target = _normalised(_present(pair), self._targets, f"The target of '{pair.name}'")
+            what = f"The target of '{pair.name}'"
+            as_input = limits(raw, self._inputs) if self.task.scaled_as_input else None
+            target = _normalised(_present(pair), self._targets, what, as_input)
         _check_fit(pair.name, image, target, self.task)
         rng = np.random.default_rng((self.seed, 3, index))
         return Prepared(image, target, _aims(image, target, rng))
@@ -233,8 +237,10 @@ def _present(pair: Pair) -> NDArray[Any]:
     return target
 
 
-def _normalised(image: NDArray[Any], how: Sequence[Normalisation], what: str) -> Singles:
-    """Return an image of which each channel is scaled by limits of the whole image."""
+def _normalised(
+    image: NDArray[Any], how: Sequence[Normalisation], what: str, given: Sequence[tuple[float, float]] | None = None
+) -> Singles:
+    """Return an image of which each channel is scaled by limits of the whole image, or by those given."""
     if image.ndim not in {3, 4}:
         msg = f"{what} has the shape {image.shape}; it needs (channels, y, x) or (channels, z, y, x)."
         raise ParameterError(msg)
@@ -245,7 +251,8 @@ def _normalised(image: NDArray[Any], how: Sequence[Normalisation], what: str) ->
         msg = f"{what} holds NaN or infinite grey values; mend or leave it out (`kinocyte data check` finds them all)."
         raise ParameterError(msg)
     scaled = how or (Normalisation(),) * len(image)
-    return np.stack([n.apply(channel) for n, channel in zip(scaled, image, strict=True)])
+    bounds = [None if given is None else given[i % len(given)] for i in range(len(image))]
+    return np.stack([n.apply(channel, b) for n, channel, b in zip(scaled, image, bounds, strict=True)])
 
 
 def _small_numbers(labels: NDArray[np.int64]) -> NDArray[np.int32]:

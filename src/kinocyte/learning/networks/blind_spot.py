@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from kinocyte.learning.networks.unet import _conv, _factor, _Pair, divisor
+from kinocyte.learning.networks.extent import divisor
+from kinocyte.learning.networks.unet import _conv, _factor, _Pair
 
 
 class SmoothUNet(nn.Module):

@@ -71,6 +71,35 @@ class Task(Method):
             Takes (batch, n_inputs, [z], y, x) float32 and returns (batch, outputs, [z], y, x) float32.
         """
 
+    def critic(self, n_inputs: int, n_targets: int, ndim: int) -> Module | None:  # noqa: ARG002 - few have one
+        """Return a second network that is trained against the first and not kept in the model; None: there is none."""
+        return None
+
+    def networks(self, n_inputs: int, n_targets: int, ndim: int) -> dict[str, Module]:
+        """Return the networks that are trained together: ``network``, which is the model, and ``critic`` if any."""
+        found = {"network": self.build(n_inputs, n_targets, ndim)}
+        critic = self.critic(n_inputs, n_targets, ndim)
+        return found if critic is None else {**found, "critic": critic}
+
+    def step(
+        self, networks: Mapping[str, Module], optimisers: Mapping[str, Any], batch: tuple[Tensor, Tensor]
+    ) -> dict[str, Tensor]:
+        """Learn from one batch and return the parts of the loss; tasks with several networks have steps of their own.
+
+        Parameters
+        ----------
+        networks, optimisers : mapping
+            By the names of `networks`. Each optimiser shortens long gradients by itself before it steps.
+        batch : tuple of Tensor
+            What `prepare` gave, stacked, on the device; computed in the precision of the training.
+        """
+        image, target = batch
+        parts = self.loss(networks["network"](image), target)
+        optimisers["network"].zero_grad(set_to_none=True)
+        parts["loss"].backward()
+        optimisers["network"].step()
+        return {name: value.detach() for name, value in parts.items()}
+
     @abstractmethod
     def prepare(self, image: Singles, target: NDArray[Any] | None, rng: np.random.Generator) -> tuple[Singles, Singles]:
         """Return what the network is shown and what its output is compared with, for one augmented patch.
@@ -111,6 +140,16 @@ class Task(Method):
 
         Tiles overlap by it, so that the size of a tile does not change a result.
         """
+
+    @property
+    def scaled_as_input(self) -> bool:
+        """Tell whether a target image shows the signal of the input in the same grey values.
+
+        Channel i of it is then scaled by the limits of input channel i (counted round, where there are fewer), in
+        training as in the result, so that a result comes back in the grey values of its input
+        (`kinocyte.learning.grey_values.restored`).
+        """
+        return False
 
     @property
     def enlargement(self) -> int:

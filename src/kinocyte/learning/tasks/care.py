@@ -32,6 +32,17 @@ class Care(ImageTask):
         False, help="Also learn how far each pixel may be off (the scale of a Laplace distribution); error is unused."
     )
 
+    same_grey_values: bool = param(
+        True,
+        help="Input and target have the same grey values but for noise and blur; false where targets had more light: "
+        "then each is scaled by itself and results come without unit.",
+    )
+
+    @property
+    def scaled_as_input(self) -> bool:
+        """Tell whether the result comes in the grey values of the input."""
+        return self.same_grey_values
+
     def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:
         """Return a U-Net with one output a channel, or two (value, scale) if it is probabilistic."""
         from kinocyte.learning.networks.image_to_image import RegressionNet

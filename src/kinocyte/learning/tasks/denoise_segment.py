@@ -41,6 +41,11 @@ class DenoiseSegment(ImageTask):
     hidden: float = param(0.00198, gt=0, le=0.1, help="Share of the pixels that is hidden from the network at a time.")
     radius_px: int = param(5, ge=1, le=16, help="Farthest neighbour a hidden pixel is replaced from.", unit="px")
 
+    @property
+    def scaled_as_input(self) -> bool:
+        """Tell that the result comes in the grey values of the input."""
+        return True
+
     def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:  # noqa: ARG002 - labels have one channel
         """Return one U-Net with as many outputs as inputs and three for the classes."""
         from kinocyte.learning.networks.image_to_image import RegressionNet

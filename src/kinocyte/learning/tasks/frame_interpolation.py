@@ -36,6 +36,11 @@ class FrameInterpolation(ImageTask):
         True, help="Show movies backwards as often as forwards; leave out where time has an arrow."
     )
 
+    @property
+    def scaled_as_input(self) -> bool:
+        """Tell that the result comes in the grey values of the input."""
+        return True
+
     def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:
         """Return a network that moves both frames, blends and corrects them.
 

@@ -24,6 +24,11 @@ class Noise2Noise(ImageTask):
     )
     swap: bool = param(True, help="Use each image of a pair as input as often as the other.")
 
+    @property
+    def scaled_as_input(self) -> bool:
+        """Tell that the result comes in the grey values of the input."""
+        return True
+
     def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:
         """Return a U-Net that learns the difference from its input."""
         from kinocyte.learning.networks.image_to_image import RegressionNet

@@ -35,6 +35,11 @@ class Noise2Void(ImageTask):
         None, ge=1, le=16, help="Farthest neighbour a hidden pixel is replaced from; 5, or 2 for n2v2.", unit="px"
     )
 
+    @property
+    def scaled_as_input(self) -> bool:
+        """Tell that the result comes in the grey values of the input."""
+        return True
+
     def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:  # noqa: ARG002 - there is no target
         """Return a U-Net with as many outputs as inputs."""
         if self.version == "n2v2":

@@ -28,6 +28,11 @@ class SuperResolution(ImageTask):
         """Return how many output pixels one input pixel becomes along each axis in the plane."""
         return int(self.factor)
 
+    @property
+    def scaled_as_input(self) -> bool:
+        """Tell that the result comes in the grey values of the input."""
+        return True
+
     def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:
         """Return a U-Net on the coarse pixels, followed by the enlargement."""
         from kinocyte.learning.networks.enlarging import EnlargingNet
