@@ -65,34 +65,37 @@ def rows() -> dict[str, Callable[[], Row]]:
     from kinocyte.learning.tasks.super_resolution import SuperResolution
     from kinocyte.learning.tasks.virtual_stain import VirtualStain
 
-    def denoising(task: Task, data: real.Data, steps: int = 500, note: str = "") -> Row:
+    def denoising(task: Task, data: real.Data, steps: int = 400, note: str = "") -> Row:
         return Row(task, data, "psnr", steps, real.denoisers(), note=note)
 
     return {
         "care": lambda: denoising(Care(width=16), real.exposures()),
         "care_probabilistic": lambda: denoising(Care(width=16, probabilistic=True), real.exposures()),
         "noise2noise": lambda: denoising(Noise2Noise(width=16), real.redrawn_exposures(), note=real.REDRAWN),
-        "noise2void": lambda: denoising(Noise2Void(width=16, version="n2v"), real.exposures(targets=False)),
-        "noise2void_n2v2": lambda: denoising(Noise2Void(width=16), real.exposures(targets=False)),
+        "noise2void": lambda: denoising(
+            Noise2Void(width=16, version="n2v", hidden=0.02), real.exposures(targets=False)
+        ),
+        "noise2void_n2v2": lambda: denoising(Noise2Void(width=16, hidden=0.02), real.exposures(targets=False)),
         "virtual_stain": lambda: Row(
-            VirtualStain(width=16), real.phase(), "pearson", 500, real.phase_baselines(real.phase()), 128, 2, 1e-3
+            VirtualStain(width=16), real.phase(), "pearson", 400, real.phase_baselines(real.phase()), 128, 2, 1e-3
         ),
         "pix2pix": lambda: Row(
-            Pix2Pix(width=16, critic_width=16), real.phase(), "pearson", 350, real.phase_baselines(real.phase()), 128,
+            Pix2Pix(width=16, critic_width=16), real.phase(), "pearson", 300, real.phase_baselines(real.phase()), 128,
             2, 1e-3, note="made to look real, not to be nearest: compare with virtual_stain",
         ),
         "super_resolution_x2": lambda: Row(
-            SuperResolution(width=16), real.binned(2), "psnr", 500, real.enlargements(2), 48
+            SuperResolution(width=16), real.binned(2), "psnr", 400, real.enlargements(2), 48
         ),
         "super_resolution_x4": lambda: Row(
-            SuperResolution(width=16, factor=4), real.binned(4), "psnr", 500, real.enlargements(4), 32
+            SuperResolution(width=16, factor=4), real.binned(4), "psnr", 400, real.enlargements(4), 32
         ),
         "frame_interpolation": lambda: Row(
             FrameInterpolation(width=16, depth=3, largest_shift_px=12), real.movies(), "psnr", 400,
             real.interpolations(), 96, 4,
         ),
         "denoise_segment": lambda: Row(
-            DenoiseSegment(width=16, denoising_weight=0.3), real.noisy_nuclei(), "f1", 500, real.thresholds(), 96, 4
+            DenoiseSegment(width=16, denoising_weight=0.3, hidden=0.01), real.noisy_nuclei(), "f1", 400,
+            real.thresholds(), 96, 4,
         ),
     }  # fmt: skip
 
