@@ -1,1 +1,1 @@
-"""Trained networks applied to images of any size, tile by tile, and the reading of what they say."""
+"""Trained networks applied to images: exact tiles, calibration, test-time augmentation, sequences of frames."""

@@ -1,0 +1,105 @@
+"""Cutting an image into overlapping parts such that what a network says of it does not depend on the cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+Singles = NDArray[np.float32]
+Slices = tuple[slice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How the output of a network lies over its input, per axis.
+
+    Attributes
+    ----------
+    divisor : tuple of int
+        What the lengths of an input must be multiples of.
+    reach : tuple of int
+        Pixels away of the farthest input an output depends on.
+    up, down : tuple of int
+        ``down`` input pixels become ``up`` output pixels.
+    """
+
+    divisor: tuple[int, ...]
+    reach: tuple[int, ...]
+    up: tuple[int, ...]
+    down: tuple[int, ...]
+
+    @property
+    def overlap(self) -> tuple[int, ...]:
+        """Return the reach in whole divisors, so that every part starts on the coarsest grid of the network."""
+        return tuple(-(-r // d) * d for r, d in zip(self.reach, self.divisor, strict=True))
+
+    def output(self, slices: Slices) -> Slices:
+        """Return where in the output a box of the input lies; its ends are multiples of ``down``."""
+        return tuple(
+            slice(s.start * u // d, -(-s.stop * u // d))
+            for s, u, d in zip(slices, self.up, self.down, strict=True)
+        )  # fmt: skip
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of the output of an image; a part of a stride at the end counts as one."""
+        return tuple(-(-n * u // d) for n, u, d in zip(shape, self.up, self.down, strict=True))
+
+
+def padded(image: Singles, divisor: Sequence[int]) -> Singles:
+    """Return an image (channels, ...) lengthened at its ends to multiples of the divisor, by mirroring."""
+    more = [-n % d for n, d in zip(image.shape[1:], divisor, strict=True)]
+    if not any(more):
+        return image
+    return np.pad(image, [(0, 0), *((0, m) for m in more)], mode="symmetric")
+
+
+def parts(shape: Sequence[int], core: Sequence[int], geometry: Geometry) -> Iterator[tuple[Slices, Slices]]:
+    """Yield what is read of a padded image and what is kept of it, both as boxes of the image.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Multiples of the divisor.
+    core : sequence of int
+        Lengths of what is kept, multiples of the divisor.
+    geometry : Geometry
+        Of the network.
+    """
+    rows = []
+    for n, length, more in zip(shape, core, geometry.overlap, strict=True):
+        starts = range(0, n, length)
+        rows.append(
+            [(slice(max(s - more, 0), min(s + length + more, n)), slice(s, min(s + length, n))) for s in starts]
+        )
+    for combination in product(*rows):
+        yield tuple(r for r, _ in combination), tuple(k for _, k in combination)
+
+
+def core_of(shape: Sequence[int], geometry: Geometry, most_pixels: float) -> tuple[int, ...]:
+    """Return the lengths of parts that, with their overlap, hold at most so many pixels; the fewest parts first.
+
+    Never shorter than the divisor, even if that is more.
+    """
+    core = list(shape)
+    while _read(core, shape, geometry) > most_pixels:
+        longer = [(n, i) for i, n in enumerate(core) if n > geometry.divisor[i]]
+        if not longer:
+            break
+        core = list(halved(core, geometry.divisor))
+    return tuple(core)
+
+
+def halved(core: Sequence[int], divisor: Sequence[int]) -> tuple[int, ...]:
+    """Return the lengths with the longest halved, in whole divisors; unchanged where all are at the divisor."""
+    place = max(range(len(core)), key=lambda i: core[i] / divisor[i])
+    half = max(-(-core[place] // (2 * divisor[place])), 1) * divisor[place]
+    return tuple(half if i == place else n for i, n in enumerate(core))
+
+
+def _read(core: Sequence[int], shape: Sequence[int], geometry: Geometry) -> int:
+    return prod(min(c + 2 * o, n) for c, o, n in zip(core, geometry.overlap, shape, strict=True))
