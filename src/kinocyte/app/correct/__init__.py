@@ -1,0 +1,1 @@
+"""Correcting what segmentation, tracking and events found; every change goes through the journal of the position."""

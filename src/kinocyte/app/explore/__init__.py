@@ -1,0 +1,1 @@
+"""Looking at tables and figures of an experiment: queries, plots linked with the image, comparisons, export."""
