@@ -23,9 +23,11 @@ app = App(
     default_parameter=Parameter(negative_iterable=()),
 )
 app.command("kinocyte.cli.demo:demo", help="Run the whole analysis on a small real movie that comes with Kinocyte.")
+app.command("kinocyte.cli.applying:show_app", name="app", help="Open the application: see, tune and run every step.")
 app.command("kinocyte.cli.importing:import_movies", name="import", help="Bring movies into an experiment.")
 app.command("kinocyte.cli.running:run_pipeline", name="run", help="Run a pipeline file on an experiment.")
 app.command("kinocyte.cli.status:show_status", name="status", help="Show what is done, what is left, what failed.")
+app.command("kinocyte.cli.tidying:tidy_experiment", name="tidy", help="Remove what killed programs left.")
 app.command("kinocyte.cli.editing:edits", help="List what people corrected and what became of it; take it back.")
 app.command("kinocyte.cli.reporting:report", help="Write the report page of an experiment.")
 app.command("kinocyte.cli.exporting:export", help="Write tables and labels for other programs.")

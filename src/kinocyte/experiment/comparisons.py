@@ -17,7 +17,7 @@ from kinocyte.experiment.names import item_name
 from kinocyte.experiment.storage import Storage
 
 FOLDER = "comparisons"
-_DOCUMENT = "comparison.json"
+DOCUMENT = "comparison.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class StoredComparison:
 
 def read_document(storage: Storage, name: str) -> dict[str, Any] | None:
     """Return what one answer says of itself, without its tables, or None if there is none of that name."""
-    return read_json(storage, f"{FOLDER}/{item_name(name, 'comparison')}/{_DOCUMENT}")
+    return read_json(storage, f"{FOLDER}/{item_name(name, 'comparison')}/{DOCUMENT}")
 
 
 def read_comparison(storage: Storage, name: str) -> StoredComparison | None:
@@ -70,13 +70,13 @@ def write_comparison(
 ) -> None:
     """Write an answer so that a reader sees a whole one: the document goes first and comes back last."""
     folder = f"{FOLDER}/{item_name(name, 'comparison')}"
-    storage.remove(f"{folder}/{_DOCUMENT}")
+    storage.remove(f"{folder}/{DOCUMENT}")
     kept = {n: f for n, f in frames.items() if f.width}
     for table, frame in kept.items():
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd")
         storage.write_bytes(f"{folder}/{item_name(table, 'table')}.parquet", buffer.getvalue())
-    write_json(storage, f"{folder}/{_DOCUMENT}", {**document, "tables": sorted(kept)})
+    write_json(storage, f"{folder}/{DOCUMENT}", {**document, "tables": sorted(kept)})
 
 
 def drop_other_comparisons(storage: Storage, names: set[str]) -> None:

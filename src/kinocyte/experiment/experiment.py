@@ -253,7 +253,8 @@ class Experiment:
         return plate_lock(self._storage)
 
     def check_writable(self) -> None:
-        """Raise `StoreError` for a store of another program, which is never changed."""
+        """Raise `StoreError` for a store of another program, which is never changed, and for a web server."""
+        self._storage.check_writable()
         if not self.is_ours:
             msg = (
                 f"{self.url} was made by another program and is left as it is; link its pixels with: "

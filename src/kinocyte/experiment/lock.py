@@ -207,10 +207,15 @@ class _RemoteClaim:
 
     def _read(self) -> dict[str, Any] | None:
         content = self._storage.read_bytes(self._name)
-        return None if content is None else dict(json.loads(content))
+        try:
+            return None if content is None else dict(json.loads(content))
+        except ValueError:  # the lock file of a disk, copied into the bucket with the rest
+            return {}
 
     def _is_abandoned(self, held: dict[str, Any]) -> bool:
         """Tell whether a heartbeat has stopped: old by the clock, and silent while we watch, as clocks may differ."""
+        if not held:
+            return True
         if time.time() - float(held.get("time", 0)) < _ABANDONED_S:
             return False
         if held.get("host") == platform.node() and not _is_alive(held.get("process")):

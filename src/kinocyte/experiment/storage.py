@@ -7,18 +7,30 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import uuid
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic_core import from_json
 
-from kinocyte.core.errors import StoreError
+from kinocyte.core.errors import KinocyteError, MissingExtraError, StoreError
+from kinocyte.experiment.patience import patiently
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from zarr.abc.store import Store
+
+_T = TypeVar("_T")
+#: What web servers say of a file that is not there; buckets that may not be listed say 403.
+_ABSENT = (403, 404, 410)
+#: Names of unfinished files and folders, and of older ones that were renamed aside.
+LEFT_BEHIND = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<what>partial|old)")
+_LINK = "kinocyte import --link"
 
 
 class Storage:
@@ -48,12 +60,46 @@ class Storage:
     def _fs(self) -> tuple[Any, str]:
         import fsspec
 
-        try:
-            fs, root = fsspec.core.url_to_fs(self.url, **self.options)
-        except (ImportError, ValueError) as error:
-            msg = f"Cannot open {self.url}: {error}; for S3 run: pip install 'kinocyte[cluster]'"
+        try:  # what other processes wrote must be seen: no list of a folder is remembered
+            fs, root = fsspec.core.url_to_fs(self.url, **{"use_listings_cache": False, **self.options})
+        except ImportError as error:
+            msg = f"Reading {self.url} needs more packages; install them with: pip install 'kinocyte[cluster]'"
+            raise MissingExtraError(msg) from error
+        except ValueError as error:
+            msg = f"Cannot open {self.url}: {error}; give a folder, or a URL such as s3://bucket/plate.zarr."
             raise StoreError(msg) from error
         return fs, root.rstrip("/")
+
+    @cached_property
+    def is_web(self) -> bool:
+        """Tell whether the place is a web server, from which is only read."""
+        return self.url.startswith(("http://", "https://"))
+
+    def _ask(self, path: str, act: Callable[[Any, str], _T]) -> _T:
+        """Do something at a place that is not on a disk, patiently, and tell what went wrong in one sentence.
+
+        Raises
+        ------
+        FileNotFoundError, FileExistsError
+            As the file system says.
+        StoreError
+            If the place may not be read or does not answer.
+        """
+        fs, full = self._remote(path)
+        try:
+            return patiently(lambda: act(fs, full))
+        except (FileNotFoundError, NotADirectoryError, FileExistsError, KinocyteError):
+            raise
+        except Exception as error:  # each library has errors of its own
+            if self.is_web and getattr(error, "status", None) in _ABSENT:
+                raise FileNotFoundError(full) from error
+            raise remote_error(self.at(path), error) from error
+
+    def check_writable(self) -> None:
+        """Raise `StoreError` for a web server."""
+        if self.is_web:
+            msg = f"{self.url} can only be read; keep what is new in an experiment of your own with: {_LINK} {self.url}"
+            raise StoreError(f"{msg} EXPERIMENT.zarr")
 
     def at(self, path: str = "") -> str:
         """Return the full place of a relative path, for messages and for libraries."""
@@ -74,8 +120,9 @@ class Storage:
         """Tell whether a file or folder is there."""
         if self.is_local:
             return self.local(path).exists()
-        fs, full = self._remote(path)
-        return bool(fs.exists(full))
+        if self.is_web:  # many servers list no folders
+            return self.read_bytes(path) is not None
+        return self._ask(path, lambda fs, full: bool(fs.exists(full)))
 
     def listdir(self, path: str = "") -> list[str]:
         """Return the sorted names in a folder; an absent folder is empty."""
@@ -84,13 +131,12 @@ class Storage:
                 return sorted(os.listdir(f"{self.url}/{path}"))  # noqa: PTH208 - as above
             except (FileNotFoundError, NotADirectoryError):
                 return []
-        fs, full = self._remote(path)
-        fs.invalidate_cache()
         try:
-            found = fs.ls(full, detail=False)
+            found = self._ask(path, lambda fs, full: [str(p).rstrip("/") for p in fs.ls(full, detail=False)])
         except FileNotFoundError:
             return []
-        return sorted({str(p).rstrip("/").rsplit("/", 1)[-1] for p in found if str(p).rstrip("/") != full.rstrip("/")})
+        folder = self._remote(path)[1].rstrip("/")
+        return sorted({p.rsplit("/", 1)[-1] for p in found if p.rpartition("/")[0] == folder})
 
     def read_bytes(self, path: str) -> bytes | None:
         """Return the content of a file, or None if it is absent."""
@@ -98,9 +144,7 @@ class Storage:
             if self.is_local:  # thousands of small files are read when a plate is looked at: no Path a file
                 with open(f"{self.url}/{path}", "rb", buffering=0) as file:  # noqa: PTH123
                     return file.read()
-            fs, full = self._remote(path)
-            content = fs.cat_file(full)
-            return bytes(content)
+            return self._ask(path, lambda fs, full: bytes(fs.cat_file(full)))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -125,10 +169,8 @@ class Storage:
         """
         try:
             if not self.is_local:
-                fs, full = self._remote(path)
-                if fs.protocol in ("memory", ("memory",)):
-                    fs.makedirs(fs._parent(full), exist_ok=True)
-                fs.pipe_file(full, content)
+                self.check_writable()
+                self._ask(path, lambda fs, full: _pipe(fs, full, content))
                 return
             target = self.local(path)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -161,24 +203,21 @@ class Storage:
             raise write_error(self.at(path), error) from error
 
     def _create_remote(self, path: str, content: bytes) -> bool:
-        fs, full = self._remote(path)
-        if fs.protocol in ("memory", ("memory",)):
-            fs.makedirs(fs._parent(full), exist_ok=True)
-        if fs.exists(full):
+        self.check_writable()
+        if self._ask(path, lambda fs, full: bool(fs.exists(full))):
             return False
         try:
-            fs.pipe_file(full, content, mode="create")
-        except FileExistsError:
-            return False
+            self._ask(path, lambda fs, full: _pipe(fs, full, content, mode="create"))
+        except FileExistsError:  # by another process, or by an attempt of ours whose answer was lost
+            return self.read_bytes(path) == content
         return True
 
     def remove(self, path: str) -> None:
         """Remove a file or folder of ours; absent is fine."""
         try:
             if not self.is_local:
-                fs, full = self._remote(path)
-                if fs.exists(full):
-                    fs.rm(full, recursive=True)
+                self.check_writable()
+                self._ask(path, _remove)
                 return
             target = self.local(path)
             if target.is_dir():
@@ -231,8 +270,34 @@ class Storage:
             return
         found = self.local(path).rglob("*.partial") if deep else self.local(path).glob(".*")
         for place in list(found):
-            if place.name.endswith((".partial", ".old")):
+            left = LEFT_BEHIND.fullmatch(place.name)
+            if left is not None and left["what"] == "old" and not place.with_name(left["name"]).exists():
+                self._put_back(place, place.with_name(left["name"]))
+            elif left is not None or (deep and place.name.endswith(".partial")):
                 self.remove(str(place.relative_to(self.local())))
+
+    def _put_back(self, aside: Path, place: Path) -> None:
+        """Return an older folder to its place: whoever renamed it aside was killed before the new one came."""
+        try:
+            aside.rename(place)
+        except OSError as error:
+            raise write_error(str(place), error) from error
+
+    def measure(self, path: str) -> tuple[int, int, float | None]:
+        """Return the number of files at a path or below, their bytes, and when the newest was written.
+
+        The time is in seconds since 1970, by the clock of the store; None where the store does not tell.
+        """
+        if not self.is_local:
+            found = self._ask(path, lambda fs, full: list(fs.find(full, detail=True).values()))
+            times = [_written(entry) for entry in found]
+            newest = None if not times or None in times else max(t for t in times if t is not None)
+            return len(found), sum(int(e.get("size") or 0) for e in found), newest
+        place = self.local(path)
+        files = [place, *place.rglob("*")] if place.is_dir() and not place.is_symlink() else [place]
+        stats = [f.lstat() for f in files]
+        known = [s for f, s in zip(files, stats, strict=True) if not f.is_dir() or f.is_symlink()]
+        return len(known), sum(s.st_size for s in known), max(s.st_mtime for s in stats)
 
     def zarr_store(self, path: str = "", *, read_only: bool = False) -> Store:
         """Return the zarr store of a relative path."""
@@ -240,9 +305,37 @@ class Storage:
 
         if self.is_local:
             return zarr.storage.LocalStore(self.local(path), read_only=read_only)
-        return zarr.storage.FsspecStore.from_url(
+        from kinocyte.experiment.patient_store import PatientStore
+
+        if not read_only:
+            self.check_writable()
+        self._remote(path)  # the sentence for a missing package is ours
+        store = zarr.storage.FsspecStore.from_url(
             self.at(path), storage_options=self.options or None, read_only=read_only
         )
+        return PatientStore(store)
+
+
+def _written(entry: dict[str, Any]) -> float | None:
+    """Return when an object was written, in seconds since 1970; file systems name it differently."""
+    for key in ("LastModified", "last_modified", "updated", "mtime", "created"):
+        value = entry.get(key)
+        if isinstance(value, datetime):
+            return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+        if isinstance(value, (int, float)):
+            return float(value)
+    return None
+
+
+def _pipe(fs: Any, full: str, content: bytes, **how: Any) -> None:
+    if fs.protocol in ("memory", ("memory",)):
+        fs.makedirs(fs._parent(full), exist_ok=True)
+    fs.pipe_file(full, content, **how)
+
+
+def _remove(fs: Any, full: str) -> None:
+    if fs.exists(full):
+        fs.rm(full, recursive=True)
 
 
 class AtOnce(Storage):
@@ -297,6 +390,14 @@ def _appear(partial: Path, target: Path) -> bool:
         except FileExistsError:
             return False
     return True
+
+
+def remote_error(place: str, error: Exception) -> StoreError:
+    """Return the sentence for a place on a network that cannot be read or written."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, PermissionError) or type(error).__name__ == "NoCredentialsError":
+        return StoreError(f"No permission at {place} ({said}); check the name of the bucket and your credentials.")
+    return StoreError(f"{place} does not answer ({said}); run the same command again once it does.")
 
 
 def write_error(place: str, error: OSError) -> StoreError:
