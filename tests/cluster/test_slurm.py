@@ -96,12 +96,13 @@ def test_written_scripts_resume_after_the_walltime_and_are_merged_at_the_end(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_jobs_that_reach_their_walltime_are_followed_by_others(
     slurm: Path, plate: Maker, pipeline_file: Path, tmp_path: Path
 ) -> None:
     """Walltimes of Slurm are whole minutes: a job of one minute does half a minute's work and says goodbye."""
     declared = load_pipeline(pipeline_file)
-    here, there = (plate(n, n_positions=6, n_frames=120, size=512) for n in ("here.zarr", "there.zarr"))
+    here, there = (plate(n, n_positions=4, n_frames=80, size=512) for n in ("here.zarr", "there.zarr"))
     where = Workers(
         slurm=True, slurm_memory="1GB", slurm_walltime="00:01:00", min_jobs=1, max_jobs=1, slurm_folder=tmp_path / "s"
     )
@@ -113,10 +114,11 @@ def test_jobs_that_reach_their_walltime_are_followed_by_others(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_scripts_are_put_back_into_the_queue_by_a_real_walltime(
     slurm: Path, plate: Maker, pipeline_file: Path, tmp_path: Path
 ) -> None:
-    here, there = (plate(n, n_positions=6, n_frames=120, size=512) for n in ("here.zarr", "there.zarr"))
+    here, there = (plate(n, n_positions=4, n_frames=80, size=512) for n in ("here.zarr", "there.zarr"))
     jobs = tmp_path / "jobs"
     _call(
         *KINOCYTE, "run", pipeline_file, there.url, "--export", "slurm", "--out", jobs, "--slurm-memory", "1GB",

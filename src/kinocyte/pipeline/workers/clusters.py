@@ -12,13 +12,12 @@ from kinocyte.pipeline.workers.watch import Watch
 from kinocyte.pipeline.workers.where import WORKER_ENVIRONMENT, Workers
 
 #: Settings of schedulers and workers of ours. Results are a few lines of text: nothing is worth spilling to disk; a
-#: worker that reaches its limit is ended before the machine is. Workers that say nothing for two minutes are lost.
+#: worker that reaches its limit is ended before the machine is.
 DASK_SETTINGS = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 0.95,
-    "distributed.scheduler.worker-ttl": "120s",
     "distributed.scheduler.unknown-task-duration": "60s",
     "distributed.admin.large-graph-warning-threshold": "1GB",
 }

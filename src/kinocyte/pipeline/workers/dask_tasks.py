@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,8 @@ from kinocyte.pipeline.workers.watch import Watch, throttled
 RECONNECT_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 #: A task that was begun this often and never ended is given up: its worker is lost each time.
 _MOST_BEGINNINGS = 6
+#: How old what is known of the workers may be.
+_LOOK_EVERY_S = 10.0
 
 Connect = Callable[[], AbstractContextManager[Any]]
 
@@ -72,125 +75,6 @@ def on_dask(
         time.sleep(pause)
 
 
-@dataclass
-class _Run:
-    """What is left to do and what happened so far, over all connections."""
-
-    storage: Storage
-    watch: Watch
-    left: dict[str, Task]
-    broken: set[str] = field(default_factory=set)
-    begun: dict[str, list[str]] = field(default_factory=dict)
-
-    def outcomes(self, client: Any) -> Iterator[Outcome]:
-        """Submit what is left and yield what becomes of it.
-
-        Raises
-        ------
-        SchedulerLostError
-            If the connection breaks; what is left then can be submitted again.
-        """
-        from distributed import as_completed
-
-        name = uuid.uuid4().hex
-        futures: dict[str, Any] = {}
-        with _listening(client, f"kinocyte-{name}", lambda message: self._heard(message, futures)):
-            info = _Workers.of(client)
-            for priority, task in enumerate(list(self.left.values())):
-                early = blocked_by(task, self.broken) or info.refusal(task)
-                if early is not None:
-                    yield self._ended(early)
-                    continue
-                futures[task.id] = self._submit(client, task, futures, info, name=name, priority=-priority)
-            names = {f.key: task for task, f in futures.items()}
-            for batch in as_completed(futures.values(), loop=client.loop, raise_errors=False).batches():
-                yield from self._batch(client, {names[f.key]: f for f in batch})
-
-    def _submit(
-        self, client: Any, task: Task, futures: Mapping[str, Any], info: _Workers, *, name: str, priority: int
-    ) -> Any:
-        needed = [futures[n] for n in task.needs if n in futures]
-        unique = hashlib.blake2b(f"{self.storage.url} {name} {task.id}".encode(), digest_size=12).hexdigest()
-        return client.submit(
-            _in_worker,
-            self.storage.url,
-            self.storage.options,
-            task,
-            f"kinocyte-{name}",
-            *needed,
-            key=f"{task.step.name}-{unique}",  # the step in front: Dask learns how long each kind takes
-            pure=False,
-            priority=priority,
-            **info.places(task),
-        )
-
-    def _batch(self, client: Any, futures: Mapping[str, Any]) -> Iterator[Outcome]:
-        finished = [n for n, f in futures.items() if f.status == "finished"]
-        try:
-            results = client.gather([futures[n] for n in finished])
-        except Exception as error:
-            raise SchedulerLostError from error
-        yield from (self._ended(outcome) for outcome in results)
-        for name in (n for n in futures if n not in finished):
-            yield self._ended(self._unfinished(name, futures[name]))
-
-    def _unfinished(self, name: str, future: Any) -> Outcome:
-        """Return the outcome of a task that gave no result."""
-        if self._was_given_up(name):
-            return Outcome(
-                name,
-                "failed",
-                f"{name} was begun {_MOST_BEGINNINGS} times and its worker was lost each time; give the workers more "
-                "time (--slurm-walltime) or memory.",
-            )
-        culprit = next((n for n in self._upstream(name) if n in self.broken or self._was_given_up(n)), None)
-        if culprit is not None:
-            return Outcome(name, "blocked", f"not run because {culprit} failed")
-        if future.status != "error":
-            raise SchedulerLostError
-        kind = type(future.exception()).__name__
-        if kind == "KilledWorker":
-            message = (
-                f"{name} was given up because every worker that did it was lost, most often for lack of memory; use "
-                "fewer workers or give them more memory (--worker-memory, --slurm-memory)."
-            )
-        else:
-            message = f"{name} stopped with {kind}: {future.exception()}; please report this with the run file."
-        return Outcome(name, "failed", message)
-
-    def _was_given_up(self, name: str) -> bool:
-        return len(self.begun.get(name, ())) > _MOST_BEGINNINGS
-
-    def _upstream(self, name: str) -> Iterator[str]:
-        for need in self.left[name].needs:
-            yield need
-            if need in self.left:
-                yield from self._upstream(need)
-
-    def _ended(self, outcome: Outcome) -> Outcome:
-        task = self.left.pop(outcome.task)
-        if outcome.status in {"failed", "blocked"}:
-            self.broken.add(task.id)
-        lost = tuple(f"worker {w} was lost" for w in self.begun.get(task.id, ())[:-1])
-        return replace(outcome, retries=(*lost, *outcome.retries)) if lost else outcome
-
-    def _heard(self, message: Any, futures: Mapping[str, Any]) -> None:
-        """Take a message of a worker: a beginning, or how far a task is."""
-        task, fraction, worker = message
-        if not worker:
-            self.watch.progress(task, fraction)
-            return
-        self.begun.setdefault(task, []).append(worker)
-        self.watch.began(task, worker)
-        if self._was_given_up(task) and task in futures:
-            futures[task].cancel()
-
-    def given_up(self, reason: str) -> Iterator[Outcome]:
-        """Yield a failure of everything that is left."""
-        for name in list(self.left):
-            yield self._ended(blocked_by(self.left[name], self.broken) or Outcome(name, "failed", f"{name}: {reason}."))
-
-
 @dataclass(frozen=True)
 class _Workers:
     """The workers that a scheduler has at the moment: memory for one task of each, and whether any has a GPU."""
@@ -221,23 +105,165 @@ class _Workers:
         return chosen
 
 
+@dataclass
+class _Run:
+    """What is left to do and what happened so far, over all connections.
+
+    A task is sent once what it needs is done, so that the workers keep nothing that would be lost with them.
+    """
+
+    storage: Storage
+    watch: Watch
+    left: dict[str, Task]
+    broken: set[str] = field(default_factory=set)
+    begun: dict[str, list[str]] = field(default_factory=dict)
+    known: _Workers = field(default_factory=lambda: _Workers({}, has_gpu=False))
+    looked: float = float("-inf")
+
+    def outcomes(self, client: Any) -> Iterator[Outcome]:
+        """Send what is left and yield what becomes of it.
+
+        Raises
+        ------
+        SchedulerLostError
+            If the connection breaks; what is left then can be sent again.
+        """
+        from distributed import as_completed
+
+        order = {name: -number for number, name in enumerate(self.left)}
+        readers: dict[str, list[str]] = {}
+        for task in self.left.values():
+            for need in task.needs:
+                readers.setdefault(need, []).append(task.id)
+        sent: dict[str, Any] = {}
+        with _listening(client, lambda message: self._heard(message, sent)) as topic:
+            done = as_completed((), loop=client.loop, raise_errors=False)
+            asked = deque(self.left)
+            while asked or sent:
+                while asked:
+                    early = self._ask(client, asked.popleft(), sent, done, topic=topic, order=order)
+                    if early is not None:
+                        yield early
+                        asked.extend(readers.get(early.task, ()))
+                for outcome in self._next(client, sent, done):
+                    yield outcome
+                    asked.extend(readers.get(outcome.task, ()))
+
+    def _ask(
+        self, client: Any, name: str, sent: dict[str, Any], done: Any, *, topic: str, order: Mapping[str, int]
+    ) -> Outcome | None:
+        """Send a task if it is its turn, or return its outcome if it can never be."""
+        task = self.left.get(name)
+        if task is None or name in sent or any(n in self.left for n in task.needs):
+            return None
+        workers = self._workers(client)
+        early = blocked_by(task, self.broken) or workers.refusal(task)
+        if early is not None:
+            return self._ended(early)
+        unique = hashlib.blake2b(f"{self.storage.url} {topic} {name}".encode(), digest_size=12).hexdigest()
+        sent[name] = client.submit(
+            _in_worker,
+            self.storage.url,
+            self.storage.options,
+            task,
+            topic,
+            key=f"{task.step.name}-{unique}",  # the step in front: Dask learns how long each kind takes
+            pure=False,
+            priority=order[name],
+            **workers.places(task),
+        )
+        done.add(sent[name])
+        return None
+
+    def _workers(self, client: Any) -> _Workers:
+        """Return the workers as they were some seconds ago at most."""
+        now = time.monotonic()
+        if now - self.looked > _LOOK_EVERY_S:
+            self.known, self.looked = _Workers.of(client), now
+        return self.known
+
+    def _next(self, client: Any, sent: dict[str, Any], done: Any) -> Iterator[Outcome]:
+        """Wait for tasks to end and yield their outcomes; they are forgotten by the scheduler then."""
+        if not sent:
+            return
+        keys = {f.key: name for name, f in sent.items()}
+        batch = {keys[f.key]: f for f in done.next_batch()}
+        finished = [n for n, f in batch.items() if f.status == "finished"]
+        try:
+            results = client.gather([batch[n] for n in finished])
+        except Exception as error:
+            raise SchedulerLostError from error
+        results += [self._unfinished(n, f) for n, f in batch.items() if n not in finished]
+        for outcome in results:
+            del sent[outcome.task]
+            yield self._ended(outcome)
+
+    def _unfinished(self, name: str, future: Any) -> Outcome:
+        """Return the outcome of a task that gave no result."""
+        if self._was_given_up(name):
+            return Outcome(
+                name,
+                "failed",
+                f"{name} was begun {_MOST_BEGINNINGS} times and its worker was lost each time; give the workers more "
+                "time (--slurm-walltime) or memory.",
+            )
+        if future.status != "error":
+            raise SchedulerLostError
+        kind = type(future.exception()).__name__
+        if kind == "KilledWorker":
+            message = (
+                f"{name} was given up because every worker that did it was lost, most often for lack of memory; use "
+                "fewer workers or give them more memory (--worker-memory, --slurm-memory)."
+            )
+        else:
+            message = f"{name} stopped with {kind}: {future.exception()}; please report this with the run file."
+        return Outcome(name, "failed", message)
+
+    def _was_given_up(self, name: str) -> bool:
+        return len(self.begun.get(name, ())) > _MOST_BEGINNINGS
+
+    def _ended(self, outcome: Outcome) -> Outcome:
+        task = self.left.pop(outcome.task)
+        if outcome.status in {"failed", "blocked"}:
+            self.broken.add(task.id)
+        lost = tuple(f"worker {w} was lost" for w in self.begun.get(task.id, ())[:-1])
+        return replace(outcome, retries=(*lost, *outcome.retries)) if lost else outcome
+
+    def _heard(self, message: Any, sent: Mapping[str, Any]) -> None:
+        """Take a message of a worker: a beginning, or how far a task is."""
+        task, fraction, worker = message
+        if task not in self.left:
+            return
+        if not worker:
+            self.watch.progress(task, fraction)
+            return
+        self.begun.setdefault(task, []).append(worker)
+        self.watch.began(task, worker)
+        if self._was_given_up(task) and task in sent:
+            sent[task].cancel()
+
+    def given_up(self, reason: str) -> Iterator[Outcome]:
+        """Yield a failure of everything that is left."""
+        for name in list(self.left):
+            yield self._ended(blocked_by(self.left[name], self.broken) or Outcome(name, "failed", f"{name}: {reason}."))
+
+
 @contextlib.contextmanager
-def _listening(client: Any, topic: str, heard: Callable[[Any], None]) -> Iterator[None]:
+def _listening(client: Any, heard: Callable[[Any], None]) -> Iterator[str]:
+    """Give a topic of this run alone, whose messages are heard: other runs may use the same scheduler."""
+    topic = f"kinocyte-{uuid.uuid4().hex}"
     client.subscribe_topic(topic, lambda event: heard(event[1]))
     try:
-        yield
+        yield topic
     finally:
         with contextlib.suppress(Exception):  # the scheduler may be gone
             client.unsubscribe_topic(topic)
 
 
-def _in_worker(url: str, options: dict[str, Any], task: Task, topic: str, *needs: Outcome) -> Outcome:
-    """Run in a Dask worker: the outcomes of the tasks this one needs arrive as arguments."""
+def _in_worker(url: str, options: dict[str, Any], task: Task, topic: str) -> Outcome:
+    """Run in a Dask worker."""
     from distributed import get_worker
 
-    blocked = blocked_by(task, {o.task for o in needs if o.status in {"failed", "blocked"}})
-    if blocked is not None:
-        return blocked
     worker = get_worker()
     limit = worker.memory_manager.memory_limit
     share = int(limit) // worker.state.nthreads if limit else 0
