@@ -80,6 +80,21 @@ class TrainingFile(_Table):
         raise ParameterError(msg)
 
 
+def read_table(path: Path) -> dict[str, Any]:
+    """Return the table of a training file of any task.
+
+    Raises
+    ------
+    InputFileError
+        If it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        msg = f"{path} cannot be read as a training file: {error}"
+        raise InputFileError(msg) from error
+
+
 def read_training_file(path: Path) -> TrainingFile:
     """Return a training file.
 
@@ -90,11 +105,7 @@ def read_training_file(path: Path) -> TrainingFile:
     ParameterError
         If a key or value is refused.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        msg = f"{path} cannot be read as a training file: {error}"
-        raise InputFileError(msg) from error
+    table = read_table(path)
     try:
         return TrainingFile.model_validate(table)
     except ValidationError as error:

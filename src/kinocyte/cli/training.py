@@ -11,19 +11,80 @@ from kinocyte.cli.console import err
 from kinocyte.cli.console import out as console
 
 
-def train(file: Path, /, *, out: Annotated[Path, Parameter(name="--out")]) -> int:
+def train(
+    file: Path | None = None,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(name="--out")] = None,
+    resume: Annotated[bool, Parameter(name="--resume", negative=())] = False,
+    from_experiment: Annotated[Path | None, Parameter(name="--from-experiment")] = None,
+    population: Annotated[str | None, Parameter(name="--population")] = None,
+    start: Annotated[str | None, Parameter(name="--start")] = None,
+    compare: Annotated[tuple[Path, ...], Parameter(name="--compare", consume_multiple=True)] = (),
+) -> int:
     """Train a model as a training file (TOML) says, and write it as a BioImage.IO package.
 
-    The file names the task, the signals, where the annotations are, and how to train. Whole movies are held out, never
-    single cells. On a processor the same file gives the same model.
+    The file names the task, where the annotations are, and how to train. Whole images and movies are held out, never
+    single cells or patches. On a processor the same file gives the same model.
 
     Parameters
     ----------
     file : Path
         Training file; paths in it are relative to it.
     out : Path
-        Folder or .zip to write; it must not exist yet.
+        Folder to write; it must not exist yet. For tasks on images it keeps checkpoints and history, and the trained
+        model in its folder 'model'; for events it is the model itself, a folder or .zip.
+    resume : bool
+        Go on with a training on images in the folder of --out that was interrupted.
+    from_experiment : Path
+        Without a training file: learn from the corrected labels of this experiment.
+    population : str
+        Whose labels.
+    start : str
+        Model to begin with: a shipped one by name, or a folder or zip.
+    compare : tuple of Path
+        Train nothing: show the runs in these folders in one table.
     """
+    from kinocyte.core.errors import ParameterError
+
+    if compare:
+        from kinocyte.cli._image_runs import compare_runs
+
+        return compare_runs(compare)
+    if out is None:
+        msg = "Where is the model to be written? Name a new folder by --out."
+        raise ParameterError(msg)
+    if from_experiment is not None:
+        from kinocyte.cli._image_runs import train_from_experiment
+
+        if population is None or file is not None:
+            msg = "--from-experiment needs --population, and no training file."
+            raise ParameterError(msg)
+        return train_from_experiment(from_experiment, population, start=start, out=out, resume=resume)
+    if file is None:
+        msg = "Name a training file, or an experiment by --from-experiment."
+        raise ParameterError(msg)
+    return _from_file(file, out, start=start, resume=resume)
+
+
+def _from_file(file: Path, out: Path, *, start: str | None, resume: bool) -> int:
+    from kinocyte.cli._image_training import parse_image_training
+    from kinocyte.cli._training_file import read_table
+    from kinocyte.core.errors import ParameterError
+
+    table = read_table(file)
+    if isinstance(table.get("task"), dict):
+        from kinocyte.cli._image_runs import train_images
+
+        changed = table if start is None else {**table, "start": start}
+        return train_images(parse_image_training(changed, str(file)), file.parent, out, resume=resume)
+    if resume or start is not None:
+        msg = f"{file} is for events, which are trained in one go: leave out --resume and --start."
+        raise ParameterError(msg)
+    return _train_events(file, out)
+
+
+def _train_events(file: Path, out: Path) -> int:
     from kinocyte.cli._training_file import read_training_file
     from kinocyte.core.errors import StoreError
     from kinocyte.learning.devices import need_torch

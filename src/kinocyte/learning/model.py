@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from kinocyte.core.errors import ParameterError
 from kinocyte.core.method import param
 from kinocyte.learning.data.normalisation import Normalisation
-from kinocyte.learning.tasks.base import Task
+from kinocyte.learning.devices import need_torch
+from kinocyte.learning.package import write_package
+from kinocyte.learning.tasks.base import Module, Task
 
 
 class InputChannel(BaseModel):
@@ -64,3 +68,75 @@ class ImageModel:
     def ndim(self) -> int:
         """Return 2 or 3."""
         return len(self.axes)
+
+    def replace(self, **changes: Any) -> ImageModel:
+        """Return a copy with some attributes changed."""
+        return replace(self, **changes)
+
+    def network(self) -> Module:
+        """Return the network with its weights, on the processor, ready to be used (not to be trained).
+
+        Raises
+        ------
+        ParameterError
+            If the weights are not those of the network that the task makes.
+        MissingExtraError
+            If torch is not installed.
+        """
+        torch = need_torch(f"The model '{self.name}'")
+        with torch.device("meta"):
+            network = self.task.build(len(self.inputs), max(len(self.targets), 1), self.ndim)
+        wanted = {n: tuple(t.shape) for n, t in network.state_dict().items()}
+        if wanted != {n: a.shape for n, a in self.weights.items()}:
+            msg = f"The weights of the model '{self.name}' are not those of its network; get it again."
+            raise ParameterError(msg)
+        network.load_state_dict({n: torch.from_numpy(np.array(a)) for n, a in self.weights.items()}, assign=True)
+        return network.eval()
+
+    def normalised(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        """Return an image (channels, [z], y, x) as the network sees it.
+
+        Raises
+        ------
+        ParameterError
+            If it has another number of channels or axes.
+        """
+        if image.ndim != self.ndim + 1 or len(image) != len(self.inputs):
+            listed = ", ".join(c.name for c in self.inputs)
+            msg = (
+                f"The model '{self.name}' reads {len(self.inputs)} channels ({listed}) of {' '.join(self.axes)}; the "
+                f"image has the shape {image.shape}."
+            )
+            raise ParameterError(msg)
+        return np.stack([c.normalisation.apply(plane) for c, plane in zip(self.inputs, image, strict=True)])
+
+    def save(self, target: Path) -> None:
+        """Write the model as a BioImage.IO package, a folder or a ``.zip``.
+
+        Raises
+        ------
+        StoreError
+            If there is something at the target already, or it cannot be written.
+        """
+        from kinocyte.learning.image_package import describe
+
+        rdf, files = describe(self)
+        write_package(target, rdf, files)
+
+
+def load_image_model(path_or_name: str | Path) -> ImageModel:
+    """Return a model for images, after it has given its own test output again.
+
+    Parameters
+    ----------
+    path_or_name : str or Path
+        Folder or zip of a package, folder of a finished training, or the name of a model that comes with Kinocyte.
+
+    Raises
+    ------
+    InputFileError
+        If there is none, or it does not compute what it says it does.
+    """
+    from kinocyte.learning.image_package import load
+
+    return load(path_or_name)

@@ -10,12 +10,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.core.method import Method
+
+if TYPE_CHECKING:
+    from kinocyte.learning.data.pairs import Pair
 
 Singles = NDArray[np.float32]
 #: a ``torch.Tensor`` or ``torch.nn.Module``; torch is not imported to say so
@@ -99,6 +102,10 @@ class Task(Method):
         parts["loss"].backward()
         optimisers["network"].step()
         return {name: value.detach() for name, value in parts.items()}
+
+    def arranged(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
+        """Return what is learnt from images as they were read; some tasks make targets of the images themselves."""
+        return pairs
 
     @abstractmethod
     def prepare(self, image: Singles, target: NDArray[Any] | None, rng: np.random.Generator) -> tuple[Singles, Singles]:

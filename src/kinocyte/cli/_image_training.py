@@ -1,0 +1,223 @@
+"""The training file of tasks on images: what to learn, from what, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kinocyte.core import registry
+from kinocyte.core.errors import ParameterError, nearest
+from kinocyte.core.method import param
+from kinocyte.learning.data.augment import Augmentation
+from kinocyte.learning.model import InputChannel
+from kinocyte.learning.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from kinocyte.learning.data.pairs import Pair
+    from kinocyte.learning.tasks.base import Task
+    from kinocyte.learning.training.fit import Lesson
+
+
+#: what a file says of the model, which changes nothing in it
+_WORDS = ("name", "description", "about", "authors", "license", "cite")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ImageData(_Table):
+    """Where the images are: in two folders, in an experiment, or simulated."""
+
+    inputs: str | None = param(None, help="Folder of images.")
+    targets: str | None = param(None, help="Folder of what should come out of them, by the same names.")
+    experiment: str | None = param(None, help="Experiment whose labels, with their corrections, are learnt.")
+    population: str | None = param(None, help="Population of the experiment.")
+    channels: tuple[str, ...] = param((), help="Channels of the experiment to learn from; all, when empty.")
+    corrected_only: bool = param(False, help="Only frames of the experiment in which a person corrected labels.")
+    every: int = param(1, ge=1, help="Take every n-th frame of the experiment; neighbours are nearly alike.")
+    simulated_images: int | None = param(None, ge=2, help="Number of simulated images to learn to denoise from.")
+    simulated_seed: int = param(1, help="Seed of the simulated images.")
+    axes: str | None = param(None, help="What the axes of the files are, such as 'tyx', where the files do not say.")
+    group: str | None = param(
+        None, help="Regular expression that tells from a file name which image or movie it is a part of."
+    )
+
+    def pairs(self, folder: Path, task: Task) -> list[Pair]:
+        """Return the pairs; relative paths start from a folder.
+
+        Raises
+        ------
+        ParameterError
+            If the table names none or several of the three places.
+        InputFileError
+            If files lack their partner or cannot be read.
+        """
+        from kinocyte.pipeline.pairs import experiment_pairs, read_pairs
+
+        if self.inputs is not None and self.experiment is None:
+            targets = None if self.targets is None else folder / self.targets
+            return read_pairs(
+                folder / self.inputs, targets, target=task.target, axes=self.axes, group=self.group,
+                keep_unlabelled=task.target_optional,
+            )  # fmt: skip
+        if self.experiment is not None and self.population is not None and self.inputs is None:
+            return experiment_pairs(
+                folder / self.experiment, self.population, channels=self.channels, every=self.every,
+                corrected_only=self.corrected_only,
+            )  # fmt: skip
+        if self.simulated_images is not None and self.inputs is None and self.experiment is None:
+            return _simulated(self.simulated_images, self.simulated_seed, task)
+        msg = "[data] must name one of: inputs (and targets); experiment and population; simulated_images."
+        raise ParameterError(msg)
+
+
+def _simulated(n: int, seed: int, task: Task) -> list[Pair]:
+    """Return noisy and clean images of simulated cells; without the clean ones where the task needs none."""
+    from kinocyte.learning.data.pairs import Pair
+    from kinocyte.simulation.exposures import varied_exposures
+
+    if task.target not in {"image", "none"}:
+        msg = f"Simulated images are for learning to denoise; {task.name()} learns from {task.target}: name its data."
+        raise ParameterError(msg)
+    clean_too = task.target == "image"
+    return [
+        Pair(f"simulated {i}", noisy, clean if clean_too else None, channels=("cells",))
+        for i, (_, noisy, clean) in enumerate(varied_exposures(n, seed=seed))
+    ]
+
+
+class Replay(ImageData):
+    """Other images to go on learning from, so that they are not forgotten."""
+
+    share: float = param(0.3, gt=0, lt=1, help="Share of the patches that come from these images.")
+
+
+class ImageTraining(_Table):
+    """A training file of a task on images."""
+
+    name: str = param("model", help="Name of the model.")
+    description: str = param("", help="One sentence.")
+    about: str = param("", help="What it was trained on, what it is good for, and what not.")
+    authors: tuple[str, ...] = param(("unknown",), help="Who made it.")
+    license: str = param("BSD-3-Clause", help="Licence of the model (SPDX).")
+    cite: tuple[str, ...] = param((), help="What to cite, each with its DOI or address at the end.")
+    task: dict[str, Any] = param(help="What is learnt: the table of a task.")
+    data: ImageData = param(help="Where the images are.")
+    replay: Replay | None = param(None, help="Images that a model to start from must not forget.")
+    start: str | None = param(None, help="Model to begin with: a shipped one by name, or a folder or zip.")
+    input: tuple[InputChannel, ...] = param((), help="Channels to read, in order of the images.")
+    target: tuple[InputChannel, ...] = param((), help="Channels of target images, or the names of classes.")
+    pixel_um: tuple[float, ...] | None = param(None, help="Pixel size, where the files do not say it.")
+    training: TrainingSettings = param(TrainingSettings(), help="How to train.")
+    augmentation: Augmentation = param(Augmentation(), help="How patches are varied.")
+
+    def card(self) -> dict[str, Any]:
+        """Return what the model says of itself."""
+        return self.model_dump(mode="json", include=set(_WORDS))
+
+    def asked(self) -> dict[str, Any]:
+        """Return all that decides the result, as plain values; words about the model may change meanwhile."""
+        return self.model_dump(mode="json", exclude=set(_WORDS))
+
+    def lesson(self, folder: Path) -> tuple[Lesson, Task]:
+        """Return what is learnt from, and the task.
+
+        Raises
+        ------
+        ParameterError
+            If the data do not fit the file.
+        """
+        from kinocyte.learning.model import load_image_model
+        from kinocyte.learning.training.fit import Lesson
+
+        start = None if self.start is None else load_image_model(_place(self.start, folder))
+        task = self._task(start)
+        pairs = task.arranged(self.data.pairs(folder, task))
+        inputs = self.input or (start.inputs if start is not None else _channels(pairs))
+        targets = self.target or (start.targets if start is not None else _goals(pairs, task))
+        size = self.pixel_um or _pixel_um(pairs)
+        return Lesson(
+            pairs, inputs, targets, self.augmentation, size,
+            replayed=() if self.replay is None else task.arranged(self.replay.pairs(folder, task)),
+            replay_share=0.0 if self.replay is None else self.replay.share, start=start, card=self.card(),
+        ), task  # fmt: skip
+
+    def _task(self, start: Any) -> Task:
+        """Return the task; what the file leaves out is as in the model to start from."""
+        if start is None:
+            return registry.parse("task", self.task)  # type: ignore[return-value]  # methods of the kind are tasks
+        if self.task.get("method", start.task.name()) != start.task.name():
+            msg = f"The model '{self.start}' does {start.task.name()}, not {self.task['method']}; start from another."
+            raise ParameterError(msg)
+        given = start.task.model_dump(exclude_unset=False)
+        return registry.parse("task", {**given, **self.task})  # type: ignore[return-value]  # as above
+
+
+def _place(start: str, folder: Path) -> str:
+    beside = folder / start
+    return str(beside) if beside.exists() else start
+
+
+def _channels(pairs: Sequence[Pair]) -> tuple[InputChannel, ...]:
+    first = pairs[0]
+    names = first.channels or [f"channel {i + 1}" for i in range(len(first.image))]
+    return tuple(InputChannel(name=n) for n in names)
+
+
+def _goals(pairs: Sequence[Pair], task: Task) -> tuple[InputChannel, ...]:
+    """Return the channels of the targets, or the classes that the first images hold."""
+    if task.target == "labels":
+        return (InputChannel(name="objects"),)
+    if task.target == "none":
+        return _channels(pairs)
+    target = pairs[0].target
+    if target is None:
+        msg = f"'{pairs[0].name}' has no target, which {task.name()} learns from; name the folder of targets."
+        raise ParameterError(msg)
+    if task.target == "image":
+        return tuple(InputChannel(name=f"target {i + 1}") for i in range(len(target)))
+    largest = max(int(t.max()) for p in pairs if (t := p.target) is not None)
+    return tuple(InputChannel(name="background" if i == 0 else f"class {i}") for i in range(largest + 1))
+
+
+def _pixel_um(pairs: Sequence[Pair]) -> tuple[float, ...] | None:
+    """Return the pixel size where all files say the same."""
+    sizes = {p.pixel_um for p in pairs}
+    return next(iter(sizes)) if len(sizes) == 1 else None
+
+
+def parse_image_training(table: Mapping[str, Any], place: str) -> ImageTraining:
+    """Return the training file that a table holds.
+
+    Raises
+    ------
+    ParameterError
+        If a key or value is refused.
+    """
+    try:
+        wanted = ImageTraining.model_validate(table)
+    except ValidationError as error:
+        clauses = "; ".join(_clause(e) for e in error.errors(include_url=False))
+        raise ParameterError(f"{place}: {clauses}.") from error
+    if wanted.start is None or "method" in wanted.task:
+        registry.parse("task", wanted.task)  # a wrong key is refused before anything is read
+    return wanted
+
+
+_PLACES: Mapping[str, type[BaseModel]] = {
+    "data": ImageData, "training": TrainingSettings, "augmentation": Augmentation, "replay": Replay,
+    "input": InputChannel, "target": InputChannel,
+}  # fmt: skip
+
+
+def _clause(item: Any) -> str:
+    where = ".".join(str(p) for p in item["loc"])
+    if item["type"] == "extra_forbidden":
+        inner = len(item["loc"]) > 1
+        model = _PLACES.get(str(item["loc"][0]), ImageTraining) if inner else ImageTraining
+        return f"there is no key '{where}'; {nearest(str(item['loc'][-1]), model.model_fields)}"
+    return f"'{where}' is missing" if item["type"] == "missing" else f"{where} = {item.get('input')!r}: {item['msg']}"
