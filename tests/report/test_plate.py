@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from kinocyte.core.errors import ParameterError
 from kinocyte.report.grouping import group_wells
 from kinocyte.report.plate_edges import edge_effects
-from kinocyte.report.plate_map import place, plate_data, plate_figure, plate_of, row_name
+from kinocyte.report.plate_layout import place, plate_of, row_name
+from kinocyte.report.plate_map import plate_data, plate_figure
 
 
 @given(st.integers(0, 700), st.integers(0, 998))

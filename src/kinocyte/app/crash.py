@@ -1,4 +1,4 @@
-"""What happens when the application itself has a defect: a report on disk, a sentence, and nothing that was typed is lost."""
+"""What a defect of the application leads to: a report on disk, a sentence, and nothing that was typed is lost."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ def write_report(trace: str, state: str = "") -> Path | None:
     except OSError:
         return None
     return place
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:160]
 
 
 class CrashReport:
@@ -81,8 +85,8 @@ class CrashReport:
             if place is not None:
                 self.reports.append(place)
             self._tell(
-                f"Something in the window went wrong ({kind.__name__}: {error}). Nothing that you entered or ran is "
-                f"lost{where}; please send it to us."
+                f"Something in the window went wrong ({kind.__name__}: {_first_line(error)}). Nothing that you entered "
+                f"or ran is lost{where}; please send it to us."
             )
         finally:
             self._inside = False

@@ -13,7 +13,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QLabel, QMenu, QToolButton, QVBoxLayout, QWidget
 
 from kinocyte.app import form_fields as fields
-from kinocyte.app.form_fields import BadText, Choices, Editor
+from kinocyte.app.form_fields import BadTextError, Choices, Editor
 from kinocyte.app.widgets import Fold, error_label
 from kinocyte.app.words import explain, label_of
 from kinocyte.core import registry
@@ -129,7 +129,7 @@ class ModelForm(QWidget):
         for key, editor in self.editors.items():
             try:
                 value = editor.value()
-            except BadText as error:
+            except BadTextError as error:
                 self._bad[key] = str(error)
                 continue
             if key not in self._defaults:
@@ -521,7 +521,7 @@ def _one_or_list(names: list[str]) -> str | list[str]:
     return names[0] if len(names) == 1 else names
 
 
-def _write_word(optional: bool) -> Callable[[Any], str]:  # noqa: FBT001 - private
+def _write_word(optional: bool) -> Callable[[Any], str]:
     return fields.write_word if optional else lambda value: fields.write_word(value) if value else ""
 
 

@@ -31,7 +31,7 @@ _KEEPER = NoWheel()
 LEFT_OUT = "left out"
 
 
-class BadText(ValueError):
+class BadTextError(ValueError):
     """What was typed is not a value of the type; the message says what would be."""
 
 
@@ -62,7 +62,7 @@ class Editor(QWidget):
 
         Raises
         ------
-        BadText
+        BadTextError
             If what was typed is none.
         """
 
@@ -129,7 +129,7 @@ class Text(Editor):
     name : str
         Object name of the line.
     read : callable
-        Text to value; raises `BadText`.
+        Text to value; raises `BadTextError`.
     write : callable
         Value to text.
     optional : bool
@@ -191,7 +191,7 @@ class Text(Editor):
         if self._several:
             try:
                 before = self.value() or ()
-            except BadText:
+            except BadTextError:
                 before = ()
             names = [before] if isinstance(before, str) else list(before)
             names = [n for n in names if n != name] if name in names else [*names, name]
@@ -334,7 +334,7 @@ class Lines(Editor):
             return " ".join(text.split())
         if any(p is None for p in parts):
             msg = "write one 'name: value' a line"
-            raise BadText(msg)
+            raise BadTextError(msg)
         return {p[1]: self._read(p[2].strip()) for p in parts if p is not None}
 
     def set_value(self, value: Any) -> None:
@@ -362,7 +362,7 @@ def read_number(text: str, *, whole: bool = False) -> float | int:
         return float(text.replace(",", "."))
     except ValueError as error:
         msg = "write a whole number" if whole else "write a number"
-        raise BadText(msg if text else "a number is needed") from error
+        raise BadTextError(msg if text else "a number is needed") from error
 
 
 def write_number(value: Any) -> str:

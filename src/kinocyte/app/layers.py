@@ -67,8 +67,9 @@ class Layers(QObject):
         if self._opening is not None:
             self._opening.cancel()
         position = self._session.position
-        self._clear()
-        if position is not None:
+        if position is None:
+            self._clear()
+        else:
             self._opening = self._session.job(f"Reading {position.id}", self._open, position, done=self._opened)
 
     def _open(self, position: Position) -> Opened:
@@ -83,30 +84,19 @@ class Layers(QObject):
         viewer, scale = self._session.viewer, opened.position.scale
         if viewer is None:
             return
+        same = self._fits(opened)
+        if not same:
+            self._clear()
         self._restoring = True
-        alone = len(opened.channels) == 1
         for number, channel in enumerate(opened.channels):
             movies = opened.movies[number]
             for movie in movies:
                 movie.on_trouble = self._on_trouble
-            known = self._remembered(channel)
-            limits = tuple(known.get("contrast", opened.limits[number]))
-            layer = viewer.add_image(
-                movies if len(movies) > 1 else movies[0],
-                name=channel,
-                rgb=False,
-                multiscale=len(movies) > 1,
-                contrast_limits=limits,
-                colormap=known.get("colour", _colour(channel, number, alone=alone)),
-                visible=known.get("visible", number < 4),
-                blending="additive" if number else "translucent_no_depth",
-                scale=_layer_scale(scale, movies[0].ndim),
-                metadata={"kinocyte": True},
-            )
-            layer.contrast_limits_range = _range(limits, opened.limits[number], opened.dtype)
-            for event in (layer.events.contrast_limits, layer.events.colormap, layer.events.visible):
-                event.connect(self._remember)
-            self.channels[channel] = layer
+            if same:  # making layers again takes longer than reading the pixels
+                self.channels[channel].data = movies[0]
+                self.channels[channel].scale = layer_scale(scale, movies[0].ndim)
+            else:
+                self.channels[channel] = self._add_channel(opened, number)
         self._restoring = False
         viewer.scale_bar.visible = True
         viewer.scale_bar.unit = "um"
@@ -114,9 +104,42 @@ class Layers(QObject):
         if viewer.dims.ndim == len(names):
             viewer.dims.axis_labels = names
             viewer.dims.set_current_step(0, self._session.frame)
-        viewer.reset_view()
+        if not same:
+            viewer.reset_view()
         self._show_cells()
         self.shown.emit()
+
+    def _fits(self, opened: Opened) -> bool:
+        """Tell whether the layers that are there can show another position."""
+        shown = {
+            n: lay for n, lay in self.channels.items() if not lay.multiscale and lay in self._session.viewer.layers
+        }
+        return tuple(shown) == opened.channels and all(
+            len(movies) == 1 and movies[0].ndim == lay.ndim and movies[0].dtype == lay.data.dtype
+            for movies, lay in zip(opened.movies, shown.values(), strict=True)
+        )
+
+    def _add_channel(self, opened: Opened, number: int) -> Any:
+        """Return the layer of a channel, with contrast, colour and visibility as a person left them."""
+        channel, movies = opened.channels[number], opened.movies[number]
+        known = self._remembered(channel)
+        limits = tuple(known.get("contrast", opened.limits[number]))
+        layer = self._session.viewer.add_image(
+            movies if len(movies) > 1 else movies[0],
+            name=channel,
+            rgb=False,
+            multiscale=len(movies) > 1,
+            contrast_limits=limits,
+            colormap=known.get("colour", _colour(channel, number, alone=len(opened.channels) == 1)),
+            visible=known.get("visible", number < 4),
+            blending="additive" if number else "translucent_no_depth",
+            scale=layer_scale(opened.position.scale, movies[0].ndim),
+            metadata={"kinocyte": True},
+        )
+        layer.contrast_limits_range = _range(limits, opened.limits[number], opened.dtype)
+        for event in (layer.events.contrast_limits, layer.events.colormap, layer.events.visible):
+            event.connect(self._remember)
+        return layer
 
     def _remembered(self, channel: str) -> dict[str, Any]:
         experiment = self._session.experiment
@@ -187,7 +210,7 @@ class Layers(QObject):
         layer = viewer.add_labels(
             movie,
             name=cells.population,
-            scale=_layer_scale(cells.position.scale, len(shape)),
+            scale=layer_scale(cells.position.scale, len(shape)),
             opacity=0.5,
             metadata={"kinocyte": True},
         )
@@ -213,7 +236,7 @@ class Layers(QObject):
             points,
             graph=graph,
             name=f"{cells.population} tracks" + ("" if is_all else " (part)"),
-            scale=_layer_scale(cells.position.scale, points.shape[1] - 1),
+            scale=layer_scale(cells.position.scale, points.shape[1] - 1),
             tail_length=12,
             tail_width=2,
             colormap="turbo",
@@ -307,7 +330,8 @@ def _colour(channel: str, number: int, *, alone: bool) -> str:
     return CHANNEL_COLOURS[number % len(CHANNEL_COLOURS)]
 
 
-def _layer_scale(scale: Any, ndim: int) -> tuple[float, ...]:
+def layer_scale(scale: Any, ndim: int) -> tuple[float, ...]:
+    """Return the scale of a layer: one frame along time, micrometres along the others."""
     return (1.0, *([scale.z_um or 1.0] if ndim == 4 else []), scale.y_um, scale.x_um)
 
 

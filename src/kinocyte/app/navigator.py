@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -42,6 +42,7 @@ class NavigatorPanel(QWidget):
         self._values: dict[str, Any] = {}
         self._job: Job | None = None
         self._filling = False
+        self._rows: list[ChannelRow] = []
         self.empty = hint("No experiment is open. Open one, or make one from your movies, in the panel Start.")
         self.name = heading("")
         self.plate = PlateView()
@@ -61,6 +62,7 @@ class NavigatorPanel(QWidget):
         self._channel_grid.setContentsMargins(0, 0, 0, 0)
         self._lay_out()
         self.plate.clicked.connect(self._well_clicked)
+        self.plate.painted.connect(lambda _wells: session.choose_wells(sorted(self.plate.chosen)))
         self.positions.currentItemChanged.connect(self._position_chosen)
         self.population.currentTextChanged.connect(self._population_chosen)
         self.colour_by.currentTextChanged.connect(self._colour)
@@ -188,13 +190,6 @@ class NavigatorPanel(QWidget):
         self.plate.current = self._session.position.well if self._session.position is not None else ""
         self.plate.show_wells(list(wells), colours, texts=texts, tips=tips)
 
-    def chosen_positions(self) -> list[str]:
-        """Return the positions of the wells that are chosen on the plate (Ctrl+click, or a drag over several)."""
-        experiment = self._session.experiment
-        if experiment is None:
-            return []
-        return [p.id for w, ps in experiment.wells.items() if w in self.plate.chosen for p in ps]
-
     def _well_clicked(self, well: str) -> None:
         experiment = self._session.experiment
         if experiment is not None and well in experiment.wells:
@@ -265,24 +260,19 @@ class NavigatorPanel(QWidget):
         if viewer is None:
             return
         layers = [lay for lay in viewer.layers if _is_channel(lay)]
-        while self._channel_grid.count():
-            widget = self._channel_grid.takeAt(0).widget()
-            if widget is not None:
-                widget.deleteLater()
-        for row, layer in enumerate(layers):
-            for column, widget in enumerate(ChannelRow(layer).widgets):
-                self._channel_grid.addWidget(widget, 2 * row + (column == 2), *_CHANNEL_PLACES[column])
-
-
-_CHANNEL_PLACES = ((0,), (1,), (0, 1, 1, 2), (2,))
+        if [row.layer for row in self._rows] == layers:
+            return
+        for old in self._rows:
+            old.remove()
+        self._rows = [ChannelRow(layer, self._channel_grid, 2 * at) for at, layer in enumerate(layers)]
 
 
 class ChannelRow:
     """Name, colour and contrast of one channel, tied to its layer both ways."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, grid: QGridLayout, row: int) -> None:
         name = layer.name
-        self._layer = layer
+        self.layer = layer
         self.show = QCheckBox(name, objectName=f"channel_show_{name}")
         self.show.setChecked(layer.visible)
         self.show.setToolTip(f"Show {name}")
@@ -298,17 +288,36 @@ class ChannelRow:
         self.auto = QToolButton(objectName=f"channel_auto_{name}")
         self.auto.setText("Auto")
         self.auto.setToolTip("Contrast from this frame")
-        self.widgets = (self.show, self.colour, self.range, self.auto)
+        self._widgets = (self.show, self.colour, self.auto, self.range)
+        grid.addWidget(self.show, row, 0)
+        grid.addWidget(self.colour, row, 1)
+        grid.addWidget(self.auto, row, 2)
+        grid.addWidget(self.range, row + 1, 0, 1, 3)
         self.show.toggled.connect(lambda on: setattr(layer, "visible", on))
         self.colour.currentTextChanged.connect(lambda text: setattr(layer, "colormap", text))
         self.range.valueChanged.connect(lambda value: setattr(layer, "contrast_limits", tuple(value)))
         self.auto.clicked.connect(self._auto)
-        for widget in self.widgets:
-            widget.setProperty("channel_row", self)
+        layer.events.contrast_limits.connect(self._follow)
+        layer.events.visible.connect(self._follow)
+
+    def _follow(self, _event: Any = None) -> None:
+        """Show what was changed elsewhere, such as in napari's own controls."""
+        with QSignalBlocker(self.range), QSignalBlocker(self.show):
+            low, high = self.layer.contrast_limits
+            self.range.setRange(min(low, self.range.minimum()), max(high, self.range.maximum()))
+            self.range.setValue((low, high))
+            self.show.setChecked(self.layer.visible)
 
     def _auto(self) -> None:
-        self._layer.reset_contrast_limits(mode="slice")
-        self.range.setValue(tuple(self._layer.contrast_limits))
+        self.layer.reset_contrast_limits(mode="slice")
+
+    def remove(self) -> None:
+        """Take the row away with its layer."""
+        self.layer.events.contrast_limits.disconnect(self._follow)
+        self.layer.events.visible.disconnect(self._follow)
+        for widget in self._widgets:
+            widget.setParent(None)
+            widget.deleteLater()
 
 
 def _is_channel(layer: Any) -> bool:

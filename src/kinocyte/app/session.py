@@ -5,13 +5,14 @@ Panels hold no science and do not know each other: they listen to the signals of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
 from kinocyte.app.cells import Cells, load_cells
+from kinocyte.app.draft import Draft
 from kinocyte.app.jobs import Job, Jobs
 from kinocyte.core.errors import ParameterError, StoreError
 from kinocyte.experiment.experiment import Experiment
@@ -62,6 +63,10 @@ class Session(QObject):
     cells : Cells or None
         The tables of the population in force, with corrections that were not applied yet laid over them; loaded in
         the background (`cells_changed`).
+    draft : Draft
+        The pipeline that is being built.
+    chosen_wells : tuple of str
+        Wells chosen on the plate.
     jobs : Jobs
         Work beside the window.
     """
@@ -75,6 +80,10 @@ class Session(QObject):
     tables_changed = Signal()
     #: `cells` holds what the population is now, or None
     cells_changed = Signal()
+    #: the pipeline that is being built was changed, or another one was loaded
+    draft_changed = Signal()
+    #: the wells chosen on the plate
+    wells_chosen = Signal()
     #: a sentence for the person, and how bad it is: ``info``, ``warning`` or ``error``
     said = Signal(str, str)
 
@@ -88,6 +97,8 @@ class Session(QObject):
         self.frame = 0
         self.selection = Selection()
         self.cells: Cells | None = None
+        self.draft = Draft()
+        self.chosen_wells: tuple[str, ...] = ()
         self._loading: Job | None = None
         self._applying: Job | None = None
         self._apply_again = False
@@ -132,7 +143,7 @@ class Session(QObject):
 
     def _opened(self, experiment: Experiment) -> None:
         self.experiment, self.position, self.population = experiment, None, None
-        self.selection, self.cells, self.frame = Selection(), None, 0
+        self.selection, self.cells, self.frame, self.chosen_wells = Selection(), None, 0, ()
         self.experiment_changed.emit()
         if experiment.positions:
             self.show_position(next(iter(experiment.positions)))
@@ -176,6 +187,16 @@ class Session(QObject):
         if selection != self.selection:
             self.selection = selection
             self.selection_changed.emit(selection)
+
+    def set_draft(self, draft: Draft) -> None:
+        """Build on another pipeline."""
+        self.draft = draft
+        self.draft_changed.emit()
+
+    def choose_wells(self, wells: Iterable[str]) -> None:
+        """Choose wells, for a run."""
+        self.chosen_wells = tuple(wells)
+        self.wells_chosen.emit()
 
     # ------------------------------------------------------------ cells and corrections
     def _load_cells(self) -> None:

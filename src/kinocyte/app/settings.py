@@ -1,4 +1,4 @@
-"""What the application remembers between two starts: layout, recent experiments, contrast, forms that were not saved."""
+"""What the application remembers between two starts: layout, recent experiments, contrast, unsaved forms."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Fold(QWidget):
         self.button.setChecked(is_open)
         self._turn(is_open)
 
-    def _turn(self, is_open: bool) -> None:  # noqa: FBT001 - Qt's signal
+    def _turn(self, is_open: bool) -> None:
         self.button.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
         self.body.setVisible(is_open)
 
@@ -74,10 +74,10 @@ class NoWheel(QObject):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Pass the wheel on unless the widget was clicked first."""
-        if event.type() == QEvent.Type.Wheel and isinstance(watched, QAbstractSpinBox | QComboBox):
-            if not watched.hasFocus():
-                event.ignore()
-                return True
+        scrolled = event.type() == QEvent.Type.Wheel and isinstance(watched, QAbstractSpinBox | QComboBox)
+        if scrolled and not watched.hasFocus():  # type: ignore[attr-defined]  # a widget, as was just asked
+            event.ignore()
+            return True
         return False
 
 

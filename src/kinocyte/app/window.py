@@ -168,9 +168,16 @@ class Window(QObject):
         QTimer.singleShot(0, self._first_size)
 
     def _first_size(self) -> None:
-        if self._closed or settings.recall(f"layout/{_LAYOUT}/state") is not None:
+        """Give the window its size once it is shown: napari sets its own before."""
+        if self._closed:
             return
-        self._divide()
+        geometry, state = settings.recall("layout/geometry"), settings.recall(f"layout/{_LAYOUT}/state")
+        if geometry is None or not self._qt.restoreGeometry(geometry):
+            room = self._qt.screen().availableGeometry()
+            self._qt.resize(min(1600, room.width()), min(950, room.height() - 30))
+            self._qt.move(room.topLeft())
+        if state is None or not self._qt.restoreState(state, _LAYOUT):
+            self._divide()
 
     def _divide(self) -> None:
         """Give the columns their widths."""
@@ -247,13 +254,7 @@ class Window(QObject):
     def _restore_layout(self) -> None:
         for dock in self._napari_docks():
             dock.hide()
-        geometry, state = settings.recall("layout/geometry"), settings.recall(f"layout/{_LAYOUT}/state")
-        if geometry is not None:
-            self._qt.restoreGeometry(geometry)
-        else:
-            self._qt.resize(1366, 740)
-        if state is None or not self._qt.restoreState(state, _LAYOUT):
-            self.reset_layout()
+        self.reset_layout()
 
     def reset_layout(self) -> None:
         """Put all panels back where they were at the first start."""

@@ -75,6 +75,19 @@ def band_table(
     return pl.DataFrame(columns, nan_to_null=True)
 
 
+def band_picture(
+    labels: NDArray[Any], scale: Scale, bands_um: tuple[Limits, ...], *, enter_neighbours: bool
+) -> NDArray[np.uint8]:
+    """Return which band each pixel lies in, numbered from 1 in the order given; 0 outside all of them."""
+    runs = find_runs(labels)
+    picture = np.zeros(labels.size, np.uint8)
+    outside = ANYTHING if enter_neighbours else BACKGROUND
+    for number, (low, high) in enumerate(bands_um, start=1):
+        region = band(runs, scale.spacing_um(runs.ndim), low, high, outside=outside)
+        picture[region.pixels] = number
+    return picture.reshape(labels.shape)
+
+
 def disc_table(
     positions: pl.DataFrame,
     pixels: Pixels,

@@ -56,3 +56,22 @@ class ContourBands(FeatureSet):
 
         chosen = select_channels(self.channels, pixels)
         return band_table(np.asarray(labels), chosen, scale, self.bands_um, (self.operations, self.enter_neighbours))
+
+    def picture(self, labels: NDArray[np.uint32], scale: Scale) -> NDArray[np.uint8]:
+        """Return which band each pixel lies in, for a person who chooses the limits by eye.
+
+        Parameters
+        ----------
+        labels : array of uint32
+            Label image, (y, x) or (z, y, x).
+        scale : Scale
+            Calibration.
+
+        Returns
+        -------
+        array of uint8
+            0 outside all bands, i + 1 in band i; where bands overlap, the last one.
+        """
+        from kinocyte.measurement._rings import band_picture
+
+        return band_picture(np.asarray(labels), scale, self.bands_um, enter_neighbours=self.enter_neighbours)

@@ -20,7 +20,7 @@ from kinocyte.report.cells import CellTable, cell_table, counts_over_time
 from kinocyte.report.drawing import inline_svg, save_figure
 from kinocyte.report.examination import Examination
 from kinocyte.report.grouping import Grouping
-from kinocyte.report.plate_map import Plate, plate_of
+from kinocyte.report.plate_layout import Plate, plate_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from kinocyte.report.grouping import group_wells
 from kinocyte.report.material import Sketchbook, gather
 from kinocyte.report.movies_section import movies
 from kinocyte.report.overlay import time_text
-from kinocyte.report.plate_map import row_name
+from kinocyte.report.plate_layout import row_name
 from kinocyte.report.quality_flags import Limits
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from kinocyte.report.grouping import Grouping
-from kinocyte.report.plate_map import Plate
+from kinocyte.report.plate_layout import Plate
 
 #: Fewest edge wells and fewest inner wells, in conditions that have both, for a comparison.
 FEWEST_WELLS = 3

@@ -52,6 +52,21 @@ def segment(image: NDArray[Any], p: Threshold, scale: Scale) -> Labels:
     return labels
 
 
+def filtered_and_level(image: NDArray[Any], p: Threshold, scale: Scale) -> tuple[NDArray[Any], float | None]:
+    """Return the channel after the filters and the one level of the frame; None where there is no such level."""
+    _checked_spacing(image, p.channel, scale)
+    image, valid = _finite(image)
+    if image.size == 0:
+        return image, None
+    filtered = apply_filters(image, p.filters, scale)
+    if p.threshold == "fixed":
+        return filtered, p.low if p.low is not None else p.high
+    values = filtered if valid is None else filtered[valid]
+    if p.threshold in {"adaptive", "local", "niblack", "sauvola"} or not values.size or levels.is_constant(values):
+        return filtered, None
+    return filtered, float(_level(filtered, values, p, scale))
+
+
 def _checked_spacing(image: NDArray[Any], channel: str, scale: Scale) -> tuple[float, ...]:
     if image.ndim not in {2, 3}:
         msg = f"Channel '{channel}' has shape {image.shape}; a frame must be (y, x) or (z, y, x)."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -238,3 +238,25 @@ class Threshold(Segmenter):
         from kinocyte.segmentation._threshold_kernel import segment
 
         return segment(single_channel(pixels, self.channel), self, scale)
+
+    def level(self, pixels: Pixels, scale: Scale) -> tuple[NDArray[Any], float | None]:
+        """Return the image that the level is applied to, and the level: what a person sees who chooses it by eye.
+
+        Parameters
+        ----------
+        pixels : array or mapping of str to array
+            One frame, (y, x) or (z, y, x), any real dtype; of a mapping the channel is taken.
+        scale : Scale
+            Calibration.
+
+        Returns
+        -------
+        filtered : array
+            The channel after the filters; pixels that are NaN or infinite have the median of the others.
+        level : float or None
+            One level for the whole frame (of a fixed range its lower limit); None where each pixel or object has its
+            own, and in a constant frame.
+        """
+        from kinocyte.segmentation._threshold_kernel import filtered_and_level
+
+        return filtered_and_level(single_channel(pixels, self.channel), self, scale)

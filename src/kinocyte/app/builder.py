@@ -1,0 +1,588 @@
+"""The pipeline builder: steps in order, a form for each, a live preview, and the file that the command line runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path as FilePath
+from typing import Any
+
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QInputDialog,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QMenu,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from kinocyte.app import settings
+from kinocyte.app.applying import last_pipeline
+from kinocyte.app.draft import Draft, DraftStep, Path, anchored_document
+from kinocyte.app.form import MethodEdit
+from kinocyte.app.form_fields import Choices
+from kinocyte.app.jobs import Latest
+from kinocyte.app.preview_view import PreviewLayers, PreviewPlot
+from kinocyte.app.previews import Previews, Question, Shown, Suggestion, bare, before_step, suggestions
+from kinocyte.app.session import Session
+from kinocyte.app.widgets import error_label, heading, hint
+from kinocyte.core.errors import KinocyteError
+
+_KINDS_WITH_PREVIEW = {"restoration", "registration", "segmentation", "tracking", "measurement", "event"}
+
+
+class BuilderPanel(QWidget):
+    """Builds the pipeline of the session, step by step."""
+
+    wants_panel = Signal(str)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.setObjectName("builder_panel")
+        self._session = session
+        self._choices = Choices()
+        self._step: DraftStep | None = None
+        self._editor: MethodEdit | None = None
+        self._filling = False
+        self._previews = Previews()
+        self._preview_layers = PreviewLayers(session)
+        self._asker = Latest(session.jobs, "Preview", parent=self)
+        self.previewed: Shown | None = None
+        self._saver = QTimer(self)
+        self._saver.setSingleShot(True)
+        self._saver.setInterval(1000)
+        self._saver.timeout.connect(self.save_draft)
+        self._make()
+        self._lay_out()
+        session.experiment_changed.connect(self._experiment_changed)
+        session.position_changed.connect(self._place_changed)
+        session.cells_changed.connect(self._place_changed)
+        session.frame_changed.connect(lambda _frame: self._ask())
+        session.selection_changed.connect(lambda _selection: self._ask(if_kind="event"))
+        session.draft_changed.connect(self._draft_changed)
+        self._draft_changed()
+
+    # ------------------------------------------------------------ building the panel
+    def _make(self) -> None:
+        self.title = QLineEdit(objectName="builder_name")
+        self.title.setPlaceholderText("Name of the analysis")
+        self.title.textEdited.connect(self._renamed)
+        self.steps = QListWidget(objectName="builder_steps")
+        self.steps.setMinimumHeight(120)
+        self.steps.setMaximumHeight(190)
+        self.steps.currentRowChanged.connect(self._chosen)
+        self.empty = hint(
+            "No steps yet. Answer a few questions with 'Which steps?', add a step with '+', or open a pipeline file."
+        )
+        self.add = QToolButton(objectName="builder_add")
+        self.add.setText("+ Add step")
+        self.add.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self.add)
+        menu.aboutToShow.connect(lambda: self._fill_menu(menu))
+        self.add.setMenu(menu)
+        self.remove = _tool("Remove", "builder_remove", "Take the chosen step away", self._remove)
+        self.up = _tool("▲", "builder_up", "Before the one above, among steps of its kind", lambda: self._move(-1))
+        self.down = _tool("▼", "builder_down", "After the one below, among steps of its kind", lambda: self._move(1))
+        self.guide = _button("Which steps?", "builder_guide", "A few questions that lead to steps", self._guide)
+        self.load = _button("Open…", "builder_open", "Open a pipeline file (.toml)", self._ask_file)
+        self.save = _button("Save…", "builder_save", "Save the pipeline file, for the command line too", self._ask_save)
+        self.text = _button("As text…", "builder_text", "See and change the text of the file", self._as_text)
+        self.form_title = heading("")
+        self.form_place = QVBoxLayout()
+        self.form_error = error_label("builder_form_error")
+        self.live = QCheckBox("Live preview on this frame", objectName="builder_live")
+        self.live.setChecked(bool(settings.recall("builder/live", True)))
+        self.live.toggled.connect(self._live_changed)
+        self.suggest = _button(
+            "Suggest…", "builder_suggest", "Ways to set this step, tried on this frame", self._suggest
+        )
+        self.said = QLabel("", objectName="builder_said")
+        self.said.setWordWrap(True)
+        self.plot = PreviewPlot()
+        self.plot.level_dragged.connect(self.set_level)
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        grid = QGridLayout()
+        for at, button in enumerate((self.guide, self.load, self.save, self.text)):
+            grid.addWidget(button, at // 4, at % 4)
+        column.addLayout(grid)
+        column.addWidget(self.title)
+        column.addWidget(self.empty)
+        column.addWidget(self.steps)
+        row = QHBoxLayout()
+        for button in (self.add, self.remove, self.up, self.down):
+            row.addWidget(button)
+        row.addStretch(1)
+        column.addLayout(row)
+        column.addWidget(self.form_title)
+        preview = QHBoxLayout()
+        preview.addWidget(self.live, 1)
+        preview.addWidget(self.suggest)
+        column.addLayout(preview)
+        column.addWidget(self.said)
+        column.addWidget(self.plot)
+        column.addWidget(self.form_error)
+        column.addLayout(self.form_place)
+        column.addStretch(1)
+
+    def _fill_menu(self, menu: QMenu) -> None:
+        menu.clear()
+        draft = self._session.draft
+        channel = next(iter(self._choices.channels), None)
+        menu.addAction("Correct background and light").triggered.connect(
+            lambda: self._added(draft.add_restoration("model_fit"))
+        )
+        menu.addAction("Reduce noise").triggered.connect(lambda: self._added(draft.add_restoration("median")))
+        if "registration" not in draft.document:
+            menu.addAction("Hold the movie still").triggered.connect(
+                lambda: self._added(draft.add_registration(channel))
+            )
+        menu.addAction("A kind of cell…").triggered.connect(self._add_population)
+        known = draft.document.get("population", {})
+        position = self._session.position
+        there = position.label_names if position is not None else []
+        for name in [n for n in there if n not in known]:
+            menu.addAction(f"The imported cells '{name}'").triggered.connect(
+                lambda _on=False, name=name: self._added(draft.add_imported(name))
+            )
+        for name, table in known.items():
+            self._fill_population(menu.addMenu(name), name, table)
+        if known:
+            menu.addAction("Who is near whom").triggered.connect(lambda: self._added(draft.add_interaction()))
+            menu.addAction("Compare conditions").triggered.connect(lambda: self._added(draft.add_comparison()))
+
+    def _fill_population(self, menu: QMenu, name: str, table: dict[str, Any]) -> None:
+        draft = self._session.draft
+        entries = [("measurement", "Measure more"), ("mending", "Mend tracks"), ("event", "Find an event")]
+        entries = [
+            (k, t) for k, t in (("segmentation", "Find cells"), ("tracking", "Follow cells")) if k not in table
+        ] + (entries if "tracking" in table else entries[:1])
+        for kind, text in entries:
+            menu.addAction(text).triggered.connect(
+                lambda _on=False, kind=kind: self._added(draft.add_to_population(name, kind))
+            )
+
+    def _add_population(self) -> None:
+        name, ok = QInputDialog.getText(self, "A kind of cell", "What are these cells called?", text="cells")
+        if ok and name.strip():
+            plain = "".join(c if c.isalnum() and c.isascii() else "_" for c in name.strip())
+            channel = next(iter(self._choices.channels), None)
+            self._added(self._session.draft.add_population(plain, channel))
+
+    # ------------------------------------------------------------ the list of steps
+    def _draft_changed(self) -> None:
+        if self._filling:
+            return
+        draft = self._session.draft
+        if self.title.text() != str(draft.document.get("name", "")):
+            self.title.setText(str(draft.document.get("name", "")))
+        self._refresh_choices()
+        self._list_steps(self._step.path if self._step is not None else None)
+
+    def _list_steps(self, choose: Path | None = None) -> None:
+        """List the steps again and choose one; the form is made anew only for another step."""
+        found = self._session.draft.steps()
+        self._filling = True
+        self.steps.clear()
+        for step in found:
+            item = QListWidgetItem(step.title)
+            item.setData(Qt.ItemDataRole.UserRole, step)
+            self.steps.addItem(item)
+        self._filling = False
+        self.empty.setVisible(not found)
+        self.steps.setVisible(bool(found))
+        at = next((i for i, s in enumerate(found) if s.path == choose), 0 if found else -1)
+        self._step = None
+        if at >= 0:
+            self.steps.setCurrentRow(at)
+            if self._step is None:
+                self._chosen(at)
+        else:
+            self._show_form(None)
+        self._mark_errors()
+
+    def _added(self, path: Path) -> None:
+        self._step = None
+        self._list_steps(path)
+        self._changed()
+
+    def _remove(self) -> None:
+        if self._step is not None:
+            self._session.draft.remove(self._step.path)
+            self._list_steps()
+            self._changed()
+
+    def _move(self, by: int) -> None:
+        if self._step is not None:
+            self._list_steps(self._session.draft.move(self._step.path, by))
+            self._changed()
+
+    def _chosen(self, row: int) -> None:
+        if self._filling or row < 0:
+            return
+        step = self.steps.item(row).data(Qt.ItemDataRole.UserRole)
+        if self._step is None or step.path != self._step.path:
+            self._show_form(step)
+
+    # ------------------------------------------------------------ the form
+    def _show_form(self, step: DraftStep | None) -> None:
+        self._step = step
+        if self._editor is not None:
+            self.form_place.removeWidget(self._editor)
+            self._editor.setParent(None)
+            self._editor.deleteLater()
+            self._editor = None
+        for widget in (self.form_title, self.live, self.suggest, self.said):
+            widget.setVisible(step is not None)
+        self.form_error.hide()
+        self.plot.show_nothing()
+        self._preview_layers.clear()
+        if step is None:
+            return
+        self.form_title.setText(step.title)
+        self._refresh_choices()
+        self._editor = MethodEdit(step.kind, self._choices, "step", place=step.place, hidden=("event", "killer"))
+        table = self._session.draft.get(step.path)
+        try:
+            self._editor.set_value(table)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self.form_error.setText(f"This step cannot be shown as a form ({error}); change it with 'As text…'.")
+            self.form_error.show()
+            self._editor.deleteLater()
+            self._editor = None
+            return
+        self._editor.changed.connect(self._form_changed)
+        self.form_place.addWidget(self._editor)
+        self.live.setEnabled(step.kind in _KINDS_WITH_PREVIEW)
+        self.suggest.setVisible(step.kind == "segmentation")
+        self._check_form()
+        self._ask()
+
+    def _form_changed(self) -> None:
+        if self._editor is None or self._step is None:
+            return
+        old = self._session.draft.get(self._step.path) or {}
+        new = self._editor.value()
+        kept = {k: old[k] for k in ("event", "killer") if k in old and self._step.kind == "interaction"}
+        self._session.draft.put(self._step.path, {**new, **kept})
+        self._retitle()
+        self._check_form()
+        self._changed()
+        self._ask()
+
+    def _retitle(self) -> None:
+        found = {s.path: s for s in self._session.draft.steps()}
+        for row in range(self.steps.count()):
+            item = self.steps.item(row)
+            step = found.get(item.data(Qt.ItemDataRole.UserRole).path)
+            if step is not None:
+                item.setText(step.title)
+                item.setData(Qt.ItemDataRole.UserRole, step)
+        if self._step is not None:
+            self._step = found.get(self._step.path, self._step)
+            self.form_title.setText(self._step.title)
+
+    def _check_form(self) -> None:
+        if self._editor is not None and self._editor.form is not None:
+            self._editor.form.check()
+
+    def _mark_errors(self) -> None:
+        """Put a sign before every step of which something is refused."""
+        _, errors = self._session.draft.check()
+        rest = []
+        steps = [self.steps.item(r).data(Qt.ItemDataRole.UserRole) for r in range(self.steps.count())]
+        refused: dict[int, list[str]] = {}
+        for path, sentence in errors:
+            row = next((i for i, s in enumerate(steps) if path[: len(s.path)] == s.path), None)
+            if row is None:
+                rest.append(f"{'.'.join(map(str, path))}: {sentence}" if path else sentence)
+            else:
+                refused.setdefault(row, []).append(f"{'.'.join(map(str, path[len(steps[row].path) :]))} {sentence}")
+        for row, step in enumerate(steps):
+            item = self.steps.item(row)
+            bad = refused.get(row)
+            item.setText(f"✖ {step.title}" if bad else step.title)
+            item.setForeground(QColor("#e0483f") if bad else self.palette().text())
+            item.setToolTip("; ".join(bad) if bad else "")
+        if rest and self._editor is not None:
+            self.form_error.setText("; ".join(rest))
+        self.form_error.setVisible(bool(rest))
+
+    def _changed(self) -> None:
+        """Tell everybody that the pipeline is another one now, and keep it."""
+        self._mark_errors()
+        self._filling = True
+        self._session.draft_changed.emit()
+        self._filling = False
+        self._saver.start()
+
+    def _renamed(self, text: str) -> None:
+        self._session.draft.document["name"] = text
+        self._changed()
+
+    # ------------------------------------------------------------ what exists
+    def _refresh_choices(self) -> None:
+        session = self._session
+        experiment, cells = session.experiment, session.cells
+        if experiment is not None:
+            self._choices.channels = experiment.channels
+            self._choices.conditions = [c for c in experiment.conditions.columns if c != "well"]
+        self._choices.populations = list(session.draft.document.get("population", {}))
+        if cells is not None:
+            self._choices.columns = [c for c in cells.objects.columns if c not in _NOT_MEASURED]
+        events = [
+            e.get("name")
+            for p in session.draft.document.get("population", {}).values()
+            if isinstance(p, dict)
+            for e in p.get("event", [])
+        ]
+        self._choices.events = [str(e) for e in events if e]
+        if self._editor is not None and self._editor.form is not None:
+            self._editor.form.refresh_choices()
+
+    def _experiment_changed(self) -> None:
+        """Go on with what was being built for this experiment, or with what ran on it last."""
+        experiment = self._session.experiment
+        if experiment is None:
+            return
+        kept = settings.recall(_draft_key(experiment.url))
+        if isinstance(kept, dict) and kept.get("document"):
+            self._session.set_draft(Draft(kept["document"], str(kept.get("source", ""))))
+            return
+        try:
+            pipeline = last_pipeline(experiment)
+        except KinocyteError as error:
+            self._session.say(str(error), "warning")
+            pipeline = None
+        if pipeline is not None:
+            self._session.set_draft(Draft.from_pipeline(pipeline))
+        elif not self._session.draft.steps():
+            self._session.set_draft(Draft())
+        self._refresh_choices()
+
+    def _place_changed(self) -> None:
+        self._refresh_choices()
+        self._ask()
+
+    def save_draft(self) -> None:
+        """Keep what is being built, so that a crash or a closed window loses nothing."""
+        experiment = self._session.experiment
+        if experiment is not None:
+            draft = self._session.draft
+            settings.remember(_draft_key(experiment.url), {"document": draft.document, "source": draft.source})
+
+    # ------------------------------------------------------------ the preview
+    def toggle_preview(self) -> None:
+        """Turn the live preview on or off."""
+        self.live.toggle()
+
+    def _live_changed(self, is_on: bool) -> None:
+        settings.remember("builder/live", is_on)
+        if is_on:
+            self._ask()
+        else:
+            self._asker.drop()
+            self._preview_layers.clear()
+            self.plot.show_nothing()
+            self.said.setText("")
+
+    def question(self) -> Question | None:
+        """Return what is to be previewed, or None where the form or the place does not allow it."""
+        session, step = self._session, self._step
+        if session.position is None or step is None or self._editor is None or self._editor.form is None:
+            return None
+        model = self._editor.form.model_class
+        try:
+            method = bare(model.model_validate(session.draft.get(step.path)))
+        except ValueError:
+            return None
+        population = str(step.path[1]) if step.path[0] == "population" else None
+        pipeline, _ = session.draft.check()
+        restorers: tuple[Any, ...] = ()
+        segmentation = None
+        if pipeline is not None:
+            restorers = before_step(pipeline, str(step.path[1]) if step.kind == "restoration" else None)
+            if population is not None:
+                segmentation = pipeline.population[population].segmentation
+        cells = session.cells if population is not None and session.population == population else None
+        track = session.selection.track_ids[-1] if session.selection.track_ids else None
+        return Question(
+            session.position,
+            session.frame,
+            step.kind,
+            method,
+            restorers,
+            segmentation,
+            cells,
+            track,
+            str((session.draft.get(step.path) or {}).get("name", "")),
+            int(session.draft.document.get("seed", 1)),
+        )
+
+    def _ask(self, if_kind: str = "") -> None:
+        """Ask for the preview of the step on the frame, if it is wanted and can be had."""
+        step = self._step
+        if not self.live.isChecked() or step is None or (if_kind and step.kind != if_kind):
+            return
+        if step.kind not in _KINDS_WITH_PREVIEW:
+            self.said.setText("This step is about the whole experiment; run it to see its result.")
+            return
+        question = self.question()
+        if question is None:
+            place = "Open an experiment to see what this does." if self._session.position is None else ""
+            self.said.setText(place or "The preview waits until the values below are right.")
+            return
+        self.said.setText(self.said.text() or "Computing …")
+        position, frame = question.position, question.frame
+        self._asker.ask(
+            self._previews.answer,
+            question,
+            done=lambda shown: self._show(shown, position, frame),
+            failed=self._not_shown,
+        )
+
+    def _show(self, shown: Shown, position: Any, frame: int) -> None:
+        if position is not self._session.position or frame != self._session.frame or not self.live.isChecked():
+            return
+        self.previewed = shown
+        self.said.setText(shown.sentence)
+        self._preview_layers.show(shown, position, frame)
+        if shown.histogram is not None:
+            self.plot.show_histogram(shown.histogram)
+        elif shown.series is not None:
+            self.plot.show_series(shown.series)
+        else:
+            self.plot.show_nothing()
+
+    def _not_shown(self, message: str) -> None:
+        self.previewed = None
+        self._preview_layers.clear()
+        self.plot.show_nothing()
+        self.said.setText(message)
+
+    @property
+    def preview_is_busy(self) -> bool:
+        """Tell whether a preview is still to come."""
+        return self._asker.is_busy
+
+    def set_level(self, level: float) -> None:
+        """Make the threshold a fixed level, as dragged on the histogram."""
+        self.set_values({"threshold": "fixed", "low": float(f"{level:.5g}")}, drop=("high", "hysteresis"))
+
+    def set_values(self, values: dict[str, Any], drop: tuple[str, ...] = ()) -> None:
+        """Change some values of the step that is shown, as if they were typed."""
+        if self._editor is None or self._step is None:
+            return
+        table = {k: v for k, v in self._editor.value().items() if k not in drop}
+        if "threshold" in values and values["threshold"] != "fixed":
+            table = {k: v for k, v in table.items() if k not in ("low", "high", "hysteresis_low")}
+        self._editor.set_value({**table, **values})
+        self._form_changed()
+
+    def _suggest(self) -> None:
+        question = self.question()
+        if question is None:
+            self._session.say(
+                "Nothing can be suggested until an experiment is open and the values are right.", "warning"
+            )
+            return
+        self._session.job("Trying ways to set this step", suggestions, self._previews, question, done=self._suggested)
+
+    def _suggested(self, found: list[Suggestion]) -> None:
+        menu = QMenu(self.suggest)
+        menu.setObjectName("builder_suggestions")
+        for suggestion in found:
+            menu.addAction(suggestion.title).triggered.connect(
+                lambda _on=False, values=dict(suggestion.values): self.set_values(values)
+            )
+        if not found:
+            menu.addAction("No way gives a result on this frame").setEnabled(False)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(self.suggest.mapToGlobal(self.suggest.rect().bottomLeft()))
+
+    # ------------------------------------------------------------ files
+    def _guide(self) -> None:
+        from kinocyte.app.guide import GuideDialog
+
+        dialog = GuideDialog(self._session, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.accepted.connect(lambda: self._use(dialog.draft()))
+        dialog.open()
+
+    def _as_text(self) -> None:
+        from kinocyte.app.text_view import TextDialog
+
+        dialog = TextDialog(self._session.draft, self._use, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
+
+    def _use(self, draft: Draft) -> None:
+        self._step = None
+        self._session.set_draft(draft)
+        self._saver.start()
+
+    def _ask_file(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Open a pipeline", "", "Pipeline (*.toml)")
+        if name:
+            self.open_file(name)
+
+    def open_file(self, name: str) -> None:
+        """Open a pipeline file; one with mistakes is shown as text, with the mistakes marked."""
+        try:
+            document = anchored_document(name)
+        except KinocyteError as error:
+            self._session.say(str(error), "error")
+            self.form_error.setText(str(error))
+            self.form_error.show()
+            return
+        self._use(Draft(document, name))
+        self._session.say(f"Opened {name}.")
+
+    def _ask_save(self) -> None:
+        start = self._session.draft.source or "pipeline.toml"
+        name, _ = QFileDialog.getSaveFileName(self, "Save the pipeline", start, "Pipeline (*.toml)")
+        if name:
+            self.save_file(name)
+
+    def save_file(self, name: str) -> None:
+        """Save the pipeline file."""
+        place = FilePath(name).with_suffix(".toml")
+        try:
+            place.write_text(self._session.draft.text(), encoding="utf-8")
+        except OSError as error:
+            self._session.say(f"Cannot write {place}: {error.strerror or error}; choose another folder.", "error")
+            return
+        self._session.draft.source = str(place)
+        self._session.say(f"Saved {place}.")
+
+
+_NOT_MEASURED = {"object_id", "track_id", "label", "frame", "x_um", "y_um", "z_um", "time_min"}
+
+
+def _draft_key(url: str) -> str:
+    return "draft/" + url.replace("/", "|").replace("\\", "|")
+
+
+def _tool(text: str, name: str, tip: str, slot: Callable[[], Any]) -> QToolButton:
+    button = QToolButton(objectName=name)
+    button.setText(text)
+    button.setToolTip(tip)
+    button.clicked.connect(lambda _on=False: slot())
+    return button
+
+
+def _button(text: str, name: str, tip: str, slot: Callable[[], Any]) -> QPushButton:
+    button = QPushButton(text, objectName=name)
+    button.setToolTip(tip)
+    button.clicked.connect(lambda _on=False: slot())
+    return button

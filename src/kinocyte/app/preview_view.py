@@ -1,0 +1,241 @@
+"""Showing a preview: layers over the image, and a plot below the form."""
+
+# pyqtgraph and napari carry no types that mypy can follow; they are Any here.
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from kinocyte.app.layers import layer_scale
+from kinocyte.app.previews import Histogram, Series, Shown
+from kinocyte.app.session import Session
+from kinocyte.experiment.position import Position
+
+_INK = "#8a8f98"
+_LINE = "#e69f00"
+#: More arrows than these would hide the image.
+_MOST_ARROWS = 4000
+
+
+class PreviewPlot(QWidget):
+    """The histogram of a frame with a level that can be dragged, or the signal of a cell with its event."""
+
+    #: a person put the level somewhere else
+    level_dragged = Signal(float)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("preview_plot")
+        self._plot: Any = None
+        self.level: Any = None
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self.hide()
+
+    @property
+    def plot(self) -> Any:
+        """Return the plot, which is made when it is first needed: its library is slow to load."""
+        if self._plot is None:
+            import pyqtgraph
+
+            plot = pyqtgraph.PlotWidget(background=None)
+            plot.setMouseEnabled(x=False, y=False)
+            plot.hideButtons()
+            plot.setMenuEnabled(False)
+            plot.setFixedHeight(150)
+            self._column.addWidget(plot)
+            self._plot = plot
+        return self._plot
+
+    def show_nothing(self) -> None:
+        """Hide the plot."""
+        if self._plot is not None:
+            self._plot.clear()
+        self.level = None
+        self.hide()
+
+    def show_histogram(self, histogram: Histogram) -> None:
+        """Show how often grey values are, on a logarithmic scale, and the level."""
+        import pyqtgraph as pg
+
+        self.plot.clear()
+        heights = np.log10(histogram.counts + 1.0)
+        self.plot.plot(histogram.edges, heights, stepMode="center", fillLevel=0, brush=_INK, pen=None)
+        self.plot.setLabel("bottom", "grey value after the filters")
+        self.plot.setLabel("left", "pixels (log)")
+        self.plot.getAxis("left").setTicks([[(n, f"{10**n:g}") for n in range(0, int(heights.max()) + 1, 2)]])
+        at = histogram.level if histogram.level is not None else float(histogram.edges[-1])
+        self.level = pg.InfiniteLine(
+            at, angle=90, movable=True, pen=pg.mkPen(_LINE, width=2), hoverPen=pg.mkPen(width=4)
+        )
+        self.level.setCursor(_SIZE_CURSOR)
+        self.level.setToolTip("Drag: the threshold becomes a fixed level")
+        self.level.sigPositionChangeFinished.connect(self._dragged)
+        self.level.setVisible(histogram.level is not None)
+        self.plot.addItem(self.level)
+        self.plot.setXRange(float(histogram.edges[0]), float(histogram.edges[-1]))
+        self.show()
+
+    def _dragged(self, line: Any) -> None:
+        self.level_dragged.emit(float(line.value()))
+
+    def show_series(self, series: Series) -> None:
+        """Show the signal of a cell and the time that was found."""
+        import pyqtgraph as pg
+
+        self.plot.clear()
+        self.level = None
+        self.plot.plot(
+            series.times_min, series.values, pen=pg.mkPen(_INK, width=2), symbol="o", symbolSize=4, symbolBrush=_INK
+        )
+        self.plot.setLabel("bottom", "time (min)")
+        self.plot.setLabel("left", series.label)
+        self.plot.getAxis("left").setTicks(None)
+        if series.event_min is not None:
+            self.plot.addItem(pg.InfiniteLine(series.event_min, angle=90, pen=pg.mkPen(_LINE, width=2)))
+            if series.error_min is not None:
+                low, high = series.event_min - series.error_min, series.event_min + series.error_min
+                self.plot.addItem(pg.LinearRegionItem((low, high), movable=False, brush=(230, 159, 0, 60)))
+        self.plot.enableAutoRange()
+        self.show()
+
+
+class PreviewLayers:
+    """The layers of a preview: made when first needed, kept out of the way of everything else."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._layers: dict[str, Any] = {}
+
+    def clear(self) -> None:
+        """Take all layers of the preview away."""
+        for name in list(self._layers):
+            self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        layer = self._layers.pop(name, None)
+        viewer = self._session.viewer
+        if layer is not None and viewer is not None and layer in viewer.layers:
+            viewer.layers.remove(layer)
+
+    def show(self, shown: Shown, position: Position, frame: int) -> None:
+        """Show what was found on a frame; layers that it does not have are taken away."""
+        viewer = self._session.viewer
+        if viewer is None:
+            return
+        scale, ndim = position.scale, len(position.image().frame_shape)
+        self._labels(shown.labels, scale, ndim)
+        self._image("before", shown.before, scale, ndim)
+        self._image("after", shown.after, scale, ndim)
+        self._arrows(shown.arrows, scale, ndim, frame)
+        self._points(shown.points, scale, ndim, frame)
+        channels = [lay for lay in viewer.layers if type(lay).__name__ == "Image" and "preview" not in lay.metadata]
+        if channels:
+            viewer.layers.selection.active = channels[0]
+
+    def _kept(self, name: str, data: Any) -> Any:
+        """Return a layer that can show new data, or None after taking away one that cannot."""
+        viewer, layer = self._session.viewer, self._layers.get(name)
+        if data is None or layer is None or layer not in viewer.layers:
+            self._remove(name)
+            return None
+        return layer
+
+    def _labels(self, labels: NDArray[Any] | None, scale: Any, ndim: int) -> None:
+        layer = self._kept("labels", labels)
+        if labels is None:
+            return
+        data = labels[np.newaxis]
+        if layer is not None and layer.data.shape == data.shape:
+            layer.data = data
+            return
+        self._remove("labels")
+        self._layers["labels"] = self._session.viewer.add_labels(
+            data,
+            name="Preview",
+            scale=layer_scale(scale, ndim + 1),
+            translate=self._translate(ndim),
+            opacity=0.55,
+            metadata=_OURS,
+        )
+        self._layers["labels"].editable = False
+
+    def _image(self, name: str, pixels: NDArray[Any] | None, scale: Any, ndim: int) -> None:
+        layer = self._kept(name, pixels)
+        if pixels is None:
+            return
+        data = pixels[np.newaxis]
+        low, high = (float(v) for v in np.percentile(pixels[..., ::4, ::4], (0.1, 99.8)))
+        if layer is not None and layer.data.shape == data.shape:
+            layer.data = data
+        else:
+            self._remove(name)
+            layer = self._layers[name] = self._session.viewer.add_image(
+                data,
+                name=f"Preview {name}",
+                rgb=False,
+                scale=layer_scale(scale, ndim + 1),
+                translate=self._translate(ndim),
+                visible=name == "after",
+                blending="translucent_no_depth",
+                metadata=_OURS,
+            )
+        layer.contrast_limits = (low, max(high, low + 1e-6))
+
+    def _translate(self, ndim: int) -> tuple[float, ...]:
+        """Return where a single frame lies: at the frame on the screen."""
+        return (float(self._session.frame), *([0.0] * ndim))
+
+    def _arrows(self, arrows: NDArray[np.float64] | None, scale: Any, ndim: int, frame: int) -> None:
+        self._remove("arrows")
+        if arrows is None or not len(arrows):
+            return
+        arrows = arrows[:_MOST_ARROWS]
+        missing = ndim + 1 - arrows.shape[2]
+        data = np.concatenate([np.zeros((*arrows.shape[:2], missing)), arrows], axis=2)
+        data[:, 0, 0] = frame
+        self._layers["arrows"] = self._session.viewer.add_vectors(
+            data,
+            name="Preview arrows",
+            scale=layer_scale(scale, ndim + 1),
+            edge_width=max(1.5, position_width(scale, ndim)),
+            edge_color=_LINE,
+            vector_style="arrow",
+            metadata=_OURS,
+        )
+
+    def _points(self, points: NDArray[np.float64] | None, scale: Any, ndim: int, frame: int) -> None:
+        self._remove("points")
+        if points is None:
+            return
+        data = np.concatenate([np.full((len(points), 1), float(frame)), points], axis=1)
+        self._layers["points"] = self._session.viewer.add_points(
+            data,
+            ndim=ndim + 1,
+            name="Preview spots",
+            scale=layer_scale(scale, ndim + 1),
+            size=10,
+            face_color="transparent",
+            border_color=_LINE,
+            border_width=0.15,
+            metadata=_OURS,
+        )
+
+
+def position_width(_scale: Any, ndim: int) -> float:
+    """Return the width of an arrow in pixels."""
+    return 1.5 if ndim == 2 else 2.0
+
+
+def _size_cursor() -> Any:
+    from qtpy.QtCore import Qt
+
+    return Qt.CursorShape.SizeHorCursor
+
+
+_SIZE_CURSOR = _size_cursor()
+_OURS = {"kinocyte": True, "preview": True}

@@ -1,0 +1,349 @@
+"""Running the pipeline in a process of its own, and what became of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from qtpy.QtCore import QProcess, QTimer, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from kinocyte.app.session import Session
+from kinocyte.app.widgets import error_label, heading, hint
+from kinocyte.core.errors import KinocyteError
+
+_WORKERS: tuple[tuple[str, int | None], ...] = (("automatic", None), ("one process", 0), ("2", 2), ("4", 4), ("8", 8))
+#: Time for a run to note that it was stopped, before it is ended.
+_PATIENCE_MS = 5000
+
+
+class RunPanel(QWidget):
+    """Runs the pipeline on this position, on chosen wells or on everything; stops it; lists what failed."""
+
+    #: after a run ended, however it ended
+    ended = Signal()
+    wants_panel = Signal(str)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.setObjectName("run_panel")
+        self._session = session
+        self._process: QProcess | None = None
+        self._partial: dict[str, float] = {}
+        self._done = self._todo = self._kept = 0
+        self._failed = self._warned = 0
+        self._stopping = False
+        self._finished = False
+        self.here = self._button("Run on this position", "run_here", "position")
+        self.chosen = self._button("Run on the chosen wells", "run_chosen", "chosen")
+        self.chosen.setToolTip("Wells are chosen on the plate with Ctrl+click, or by a drag over several")
+        self.everything = self._button("Run on everything", "run_everything", "everything")
+        self.everything.setProperty("role", "main")
+        self.stop_button = QPushButton("Stop", objectName="run_stop")
+        self.stop_button.setToolTip("Finished steps are kept; the next run goes on from there")
+        self.stop_button.clicked.connect(self.stop_run)
+        self.workers = QComboBox(objectName="run_workers")
+        self.workers.addItems([name for name, _ in _WORKERS])
+        self.workers.setToolTip("Processes that work on positions at the same time; each needs memory of its own")
+        self.problem = error_label("run_problem")
+        self.bar = QProgressBar(objectName="run_progress")
+        self.what = hint("Nothing was run in this window yet.")
+        self.what.setObjectName("run_what")
+        self.results = QTableWidget(0, 3, objectName="run_results")
+        self.answers = QLabel("", objectName="run_answers")
+        self.report = QPushButton("Write and open the report page", objectName="run_report")
+        self._lay_out()
+        session.experiment_changed.connect(self._refresh)
+        session.position_changed.connect(self._refresh)
+        session.draft_changed.connect(self._refresh)
+        session.wells_chosen.connect(self._refresh)
+        self._refresh()
+
+    def _button(self, text: str, name: str, which: str) -> QPushButton:
+        button = QPushButton(text, objectName=name)
+        button.clicked.connect(lambda: self.start(which))
+        return button
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.addWidget(heading("Run the pipeline"))
+        column.addWidget(hint("Steps that were finished with the same parameters are kept and not done again."))
+        for button in (self.here, self.chosen, self.everything):
+            column.addWidget(button)
+        form = QFormLayout()
+        form.addRow("Processes", self.workers)
+        column.addLayout(form)
+        column.addWidget(self.problem)
+        row = QHBoxLayout()
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.stop_button)
+        column.addLayout(row)
+        column.addWidget(self.what)
+        column.addWidget(heading("What needs a look"))
+        self.results.setHorizontalHeaderLabels(["Position", "Step", "What happened"])
+        self.results.verticalHeader().hide()
+        self.results.setWordWrap(True)
+        self.results.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.results.setMinimumHeight(110)
+        self.results.horizontalHeader().setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
+        self.results.cellDoubleClicked.connect(self._open_row)
+        column.addWidget(self.results, 1)
+        self.answers.setWordWrap(True)
+        column.addWidget(self.answers)
+        column.addWidget(self.report)
+        self.report.clicked.connect(self._report)
+
+    # ------------------------------------------------------------ starting
+    @property
+    def is_running(self) -> bool:
+        """Tell whether a run is going on."""
+        return self._process is not None
+
+    def _refresh(self) -> None:
+        session, running = self._session, self.is_running
+        _, errors = session.draft.check()
+        problem = ""
+        if session.experiment is None:
+            problem = "Open an experiment first."
+        elif not session.draft.steps():
+            problem = "The pipeline has no steps yet; add some in the panel Pipeline."
+        elif errors:
+            problem = f"{len(errors)} entries of the pipeline are refused; they are marked in the panel Pipeline."
+        ready = not running and not problem
+        self.here.setEnabled(ready and session.position is not None)
+        self.chosen.setEnabled(ready and bool(session.chosen_wells))
+        n = len(session.chosen_wells)
+        self.chosen.setText(f"Run on the chosen wells ({n})" if n else "Run on the chosen wells")
+        self.everything.setEnabled(ready)
+        self.stop_button.setEnabled(running)
+        self.report.setEnabled(session.experiment is not None and not running)
+        self._show_problem(problem if not running else "")
+
+    def _show_problem(self, sentence: str) -> None:
+        self.problem.setText(sentence)
+        self.problem.setVisible(bool(sentence))
+
+    def start(self, which: str) -> None:
+        """Start a run on the ``position`` shown, the ``chosen`` wells or ``everything``."""
+        session = self._session
+        if self.is_running or session.experiment is None:
+            return
+        try:
+            session.experiment.check_writable()
+            session.draft.pipeline()
+        except KinocyteError as error:
+            self._show_problem(str(error))
+            return
+        positions = {
+            "position": [session.position.id] if session.position is not None else None,
+            "chosen": sorted(session.chosen_wells),
+            "everything": None,
+        }[which]
+        storage = session.experiment.storage
+        asked = {
+            "url": storage.url,
+            "options": storage.options,
+            "pipeline": session.draft.document,
+            "positions": positions,
+            "workers": _WORKERS[self.workers.currentIndex()][1],
+        }
+        self._begin(json.dumps(asked))
+
+    def _begin(self, asked: str) -> None:
+        self._partial, self._done, self._todo, self._kept = {}, 0, 0, 0
+        self._failed, self._warned, self._stopping, self._finished = 0, 0, False, False
+        self.results.setRowCount(0)
+        self.answers.setText("")
+        self.bar.setRange(0, 0)
+        self.what.setText("Starting …")
+        process = QProcess(self)
+        process.setProcessChannelMode(QProcess.ProcessChannelMode.SeparateChannels)
+        process.readyReadStandardOutput.connect(self._read)
+        process.finished.connect(self._over)
+        process.errorOccurred.connect(self._broken)
+        self._buffer, self._errors = b"", b""
+        process.readyReadStandardError.connect(self._read_errors)
+        process.start(sys.executable, ["-m", "kinocyte.app.run_process"])
+        process.write(asked.encode() + b"\n")
+        self._process = process
+        self._refresh()
+
+    # ------------------------------------------------------------ listening
+    def _read(self) -> None:
+        if self._process is None:
+            return
+        self._buffer += bytes(self._process.readAllStandardOutput().data())
+        *lines, self._buffer = self._buffer.split(b"\n")
+        for line in lines:
+            if line.strip():
+                event = json.loads(line)
+                getattr(self, f"_on_{event.pop('event')}")(**event)
+
+    def _read_errors(self) -> None:
+        if self._process is not None:
+            self._errors = (self._errors + bytes(self._process.readAllStandardError().data()))[-20_000:]
+
+    def _on_plan(self, todo: int, tasks: int) -> None:
+        self._todo = todo
+        self.bar.setRange(0, 1000)
+        self.bar.setValue(0)
+        self.what.setText(f"{todo} of {tasks} steps are to be done; the others stand from before.")
+
+    def _on_progress(self, task: str, fraction: float) -> None:
+        self._partial[task] = fraction
+        self._show_progress()
+        self.what.setText(f"{self._done} of {self._todo} steps done. Now: {task.replace(':', ', ')}")
+
+    def _show_progress(self) -> None:
+        whole = (self._done + sum(self._partial.values())) / max(1, self._todo)
+        self.bar.setValue(round(1000 * min(1.0, whole)))
+
+    def _on_outcome(self, task: str, status: str, message: str, warnings: list[str], **_more: Any) -> None:
+        self._partial.pop(task, None)
+        self._done += 1
+        self._show_progress()
+        if status == "failed":
+            self._failed += 1
+            self._row(task, f"✖ {message}")
+            self._session.say(f"{task}: {message}", "error")
+        elif status == "blocked":
+            self._row(task, f"– {message}")
+        for sentence in warnings:
+            self._warned += 1
+            self._row(task, f"⚠ {sentence}")
+
+    def _on_comparison(self, task: str, status: str, message: str, summary: dict[str, Any], **_more: Any) -> None:
+        if status == "failed":
+            self._failed += 1
+            self._row(f":{task}", f"✖ {message}")
+            return
+        sentences = [*summary.get("sentences", ()), *summary.get("notes", ())]
+        before = self.answers.text()
+        self.answers.setText("\n".join(filter(None, [before, *sentences])))
+
+    def _on_refused(self, message: str) -> None:
+        self._finished = True
+        self._show_problem(message)
+        self.what.setText("The run was refused; nothing was changed.")
+        self._session.say(message, "error")
+
+    def _on_stopped(self) -> None:
+        self._finished = True
+        self.what.setText("Stopped. What was finished is kept; the next run goes on from there.")
+
+    def _on_end(self, ok: bool, kept: int, **_more: Any) -> None:
+        self._finished = True
+        self.bar.setRange(0, 1000)
+        self.bar.setValue(1000)
+        parts = [f"{self._done - self._failed if not ok else self._done} steps done", f"{kept} kept from before"]
+        parts += [f"{self._failed} failed"] if self._failed else []
+        parts += [f"{self._warned} warnings"] if self._warned else []
+        self.what.setText(", ".join(parts) + ".")
+        self._session.say(f"The run has ended: {', '.join(parts)}.", "info" if ok else "error")
+
+    def _row(self, task: str, text: str) -> None:
+        position, _, step = task.partition(":")
+        at = self.results.rowCount()
+        self.results.insertRow(at)
+        for column, value in enumerate((position, step, text)):
+            item = QTableWidgetItem(value)
+            item.setToolTip(value)
+            self.results.setItem(at, column, item)
+        self.results.resizeRowToContents(at)
+
+    def _open_row(self, row: int, _column: int) -> None:
+        position = self.results.item(row, 0).text()
+        if position and self._session.experiment is not None:
+            self._session.show_position(position)
+
+    # ------------------------------------------------------------ ending
+    def stop_run(self) -> None:
+        """Stop the run; what is finished is kept."""
+        if self._process is None or self._stopping:
+            return
+        self._stopping = True
+        self.what.setText("Stopping …")
+        self._process.write(b"stop\n")
+        QTimer.singleShot(_PATIENCE_MS, self._kill)
+
+    def _kill(self) -> None:
+        if self._process is not None and self._stopping:
+            self._process.kill()
+
+    def _broken(self, error: Any) -> None:
+        if self._process is not None and error == QProcess.ProcessError.FailedToStart:
+            self._process = None
+            self.bar.setRange(0, 1000)
+            self._session.say(f"The run could not be started with {sys.executable}.", "error")
+            self._refresh()
+
+    def _over(self, code: int, _status: Any = None) -> None:
+        self._read()
+        self._read_errors()
+        process, self._process = self._process, None
+        if process is not None:
+            process.deleteLater()
+        self.bar.setRange(0, 1000)
+        if not self._finished and self._stopping:
+            self._on_stopped()
+        elif not self._finished:
+            last = self._errors.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {code}"]
+            self.what.setText(f"The run ended unexpectedly ({last[0]}). Run again: it goes on where it stopped.")
+            self._session.say(self.what.text(), "error")
+            if self._errors:
+                from kinocyte.app.crash import write_report
+
+                write_report(self._errors.decode(errors="replace"), "a run process ended unexpectedly")
+        self._refresh()
+        self._session.tables_changed.emit()
+        self.ended.emit()
+
+    def stop(self) -> None:
+        """End the run because the window closes, and wait a moment until it has noted that."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.blockSignals(True)
+        process.write(b"stop\n")
+        process.closeWriteChannel()
+        if not process.waitForFinished(_PATIENCE_MS):
+            process.kill()
+            process.waitForFinished(2000)
+
+    def _report(self) -> None:
+        experiment = self._session.experiment
+        if experiment is None:
+            return
+        by = self._session.draft.document.get("report", {}).get("by")
+        title = self._session.draft.document.get("name") or None
+        self._session.job("Writing the report", _write_report, experiment, by, title, done=_open_in_browser)
+
+
+def _write_report(experiment: Any, by: str | None, title: str | None) -> str:
+    from pathlib import Path
+
+    from kinocyte.report.page import write_report
+
+    target = Path(experiment.url.removesuffix(".zarr").removesuffix("/") + "_report.html")
+    write_report(experiment, target, by=by, title=title)
+    return str(target)
+
+
+def _open_in_browser(place: str) -> None:
+    from qtpy.QtCore import QUrl
+    from qtpy.QtGui import QDesktopServices
+
+    QDesktopServices.openUrl(QUrl.fromLocalFile(place))
