@@ -126,38 +126,45 @@ def last_one_closes() -> Iterator[None]:
 
 
 class Desk:
-    """A viewer with the session of an experiment and one panel beside the image."""
+    """A window with the session of an experiment and one panel, beside an image where a test looks at it."""
 
-    def __init__(self, store: str, panel: Callable[[Any], Any], *, area: str = "bottom") -> None:
-        from qtpy.QtWidgets import QWidget
+    def __init__(self, store: str, panel: Callable[[Any], Any], *, image: bool = False, size: Any = (900, 640)) -> None:
+        from qtpy.QtWidgets import QApplication, QMainWindow
 
         from kinocyte.app import theme
-        from kinocyte.app.layers import Layers
         from kinocyte.app.session import Session
 
+        self.application = QApplication.instance() or QApplication([])
         self.broken: list[str] = []
         self._hook = sys.excepthook
         sys.excepthook = lambda *error: self.broken.append("".join(traceback.format_exception(*error)))
-        self.viewer = _viewer()
+        self.viewer = _viewer() if image else None
         self.session = Session(self.viewer)
         self.said: list[tuple[str, str]] = []
         self.session.said.connect(lambda text, level: self.said.append((text, level)))
         self.session.jobs.trouble.connect(lambda title, text, trace: self.said.append((f"{text}\n{trace}", "error")))
-        self.layers = Layers(self.session)
+        self.layers: Any = None
         self.panel = panel(self.session)
         self.panel.setStyleSheet(theme.SHEET)
-        self.dock = self.viewer.window.add_dock_widget(self.panel, area=area, name="Panel")
-        inner = self.viewer.window._qt_viewer
-        for other in (inner.dockLayerControls, inner.dockLayerList):
-            other.hide()
-        self.viewer.window._qt_window.resize(1200, 860)
-        self.viewer.window.show()
-        self.window: QWidget = self.viewer.window._qt_window
+        self.window: Any = QMainWindow()
+        if self.viewer is not None:
+            from kinocyte.app.layers import Layers
+
+            self.layers = Layers(self.session)
+            self.dock = self.viewer.window.add_dock_widget(self.panel, area="bottom", name="Panel")
+            inner = self.viewer.window._qt_viewer
+            for other in (inner.dockLayerControls, inner.dockLayerList):
+                other.hide()
+            self.window = self.viewer.window._qt_window
+        else:
+            self.window.setCentralWidget(self.panel)
+        self.window.resize(*((1200, 860) if image else size))
+        self.window.show()
         self.session.open(store)
-        self.until(lambda: self.session.cells is not None and bool(self.layers.channels))
+        self.until(lambda: self.session.cells is not None and (not image or bool(self.layers.channels)), 60.0)
         self.rest()
 
-    def until(self, condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
+    def until(self, condition: Callable[[], Any], timeout_s: float = 60.0) -> None:
         """Let the window live until something holds."""
         end = time.monotonic() + timeout_s
         while not condition():
@@ -185,7 +192,7 @@ class Desk:
         QTest.keyClick(widget or self.panel, key, modifier)
         self.wait(10)
 
-    def rest(self, timeout_s: float = 30.0) -> None:
+    def rest(self, timeout_s: float = 120.0) -> None:
         """Let the window live until no work is left."""
         end = time.monotonic() + timeout_s
         quiet = 0
@@ -235,7 +242,7 @@ class Desk:
 
     def save(self, path: str) -> None:
         """Write a picture of the whole window."""
-        self.viewer.window._qt_window.grab().save(path)
+        self.window.grab().save(path)
 
     def position(self, name: str = "A1/1") -> Any:
         """Return a position as a program that opens the store now sees it."""
@@ -245,10 +252,14 @@ class Desk:
         """Close the window."""
         errors = [s for s, level in self.said if level == "error"]
         self.session.close()
-        self.viewer.mouse_drag_callbacks.clear()
-        self.viewer.layers.clear()
-        self.viewer.window.remove_dock_widget(self.dock)
-        self.panel.deleteLater()
+        if self.viewer is not None:
+            self.viewer.mouse_drag_callbacks.clear()
+            self.viewer.layers.clear()
+            self.viewer.window.remove_dock_widget(self.dock)
+            self.panel.deleteLater()
+        else:
+            self.window.close()
+            self.window.deleteLater()
         self.wait(20)
         sys.excepthook = self._hook
         assert not errors, errors

@@ -22,10 +22,10 @@ pytestmark = QUIET
 Open = Callable[..., Desk]
 
 
-def open_tracks(desk: Open) -> Desk:  # noqa: F811 - the fixture
+def open_tracks(desk: Open, **options: Any) -> Desk:  # noqa: F811 - the fixture
     from kinocyte.app.correct.tracks import TracksPanel
 
-    opened = desk(TracksPanel)
+    opened = desk(TracksPanel, **options)
     opened.until(lambda: opened.panel.tree.layout_frame.height > 0)
     return opened
 
@@ -50,8 +50,6 @@ def test_a_link_is_cut_in_the_tree_taken_back_restored_and_kept_by_the_next_run(
     chosen = opened.session.selection.object_ids[0]
     assert cells.objects.filter(object_id=chosen).select("frame", "track_id").row(0) == (3, track)
     assert opened.session.frame == 3, "the image follows the tree"
-    assert opened.viewer.dims.current_step[0] == 3
-    assert opened.layers.chosen is not None
     opened.wait(30)
     assert has_colour(opened.picture(), "#e69f00") > 30, "the chosen branch is thick"
     n_branches = opened.panel.tree.layout_frame.height
@@ -77,8 +75,11 @@ def test_a_link_is_cut_in_the_tree_taken_back_restored_and_kept_by_the_next_run(
     assert opened.position().corrections()["status"].to_list() == ["applied"]
 
 
-def test_a_click_in_the_image_chooses_the_branch(desk: Open) -> None:  # noqa: F811
-    opened = open_tracks(desk)
+def test_image_and_tree_choose_for_each_other(desk: Open) -> None:  # noqa: F811
+    opened = open_tracks(desk, image=True)
+    click_branch(opened, opened.session.cells.track_of[1], 3)
+    assert opened.viewer.dims.current_step[0] == 3
+    assert opened.layers.chosen is not None
     row = opened.session.cells.frame(0).row(2, named=True)
     opened.layers.choose_at((0.0, row["y_um"], row["x_um"]))
     opened.wait(30)
@@ -132,13 +133,11 @@ def test_a_cell_is_followed_on_and_the_proposal_accepted_as_one_correction(desk:
     opened.key("e")
     opened.rest()
     assert "Proposal: frames 1 to 7, 6 links" in opened.find("tracks_said").text()
-    assert any(layer.name == "Proposal" for layer in opened.viewer.layers)
     opened.click("tracks_accept")
     opened.rest()
     entry = opened.position().journal.entries()[-1]
     assert entry.action == "link_chain"
     assert [r["object_id"] for r in entry.payload["objects"]] == ids[1:]
-    assert not any(layer.name == "Proposal" for layer in opened.viewer.layers)
     assert set(pairwise(ids)) <= links(opened)
 
 
@@ -159,7 +158,7 @@ def test_only_lineages_with_divisions_are_drawn_when_asked(desk: Open) -> None: 
 def test_the_list_of_corrections_says_who_what_and_what_became_of_it(desk: Open) -> None:  # noqa: F811
     from kinocyte.app.correct.history import HistoryPanel
 
-    opened = desk(HistoryPanel, area="right")
+    opened = desk(HistoryPanel)
     assert "Nothing has been corrected" in opened.find("history_summary").text()
     assert not opened.find("history_undo").isEnabled()
     edit = opened.session.editor()

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from kinocyte.app.jobs import Job
 from kinocyte.core.errors import StoreError
 from kinocyte.experiment.experiment import Experiment
-from kinocyte.pipeline.execute import Workers, execute
+from kinocyte.pipeline.execute import Watch, Workers, execute
 from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.plan import plan_run
 from kinocyte.pipeline.runfile import read_run
@@ -48,9 +48,10 @@ def apply_corrections(experiment: Experiment, position_id: str, job: Job) -> tup
         raise StoreError(msg)
     outcomes = []
     # comparisons of the whole experiment wait for the next run: they may take minutes, and were asked for there
-    with experiment.lock():
+    watch = Watch(progress=lambda name, part: job.tell(part, name))
+    with experiment.lock([position_id]):
         plan = plan_run(pipeline, experiment, [position_id])
-        for outcome in execute(plan, experiment.storage, Workers(workers=0), lambda name, part: job.tell(part, name)):
+        for outcome in execute(plan, experiment.storage, Workers(workers=0), watch):
             job.check()
             outcomes.append(outcome)
     refused = [t.message for t in plan.refused]
