@@ -63,15 +63,27 @@ class _Frames:
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """Return the stored shape at full resolution, read from the metadata alone: planning opens no arrays."""
-        folder = f"{self._path}/{self._meta.levels[0]}" if self._path else self._meta.levels[0]
-        for name in ("zarr.json", ".zarray"):
-            document = read_json(self._storage, f"{folder}/{name}")
-            if document is not None and isinstance(document.get("shape"), list):
-                shape = tuple(int(n) for n in document["shape"])
-                if len(shape) == len(self.axes):
-                    return shape
+        document = self._document
+        if isinstance(document.get("shape"), list):
+            shape = tuple(int(n) for n in document["shape"])
+            if len(shape) == len(self.axes):
+                return shape
         msg = f"The pixels at {self.place}/{self._meta.levels[0]} are absent or damaged; import the position again."
         raise StoreError(msg)
+
+    @cached_property
+    def _document(self) -> Mapping[str, Any]:
+        """Return what the array of full resolution says of itself."""
+        folder = f"{self._path}/{self._meta.levels[0]}" if self._path else self._meta.levels[0]
+        found = (read_json(self._storage, f"{folder}/{name}") for name in ("zarr.json", ".zarray"))
+        return next((d for d in found if d is not None), {})
+
+    @property
+    def is_sharded(self) -> bool:
+        """Tell whether chunks share files."""
+        codecs = self._document.get("codecs")
+        listed = codecs if isinstance(codecs, list) else []
+        return any(isinstance(c, Mapping) and c.get("name") == "sharding_indexed" for c in listed)
 
     @property
     def dtype(self) -> np.dtype[Any]:

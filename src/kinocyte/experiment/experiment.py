@@ -274,6 +274,7 @@ class Experiment:
         name: str = "",
         source: Mapping[str, Any] | None = None,
         is_3d: bool | None = None,
+        sharded: bool = False,
     ) -> PositionWriter:
         """Start a position, or go on with one that an interrupted import left.
 
@@ -295,6 +296,8 @@ class Experiment:
             JSON-able notes on the files it came from.
         is_3d : bool, optional
             Keep a z axis of length 1; by default there is a z axis where z > 1.
+        sharded : bool
+            Put the chunks of several frames into one file; labels and corrected pixels follow.
 
         Raises
         ------
@@ -320,6 +323,7 @@ class Experiment:
             scale=scale,
             attributes={"name": name, "source": dict(source or {})},
             publish=lambda _: self._register(row, column, field),
+            sharded=sharded,
         )
 
     def link_position(

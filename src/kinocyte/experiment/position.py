@@ -264,6 +264,7 @@ class Position:
             frame_shape=image.frame_shape,
             n_frames=image.n_frames,
             scale=self.scale,
+            sharded=image.is_sharded,
             before_publish=before_publish,
         )
 
@@ -278,6 +279,7 @@ class Position:
             channels=image.channels,
             dtype=np.dtype(dtype),
             scale=self.scale,
+            sharded=image.is_sharded,
             before_publish=before_publish,
         )
 

@@ -30,11 +30,14 @@ class StagedWriter(ABC):
         shape: Sequence[int],
         dtype: np.dtype[Any],
         labels: bool,
+        sharded: bool,
         before_publish: Callable[[], None] | None,
     ) -> None:
         self._storage, self._target, self._before_publish = storage, target, before_publish
         self._staged = storage.staging(target)
-        self._arrays = ArrayWriter(storage, self._staged, axes=axes, shape=shape, dtype=dtype, labels=labels)
+        self._arrays = ArrayWriter(
+            storage, self._staged, axes=axes, shape=shape, dtype=dtype, labels=labels, sharded=sharded
+        )
         self._hashes: dict[int, str] = {}
 
     def __enter__(self) -> Self:
@@ -75,6 +78,11 @@ class StagedWriter(ABC):
                 msg = f"The frames {ranges(missing)} of '{name}' were not written; write them all before it ends."
                 raise StoreError(msg)
             return
+        try:
+            self._arrays.flush()
+        except BaseException:
+            self._storage.remove(self._staged)
+            raise
         ours = {"pixels": digest("".join(self._hashes[t] for t in range(n_frames)).encode())}
         write_group(self._storage, self._staged, {"ome": self._document(), "kinocyte": ours})
         if self._staged != self._target:
@@ -95,6 +103,7 @@ class LabelsWriter(StagedWriter):
         frame_shape: tuple[int, ...],
         n_frames: int,
         scale: Scale,
+        sharded: bool = False,
         before_publish: Callable[[], None] | None = None,
     ) -> None:
         self._root, self._population, self._scale = root, population, scale
@@ -105,6 +114,7 @@ class LabelsWriter(StagedWriter):
             shape=(n_frames, *frame_shape),
             dtype=np.dtype(np.uint32),
             labels=True,
+            sharded=sharded,
             before_publish=before_publish,
         )
 
@@ -145,6 +155,7 @@ class CorrectedWriter(StagedWriter):
         channels: Sequence[str],
         dtype: np.dtype[Any],
         scale: Scale,
+        sharded: bool = False,
         before_publish: Callable[[], None] | None = None,
     ) -> None:
         self._channels, self._scale = tuple(channels), scale
@@ -155,6 +166,7 @@ class CorrectedWriter(StagedWriter):
             shape=(n_frames, len(channels), *frame_shape),
             dtype=dtype,
             labels=False,
+            sharded=sharded,
             before_publish=before_publish,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from kinocyte.core.errors import StoreError
 from kinocyte.core.scale import Scale
 from kinocyte.experiment.groups import read_json, write_group
 from kinocyte.experiment.ngff import image_attributes
+from kinocyte.experiment.sharding import frames_of_shard, shard_shape
 from kinocyte.experiment.storage import Storage, write_error
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _MAX_CHUNK_YX = 2048
 _MAX_CHUNK_BYTES = 16 * 2**20
 _SMALLEST_LEVEL = 1024
+#: Shards of which frames are kept in memory at most.
+_MOST_SHARDS = 3
 
 
 def n_levels(height: int, width: int) -> int:
@@ -33,7 +36,7 @@ def n_levels(height: int, width: int) -> int:
     return levels
 
 
-def _chunks(shape: Sequence[int], axes: str, itemsize: int) -> tuple[int, ...]:
+def chunk_shape(shape: Sequence[int], axes: str, itemsize: int) -> tuple[int, ...]:
     """Never two frames in a chunk; several planes only while a chunk stays small."""
     y, x = min(shape[-2], _MAX_CHUNK_YX), min(shape[-1], _MAX_CHUNK_YX)
     planes = max(1, _MAX_CHUNK_BYTES // (y * x * itemsize))
@@ -63,11 +66,16 @@ class ArrayWriter:
         shape: Sequence[int],
         dtype: np.dtype[Any],
         labels: bool = False,
+        sharded: bool = False,
     ) -> None:
         self._storage, self._path, self.axes = storage, path, axes
         self.shape, self.dtype, self._is_labels = tuple(shape), dtype, labels
         self.n_levels = n_levels(shape[-2], shape[-1])
+        self.shard_frames = frames_of_shard(self.shape, dtype.itemsize) if sharded else 0
         self._arrays: list[zarr.Array[Any]] = []
+        self._waiting: dict[int, dict[int, NDArray[Any]]] = {}
+        self._written: set[int] = set()
+        self._guard, self._one_writer = threading.Lock(), threading.Lock()
 
     def open(self) -> None:
         """Create the arrays, or open those an interrupted run left behind."""
@@ -79,12 +87,14 @@ class ArrayWriter:
         codec = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=self.dtype.itemsize)
         for level in range(self.n_levels):
             store = self._storage.zarr_store(f"{self._path}/{level}")
+            chunks = chunk_shape(shape, self.axes, self.dtype.itemsize)
             try:
                 array = zarr.create_array(
                     store,
                     shape=tuple(shape),
                     dtype=self.dtype,
-                    chunks=_chunks(shape, self.axes, self.dtype.itemsize),
+                    chunks=chunks,
+                    shards=shard_shape(shape, chunks, self.shard_frames) if self.shard_frames else None,
                     compressors=codec,
                     fill_value=0,
                     dimension_names=list(self.axes),
@@ -97,8 +107,15 @@ class ArrayWriter:
             self._arrays.append(array)
             shape[-2:] = [-(-shape[-2] // 2), -(-shape[-1] // 2)]
 
-    def write(self, frame: int, block: NDArray[Any]) -> None:
-        """Write all channels of one frame at every resolution."""
+    def write(self, frame: int, block: NDArray[Any]) -> list[int]:
+        """Take all channels of one frame; several threads may bring different frames.
+
+        Returns
+        -------
+        list of int
+            The frames that are in the store now and were not before: this one, or with shards all of a shard whose
+            last frame this was.
+        """
         if not 0 <= frame < self.shape[0]:
             msg = f"{self._storage.at(self._path)} has {self.shape[0]} frames; there is no frame {frame}."
             raise StoreError(msg)
@@ -108,13 +125,65 @@ class ArrayWriter:
         if block.dtype != self.dtype:
             msg = f"Frame {frame} has type {block.dtype} where {self.dtype} is expected; all frames must be alike."
             raise StoreError(msg)
+        if self.shard_frames < 2:
+            self._store(frame, block[None])
+            return [frame]
+        return self._gather(frame, block)
+
+    def _gather(self, frame: int, block: NDArray[Any]) -> list[int]:
+        """Keep a frame until its shard is complete; where very many are begun, the oldest is written as it is."""
+        shard = frame // self.shard_frames
+        with self._guard:
+            self._waiting.setdefault(shard, {})[frame] = block.copy()
+            ready = {}
+            if self._members(shard) <= self._waiting[shard].keys() | self._written:
+                ready = self._waiting.pop(shard)
+            elif len(self._waiting) > _MOST_SHARDS:
+                ready = self._waiting.pop(next(iter(self._waiting)))
+        return self._put(ready)
+
+    def _members(self, shard: int) -> set[int]:
+        first = shard * self.shard_frames
+        return set(range(first, min(first + self.shard_frames, self.shape[0])))
+
+    def _put(self, ready: dict[int, NDArray[Any]]) -> list[int]:
+        """Write frames of one shard: at once if they are all of it, one by one otherwise."""
+        frames = sorted(ready)
+        if not frames:
+            return []
+        if set(frames) == self._members(frames[0] // self.shard_frames):
+            self._store(frames[0], np.stack([ready.pop(f) for f in frames]))
+        else:
+            with self._one_writer:  # the rest of the shard is read and written again
+                for frame in frames:
+                    self._store(frame, ready.pop(frame)[None])
+        with self._guard:
+            self._written |= set(frames)
+        return frames
+
+    def flush(self) -> list[int]:
+        """Write the frames of shards that are not complete, and return which they were."""
+        found: list[int] = []
+        while True:
+            with self._guard:
+                if not self._waiting:
+                    return found
+                ready = self._waiting.pop(next(iter(self._waiting)))
+            found += self._put(ready)
+
+    def _store(self, first: int, blocks: NDArray[Any]) -> None:
+        """Write frames that follow each other at every resolution."""
         try:
             for level, array in enumerate(self._arrays):
-                array[frame] = block
+                array[first : first + len(blocks)] = blocks
                 if level + 1 < self.n_levels:
-                    block = halve(block, labels=self._is_labels)
+                    blocks = np.stack([halve(block, labels=self._is_labels) for block in blocks])
         except OSError as error:
             raise write_error(self._storage.at(self._path), error) from error
+
+    def resumed(self, frames: Iterable[int]) -> None:
+        """Note frames that an interrupted writer left complete."""
+        self._written |= set(frames)
 
     def read(self, frame: int) -> NDArray[Any]:
         """Return what was written for one frame."""
@@ -153,13 +222,15 @@ class PositionWriter:
         scale: Scale,
         attributes: Mapping[str, Any],
         publish: Callable[[str], Any],
+        sharded: bool = False,
     ) -> None:
         self._storage, self._path, self._publish = storage, path, publish
         self._channels, self._scale, self._attributes = tuple(channels), scale, dict(attributes)
         axes = "tczyx" if is_3d else "tcyx"
         stored = shape if is_3d else (shape[0], shape[1], shape[3], shape[4])
-        self._arrays = ArrayWriter(storage, path, axes=axes, shape=stored, dtype=dtype)
+        self._arrays = ArrayWriter(storage, path, axes=axes, shape=stored, dtype=dtype, sharded=sharded)
         self._lock = threading.Lock()
+        self._marks: dict[int, str] = {}
         self._claim(
             {
                 "shape": list(stored),
@@ -167,11 +238,13 @@ class PositionWriter:
                 "axes": axes,
                 "channels": list(channels),
                 "scale": scale.model_dump(mode="json"),
+                **({"shard_frames": self._arrays.shard_frames} if sharded else {}),
                 **self._attributes,
             }
         )
         self._arrays.open()
         self._hashes = self._read_hashes()
+        self._arrays.resumed(self._hashes)
 
     def _claim(self, plan: dict[str, Any]) -> None:
         """Start afresh unless what an interrupted import left was made from the very same plan."""
@@ -212,11 +285,18 @@ class PositionWriter:
         StoreError
             If shape or type differ, or the disk is full.
         """
-        self._arrays.write(frame, block)
-        mark = digest(block)
-        self._storage.write_bytes(f"{self._path}/.importing/{frame:07d}.hash", mark.encode())
         with self._lock:
-            self._hashes[frame] = mark
+            self._marks[frame] = digest(block)
+        self._note(self._arrays.write(frame, block))
+
+    def _note(self, frames: Iterable[int]) -> None:
+        """Note the fingerprints of frames that are in the store: an interrupted import goes on behind them."""
+        for frame in frames:
+            with self._lock:
+                mark = self._marks.pop(frame)
+            self._storage.write_bytes(f"{self._path}/.importing/{frame:07d}.hash", mark.encode())
+            with self._lock:
+                self._hashes[frame] = mark
 
     def finish(self) -> Any:
         """Publish the position and return it.
@@ -226,6 +306,7 @@ class PositionWriter:
         StoreError
             If frames are missing; they are named.
         """
+        self._note(self._arrays.flush())
         missing = sorted(set(range(self._arrays.shape[0])) - set(self._hashes))
         if missing:
             msg = f"{self._storage.at(self._path)} lacks the frames {ranges(missing)}; write them before finishing."

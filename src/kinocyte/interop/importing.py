@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from kinocyte.core.errors import InputFileError, KinocyteError, StoreError
 from kinocyte.experiment.experiment import Experiment, create
 from kinocyte.experiment.position import Position
-from kinocyte.experiment.writing import PositionWriter
+from kinocyte.experiment.sharding import MANY_CHUNKS, count_chunks
+from kinocyte.experiment.writing import PositionWriter, chunk_shape
 from kinocyte.interop.plan import ImportPlan, PlannedPosition, check_answered
 from kinocyte.interop.source import Movie
 
@@ -133,6 +135,8 @@ class _Run:
         self._todo = [p for p in plan.positions if not p.problems]
         self._done = 0
         self._total = sum(len(p.frames) for p in self._todo)
+        asked = plan.options.shard
+        self._sharded = sum(map(_chunks, self._todo)) > MANY_CHUNKS if asked is None else asked
 
     def carry_out(self) -> ImportReport:
         """Write all positions and return the report."""
@@ -223,6 +227,7 @@ class _Run:
             name=planned.name,
             source=planned.source,
             is_3d=movie.is_3d,
+            sharded=self._sharded,
         )
         if writer.done:
             self._resumed.append(planned.id)
@@ -341,6 +346,14 @@ class _Run:
             self._done += frames
             if self._on_progress is not None:
                 self._on_progress(Progress(planned.id, self._done, self._total))
+
+
+def _chunks(planned: PlannedPosition) -> int:
+    """Return how many chunks a position would have at full resolution."""
+    if planned.movie is None or planned.shape is None:
+        return 0
+    itemsize = np.dtype(planned.movie.dtype).itemsize
+    return count_chunks(planned.shape, chunk_shape(planned.shape, "tczyx", itemsize))
 
 
 def failures(report: ImportReport) -> Sequence[str]:

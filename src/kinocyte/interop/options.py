@@ -48,6 +48,11 @@ class ImportOptions(BaseModel):
     )
     override_metadata: bool = param(False, help="Let options win where the files state something else.")
     labels: bool = param(True, help="Import masks and tables that came with the images.")
+    shard: bool | None = param(
+        None,
+        help="Put the chunks of many frames into one file, for disks that suffer from very many files; when left out, "
+        "done for more than 100,000 chunks.",
+    )
     link: bool = param(False, help="Leave OME-Zarr pixels where they are and keep only what is new in the experiment.")
 
     @field_validator("axes")
