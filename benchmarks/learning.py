@@ -65,12 +65,12 @@ def rows() -> dict[str, Callable[[], Row]]:
     from kinocyte.learning.tasks.super_resolution import SuperResolution
     from kinocyte.learning.tasks.virtual_stain import VirtualStain
 
-    def denoising(task: Task, data: real.Data, steps: int = 400, note: str = "") -> Row:
-        return Row(task, data, "psnr", steps, real.denoisers(), note=note)
+    def denoising(task: Task, data: real.Data, steps: int = 700, note: str = "") -> Row:
+        return Row(task, data, "psnr", steps, real.denoisers(), batch_size=4, note=note)
 
     return {
-        "care": lambda: denoising(Care(width=16), real.exposures()),
-        "care_probabilistic": lambda: denoising(Care(width=16, probabilistic=True), real.exposures()),
+        "care": lambda: denoising(Care(width=16, residual=False, error="squared"), real.exposures()),
+        "care_probabilistic": lambda: denoising(Care(width=16, residual=False, probabilistic=True), real.exposures()),
         "noise2noise": lambda: denoising(Noise2Noise(width=16), real.redrawn_exposures(), note=real.REDRAWN),
         "noise2void": lambda: denoising(
             Noise2Void(width=16, version="n2v", hidden=0.02), real.exposures(targets=False)
@@ -84,10 +84,10 @@ def rows() -> dict[str, Callable[[], Row]]:
             2, 1e-3, note="made to look real, not to be nearest: compare with virtual_stain",
         ),
         "super_resolution_x2": lambda: Row(
-            SuperResolution(width=16), real.binned(2), "psnr", 400, real.enlargements(2), 48
+            SuperResolution(width=16), real.binned(2), "psnr", 500, real.enlargements(2), 48, 4
         ),
         "super_resolution_x4": lambda: Row(
-            SuperResolution(width=16, factor=4), real.binned(4), "psnr", 400, real.enlargements(4), 32
+            SuperResolution(width=16, factor=4), real.binned(4), "psnr", 500, real.enlargements(4), 32, 4
         ),
         "frame_interpolation": lambda: Row(
             FrameInterpolation(width=16, depth=3, largest_shift_px=12), real.movies(), "psnr", 400,
@@ -109,7 +109,7 @@ def trained(row: Row, steps: float) -> ImageModel:
     settings = TrainingSettings(
         steps=n, batch_size=row.batch_size, patch_px=row.patch_px, learning_rate=row.learning_rate,
         warmup_steps=min(50, n // 4), check_every=max(n // 10, 1), checkpoint_every=n, threads=1, device="cpu",
-        precision="fp32", held_out=row.data.held_out, seed=1,
+        precision="auto", ema=0.99, held_out=row.data.held_out, seed=1,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         return fit(lesson, row.task, settings, begin_run(Path(folder) / "run", {}))

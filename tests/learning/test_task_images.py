@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kinocyte.core import registry
 from kinocyte.core.errors import ParameterError
+from kinocyte.learning.data.pairs import Pair
 from kinocyte.learning.devices import repeatable
 from kinocyte.learning.tasks._blind_spot import hide, scattered
 from kinocyte.learning.tasks.care import LEAST_SCALE, Care
@@ -320,3 +321,69 @@ def test_images_without_labels_teach_denoising_alone() -> None:
         assert bool(grad[0, 1:].abs().sum() > 0) == teaches
         # equal chances of three classes
         assert parts["objects"].item() == pytest.approx(np.log(3) if teaches else 0.0, rel=1e-4)
+
+
+# --- what tasks make of images without targets ---------------------------------------------------------------------
+
+
+def test_frames_of_each_movie_are_learnt_from_their_neighbours() -> None:
+    def movie(name: str, n: int) -> list[Pair]:
+        return [Pair(f"{name}{t}", np.full((2, 4, 4), t, float), None, name, channels=("a", "b")) for t in range(n)]
+
+    made = FrameInterpolation().arranged([*movie("m", 4), *movie("n", 2), *movie("o", 3)])
+    assert [(p.name, p.group) for p in made] == [("m1", "m"), ("m2", "m"), ("o1", "o")]
+    for pair, t in zip(made, (1, 2, 1), strict=True):
+        assert pair.image[:, 0, 0].tolist() == [t - 1, t - 1, t + 1, t + 1]
+        assert pair.target is not None
+        assert pair.target[:, 0, 0].tolist() == [t, t]
+        assert pair.channels == ("a before", "b before", "a after", "b after")
+    with pytest.raises(ParameterError, match="None of the 1 movies has three frames"):
+        FrameInterpolation().arranged(movie("n", 2))
+    given = [Pair("x", np.zeros((2, 4, 4)), np.zeros((1, 4, 4)))]
+    assert FrameInterpolation().arranged(given) == given
+
+
+def test_fine_images_are_learnt_from_their_means() -> None:
+    image = np.arange(2 * 5 * 6, dtype=np.uint16).reshape(2, 5, 6)
+    (pair,) = SuperResolution().arranged([Pair("x", image, pixel_um=(0.3, 0.2))])
+    assert pair.target is not None
+    np.testing.assert_array_equal(pair.target, image[:, :4])
+    assert pair.image.shape == (2, 2, 3)
+    assert pair.image[0, 0, 0] == image[0, :2, :2].mean()
+    assert pair.pixel_um == (0.6, 0.4)
+    volume = SuperResolution(factor=4).arranged([Pair("x", np.ones((1, 3, 9, 8)))])[0]
+    assert volume.image.shape == (1, 3, 2, 2)
+
+
+def test_a_restored_image_has_the_grey_values_of_its_input() -> None:
+    from kinocyte.learning.data.augment import Augmentation
+    from kinocyte.learning.data.patches import PatchSampler
+    from kinocyte.learning.grey_values import limits, restored
+    from kinocyte.learning.model import ImageModel, InputChannel
+
+    rng = np.random.default_rng(1)
+    clean = 500 + 100 * rng.random((1, 32, 32))
+    noisy = clean + rng.normal(0, 200, clean.shape)
+    still = Augmentation(flips=False, quarter_turns=False)
+    for task in (Care(), Care(same_grey_values=False)):
+        sampler = PatchSampler([Pair("x", noisy, clean)], 32, still, task, 1, batch_size=1)
+        target = sampler.batch(0)[1][0]
+        channel = (InputChannel(name="x"),)
+        model = ImageModel("m", task, channel, channel, "yx", None, {})
+        back = restored(model, target, limits(noisy))
+        if task.same_grey_values:
+            np.testing.assert_allclose(back, clean, rtol=1e-4)
+        else:
+            np.testing.assert_array_equal(back, target)
+
+
+def test_a_stain_on_a_fixed_scale_comes_back_in_its_grey_values() -> None:
+    from kinocyte.learning.data.normalisation import Normalisation
+    from kinocyte.learning.grey_values import restored
+    from kinocyte.learning.model import ImageModel, InputChannel
+
+    scale = Normalisation(method="absolute", low=100, high=1100)
+    targets = (InputChannel(name="dapi", normalisation=scale), InputChannel(name="gfp"))
+    model = ImageModel("m", VirtualStain(), (InputChannel(name="phase"),), targets, "yx", None, {})
+    back = restored(model, np.full((2, 1, 1), 0.5, np.float32), [(7.0, 9.0)])
+    assert back.ravel().tolist() == [600.0, 0.5]

@@ -89,3 +89,15 @@ def test_an_experiment_gives_its_corrected_labels(make_experiment: Maker, pipeli
     ]
     with pytest.raises(ParameterError, match="no channel 'dma'; did you mean 'dna'"):
         experiment_pairs(Path(made.url), "nuclei", channels=["dma"])
+
+
+def test_images_without_labels_can_be_kept(tmp_path: Path) -> None:
+    for folder, names in (("in", "abc"), ("out", "b")):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            np.save(tmp_path / folder / f"{name}.npy", np.ones((8, 8), np.uint8))
+    found = read_pairs(tmp_path / "in", tmp_path / "out", axes="yx", keep_unlabelled=True)
+    assert sorted((p.name, p.has_target) for p in found) == [("a", False), ("b", True), ("c", False)]
+    np.save(tmp_path / "out" / "z.npy", np.ones((8, 8), np.uint8))
+    with pytest.raises(InputFileError, match="z"):
+        read_pairs(tmp_path / "in", tmp_path / "out", axes="yx", keep_unlabelled=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +29,7 @@ def read_pairs(
     axes: str | None = None,
     group: str | None = None,
     partial: bool = False,
+    keep_unlabelled: bool = False,
 ) -> list[Pair]:
     """Return the pairs of two folders; pixels are read when they are asked for.
 
@@ -47,6 +49,8 @@ def read_pairs(
         `kinocyte.interop.pair_folders.group_name`.
     partial : bool
         Leave files without a partner, instead of refusing them.
+    keep_unlabelled : bool
+        Keep images without a target, as pairs without one, instead of refusing them; some tasks learn from them too.
 
     Raises
     ------
@@ -56,11 +60,13 @@ def read_pairs(
     if targets is None or target == "none":
         return [p for path in image_paths(inputs) for p in _file_pairs(path, None, target, axes=axes, group=group)]
     found = match_names(inputs, targets)
-    lonely = unpaired(found)
+    alone = list(found.only_inputs) if keep_unlabelled else []
+    lonely = unpaired(replace(found, only_inputs=()) if keep_unlabelled else found)
     if not found.pairs or (lonely and not partial):
         msg = f"The files of '{inputs}' and '{targets}' do not all pair by name: {'; '.join(lonely)}."
         raise InputFileError(msg)
-    return [p for a, b in found.pairs.values() for p in _file_pairs(a, b, target, axes=axes, group=group)]
+    both = [*found.pairs.values(), *((a, None) for a in alone)]
+    return [p for a, b in both for p in _file_pairs(a, b, target, axes=axes, group=group)]
 
 
 def _file_pairs(first: Path, second: Path | None, target: Target, *, axes: str | None, group: str | None) -> list[Pair]:

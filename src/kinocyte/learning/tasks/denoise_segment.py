@@ -50,9 +50,7 @@ class DenoiseSegment(ImageTask):
         """Return one U-Net with as many outputs as inputs and three for the classes."""
         from kinocyte.learning.networks.image_to_image import RegressionNet
 
-        return RegressionNet(
-            n_inputs, n_inputs, ndim, width=self.width, depth=self.depth, flat=self.flat, start="input", extra=3
-        )
+        return RegressionNet(n_inputs, n_inputs, ndim, width=self.width, depth=self.depth, flat=self.flat, extra=3)
 
     def prepare(self, image: Singles, target: NDArray[Any] | None, rng: np.random.Generator) -> tuple[Singles, Singles]:
         """Return the image with hidden pixels; and image, classes, weights and the place of the hidden, as channels."""

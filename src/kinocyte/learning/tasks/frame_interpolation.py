@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from kinocyte.core.errors import ParameterError
 from kinocyte.core.method import param
 from kinocyte.learning.tasks._images import ImageTask, mean_error, wanted
 from kinocyte.learning.tasks.base import Module, Singles, Tensor
+
+if TYPE_CHECKING:
+    from kinocyte.learning.data.pairs import Pair
 
 
 class FrameInterpolation(ImageTask):
@@ -35,6 +38,30 @@ class FrameInterpolation(ImageTask):
     turn_round: bool = param(
         True, help="Show movies backwards as often as forwards; leave out where time has an arrow."
     )
+
+    def arranged(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
+        """Return pairs as they are if they have targets; else the frames of each movie with their two neighbours.
+
+        Parameters
+        ----------
+        pairs : sequence of Pair
+            Without targets: one a frame, in order of time, of which those of one group are a movie.
+
+        Raises
+        ------
+        ParameterError
+            If no movie has three frames.
+        """
+        if any(p.has_target for p in pairs):
+            return pairs
+        movies: dict[str, list[Pair]] = {}
+        for pair in pairs:
+            movies.setdefault(pair.group, []).append(pair)
+        made = [_between(*frames[t - 1 : t + 2]) for frames in movies.values() for t in range(1, len(frames) - 1)]
+        if not made:
+            msg = f"None of the {len(movies)} movies has three frames, of which the middle one could be learnt."
+            raise ParameterError(msg)
+        return made
 
     @property
     def scaled_as_input(self) -> bool:
@@ -76,6 +103,16 @@ class FrameInterpolation(ImageTask):
     def loss(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the mean error."""
         return {"loss": mean_error(output, target, self.error)}
+
+
+def _between(before: Pair, frame: Pair, after: Pair) -> Pair:
+    """Return a pair of two frames and the one between; read when it is asked for."""
+
+    def between() -> NDArray[Any]:
+        return frame.image
+
+    names = [f"{c} {when}" for when in ("before", "after") for c in frame.channels]
+    return frame.replace(image=lambda: np.concatenate([before.image, after.image]), target=between, channels=names)
 
 
 def neighbours_and_between(

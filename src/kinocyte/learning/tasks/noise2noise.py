@@ -30,13 +30,10 @@ class Noise2Noise(ImageTask):
         return True
 
     def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:
-        """Return a U-Net that learns the difference from its input."""
+        """Return a U-Net that computes its output anew: at strong noise that is learnt sooner than a difference."""
         from kinocyte.learning.networks.image_to_image import RegressionNet
 
-        return RegressionNet(
-            n_inputs, n_targets, ndim, width=self.width, depth=self.depth, flat=self.flat,
-            start="input" if n_inputs == n_targets else "nothing",
-        )  # fmt: skip
+        return RegressionNet(n_inputs, n_targets, ndim, width=self.width, depth=self.depth, flat=self.flat)
 
     def prepare(
         self, image: Singles, target: NDArray[np.generic] | None, rng: np.random.Generator

@@ -48,9 +48,7 @@ class Noise2Void(ImageTask):
             return SmoothUNet(n_inputs, n_inputs, ndim, width=self.width, depth=self.depth, flat=self.flat)
         from kinocyte.learning.networks.image_to_image import RegressionNet
 
-        return RegressionNet(
-            n_inputs, n_inputs, ndim, width=self.width, depth=self.depth, flat=self.flat, start="input"
-        )
+        return RegressionNet(n_inputs, n_inputs, ndim, width=self.width, depth=self.depth, flat=self.flat)
 
     def prepare(self, image: Singles, target: NDArray[Any] | None, rng: np.random.Generator) -> tuple[Singles, Singles]:  # noqa: ARG002 - there is none
         """Return the image with hidden pixels; and the image, with a last channel that is 1 where they are."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kinocyte.core.method import param
 from kinocyte.learning.tasks._images import ImageTask, mean_error
 from kinocyte.learning.tasks.base import Module, Tensor
+
+if TYPE_CHECKING:
+    from kinocyte.learning.data.pairs import Pair
 
 
 class SuperResolution(ImageTask):
@@ -22,6 +29,10 @@ class SuperResolution(ImageTask):
         "pixel_shuffle", help="pixel_shuffle is exact and quick; resize first enlarges features, against checkerboards."
     )
     error: Literal["absolute", "squared"] = param("absolute", help="What training makes small.")
+
+    def arranged(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
+        """Return pairs as they are if they have targets; else each image as the target of its own means of pixels."""
+        return pairs if any(p.has_target for p in pairs) else [_binned(p, self.factor) for p in pairs]
 
     @property
     def enlargement(self) -> int:
@@ -45,3 +56,21 @@ class SuperResolution(ImageTask):
     def loss(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the mean error."""
         return {"loss": mean_error(output, target, self.error)}
+
+
+def _binned(pair: Pair, factor: int) -> Pair:
+    """Return a pair of an image and its means of ``factor x factor`` pixels; read when it is asked for."""
+
+    def fine() -> NDArray[Any]:
+        image = pair.image
+        y, x = (n // factor * factor for n in image.shape[-2:])
+        return image[..., :y, :x]
+
+    def coarse() -> NDArray[Any]:
+        image = fine().astype(np.float32)
+        y, x = (n // factor for n in image.shape[-2:])
+        return np.asarray(image.reshape(*image.shape[:-2], y, factor, x, factor).mean((-3, -1)))
+
+    size = pair.pixel_um
+    larger = None if size is None else (*size[:-2], *(s * factor for s in size[-2:]))
+    return pair.replace(image=coarse, target=fine, pixel_um=larger)
