@@ -95,6 +95,9 @@ class Restorer(Method):
         """Names of the reference images that the method reads."""
         return tuple(str(getattr(self, f)) for f in self.reference_fields if getattr(self, f) is not None)
 
+    def ready(self, scale: Scale, ndim: int) -> None:
+        """Refuse what cannot run on frames of ``ndim`` axes before anything does, such as a library that is missing."""
+
     @abstractmethod
     def fit(self, movie: Movie, scale: Scale, seed: int = 0, *, references: Mapping[str, Movie] | None = None) -> State:
         """Return what the method has to know before it can mend a frame.

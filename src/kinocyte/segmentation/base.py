@@ -46,6 +46,18 @@ class Segmenter(Method):
             Shape of one channel; 0 is background, objects are numbered 1..n without gaps.
         """
 
+    def segment_with_quality(
+        self, pixels: Pixels, scale: Scale, *, seed: int = 0
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32] | None]:
+        """Return the label image of one frame and how sure the method is of each object, object 1 first.
+
+        Methods that cannot tell return None; see `segment`.
+        """
+        return self.segment(pixels, scale, seed=seed), None
+
+    def ready(self, scale: Scale, ndim: int) -> None:
+        """Refuse what cannot run on frames of ``ndim`` axes before anything does, such as a library that is missing."""
+
 
 def single_channel(pixels: Pixels, channel: str) -> NDArray[Any]:
     """Return the one array a single-channel method works on.

@@ -81,7 +81,7 @@ def apply(
     """
     chosen = _settings(model, settings)
     missing = ~np.isfinite(image).all(axis=0) if image.dtype.kind == "f" else None
-    x = _fitted(_normalised(model, image, limits_of(model, image)), _factors(model, pixel_um))
+    x = _fitted(_normalised(model, image, limits_of(model, image)), factors_of(model, pixel_um))
     output = network_output(model, x, tile_px=tile_px, device=device, augment=augment)
     reading = model.task.read(output, chosen)
     return _at_pixels(reading, image.shape[1:], x.shape[1:], model, missing)
@@ -230,7 +230,7 @@ def _settings(model: ImageModel, settings: Mapping[str, float] | None) -> dict[s
     return {**known, **(settings or {})}
 
 
-def _factors(model: ImageModel, pixel_um: Sequence[float] | None) -> tuple[float, ...] | None:
+def factors_of(model: ImageModel, pixel_um: Sequence[float] | None) -> tuple[float, ...] | None:
     """Return how many times the image is to be enlarged along each axis, or None."""
     if model.pixel_um is None or pixel_um is None:
         return None

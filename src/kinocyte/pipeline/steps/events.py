@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
@@ -14,11 +13,10 @@ from kinocyte.events.base import EventMethod, EventTables
 from kinocyte.events.deep import Deep
 from kinocyte.experiment.corrected import with_events
 from kinocyte.experiment.position import Position
-from kinocyte.experiment.records import fingerprint
 from kinocyte.pipeline.model import AnyEvent, EventPlace
 from kinocyte.pipeline.steps.base import Commit, Progress, Step
 from kinocyte.pipeline.steps.cells import cells_of, extent_um
-from kinocyte.pipeline.steps.reference_images import reference_fingerprint
+from kinocyte.pipeline.steps.reference_images import package_fingerprint
 
 #: The table with one row an object that a step writes.
 _TABLES = {"measurement": "features", "compartments": "compartments", "tracking": "members"}
@@ -56,7 +54,7 @@ class _Events(Step):
 
     def sources(self, position: Position) -> dict[str, str]:
         """Return the fingerprints of the models that were trained."""
-        return {f"model:{name}": _package_fingerprint(deep.package) for name, deep in self._deep()}
+        return {f"model:{name}": package_fingerprint(deep.package) for name, deep in self._deep()}
 
     def _deep(self) -> list[tuple[str, Deep]]:
         named = [(e.event_name, e.bare) for e in self.methods]
@@ -99,14 +97,6 @@ class NeighbourEvents(_Events):
 
     name: ClassVar[str] = "neighbour_events"
     _prefix: ClassVar[str] = "neighbour_"
-
-
-def _package_fingerprint(path: Path) -> str:
-    """Return the hash of a model's package, a file or a folder of files."""
-    if path.is_file():
-        return reference_fingerprint(path)
-    files = sorted(p for p in path.rglob("*") if p.is_file())
-    return fingerprint({p.relative_to(path).as_posix(): reference_fingerprint(p) for p in files})
 
 
 def detect_events(

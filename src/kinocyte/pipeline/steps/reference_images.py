@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.core.errors import InputFileError, KinocyteError, ParameterError, nearest
+from kinocyte.core.method import Method
 from kinocyte.experiment.position import Position
+from kinocyte.experiment.records import fingerprint
 from kinocyte.restoration.base import Restorer
 
 if TYPE_CHECKING:
@@ -50,7 +52,33 @@ def reference_fingerprint(path: Path) -> str:
     return _hash(str(path), info.st_mtime_ns, info.st_size)
 
 
-@lru_cache(maxsize=64)
+def package_fingerprint(path: Path) -> str:
+    """Return the hash of a model's package, a file or a folder of files."""
+    if path.is_file():
+        return reference_fingerprint(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return fingerprint({p.relative_to(path).as_posix(): reference_fingerprint(p) for p in files})
+
+
+def trained_models(method: Method) -> dict[str, str]:
+    """Return the hashes of the models that a method was told to apply, so that a model trained anew is applied anew.
+
+    A method says where its model is by ``package``, or by the path of a file in ``model``.
+
+    Raises
+    ------
+    InputFileError
+        If a model is not there.
+    """
+    package = getattr(method, "package", None)
+    if isinstance(package, Path):
+        return {"model": package_fingerprint(package)}
+    model = getattr(method, "model", None)
+    trained = Path(model) if isinstance(model, str) else None
+    return {"model": reference_fingerprint(trained)} if trained is not None and trained.is_file() else {}
+
+
+@lru_cache(maxsize=512)
 def _hash(path: str, mtime_ns: int, size: int) -> str:
     del mtime_ns, size  # part of the key: a file that was changed is read again
     found = hashlib.blake2b(digest_size=16)

@@ -85,6 +85,7 @@ def check_restorers(position: Position, methods: Sequence[Method]) -> None:
     image = position.image("raw")
     for restorer in restorers_of(methods):
         check_channels(position, restorer.channels, f"restoration '{restorer.name()}'")
+        restorer.ready(position.scale, len(image.frame_shape))
         if restorer.reads == "references":
             blank = np.zeros((1, *image.frame_shape[-2:]), dtype=np.uint8)
             for channel in restorer.channels or image.channels:
@@ -94,10 +95,12 @@ def check_restorers(position: Position, methods: Sequence[Method]) -> None:
 
 def sources_of(position: Position, methods: Sequence[Method]) -> dict[str, str]:
     """Return the fingerprints of what restoration reads: this position or the whole well, and reference images."""
-    from kinocyte.pipeline.steps.reference_images import find_reference, reference_fingerprint
+    from kinocyte.pipeline.steps.reference_images import find_reference, reference_fingerprint, trained_models
 
     found = {"pixels": position.pixel_hash}
     restorers = restorers_of(methods)
+    for i, restorer in enumerate(restorers):
+        found |= {f"{name}:{i}": mark for name, mark in trained_models(restorer).items()}
     if any(r.reads == "well" for r in restorers):
         found |= {f"pixels:{p.id}": p.pixel_hash for p in position.siblings()}
     for name in dict.fromkeys(n for r in restorers if r.reads == "references" for n in r.reference_names):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
@@ -11,7 +10,7 @@ from kinocyte.core.schema import OBJECTS, conform
 from kinocyte.experiment.position import Position
 from kinocyte.pipeline.model import AnySegmenter
 from kinocyte.pipeline.steps.base import Commit, Progress, Rows, Step, check_channels, image_kind
-from kinocyte.pipeline.steps.reference_images import reference_fingerprint
+from kinocyte.pipeline.steps.reference_images import trained_models
 from kinocyte.segmentation.base import Segmenter
 
 
@@ -36,11 +35,8 @@ class Segmentation(Step):
         return ("correction",) if self.on_corrected else ()
 
     def sources(self, position: Position) -> dict[str, str]:
-        """Return the fingerprints of the pixels and of the file of a trained model."""
-        model = getattr(self.method, "model", None)
-        trained = Path(model) if isinstance(model, str) else None
-        made = {"model": reference_fingerprint(trained)} if trained is not None and trained.is_file() else {}
-        return {"pixels": position.pixel_hash, **made}
+        """Return the fingerprints of the pixels and of the files of a trained model."""
+        return {"pixels": position.pixel_hash, **trained_models(self.method)}
 
     def tables(self) -> tuple[str, ...]:
         """Return the objects table."""
@@ -51,8 +47,9 @@ class Segmentation(Step):
         return (self.population,)
 
     def check(self, position: Position) -> None:
-        """Check that the channels are there."""
+        """Check that the channels are there and that the method can run on such frames."""
         check_channels(position, self._segmenter.channels, f"population.{self.population}.segmentation")
+        self._segmenter.ready(position.scale, len(position.image("raw").frame_shape))
 
     def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
         """Segment frame by frame; memory holds one frame and the rows of the objects."""
@@ -61,20 +58,22 @@ class Segmentation(Step):
         rows = Rows()
         with position.write_labels(self.population, before_publish=commit) as writer:
             for frame in range(image.n_frames):
-                labels = method.segment(image.frame_channels(frame, method.channels), scale, seed=seed + frame)
+                pixels = image.frame_channels(frame, method.channels)
+                labels, quality = method.segment_with_quality(pixels, scale, seed=seed + frame)
                 writer.write(frame, labels)
-                rows.add(object_rows(labels, frame, position))
+                rows.add(object_rows(labels, frame, position, quality))
                 progress((frame + 1) / image.n_frames)
         objects = number_objects(rows)
         position.write_table(self.tables()[0], objects, step=self.key)
         return object_summary(objects, image.n_frames)
 
 
-def object_rows(labels: Any, frame: int, position: Position) -> pl.DataFrame:
-    """Return the objects of one frame without their numbers."""
+def object_rows(labels: Any, frame: int, position: Position, quality: Any = None) -> pl.DataFrame:
+    """Return the objects of one frame without their numbers, with the quality of each where it is known."""
     from kinocyte.measurement.objects import find_objects
 
     time_min = position.scale.time_min(frame)
+    told = [] if quality is None else [pl.Series("quality", quality, pl.Float64)]
     return find_objects(labels, position.scale).select(
         pl.lit(frame, pl.Int32).alias("frame"),
         "label",
@@ -82,6 +81,7 @@ def object_rows(labels: Any, frame: int, position: Position) -> pl.DataFrame:
         "x_um",
         "y_um",
         "z_um",
+        *told,
     )
 
 

@@ -1,0 +1,1 @@
+"""Models that other programs made: BioImage.IO packages, StarDist on Keras, Cellpose, starshape."""

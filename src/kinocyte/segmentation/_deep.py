@@ -1,0 +1,246 @@
+"""What the segmenters share that apply a trained network."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import field_validator
+
+from kinocyte.core.errors import ParameterError, nearest
+from kinocyte.core.method import param
+from kinocyte.core.scale import Scale
+from kinocyte.segmentation.base import Pixels, Segmenter
+
+if TYPE_CHECKING:
+    from kinocyte.learning.model import ImageModel
+    from kinocyte.learning.tasks.base import Reading
+
+Labels = NDArray[np.uint32]
+Quality = NDArray[np.float32]
+
+
+class DeepSegmenter(Segmenter):
+    """Base of the segmenters with a trained network: model, channels, and what is left out of what it finds."""
+
+    #: it is much quicker on a GPU
+    wants_gpu: ClassVar[bool] = True
+
+    model: str = param(
+        help="Model: the name of one that comes with Kinocyte or is installed, or the path of a BioImage.IO package or "
+        "of the folder of a training."
+    )
+    channel: tuple[str, ...] = param(
+        (), help="Channels to read, in the order of the model's; left out: the channels that the model names."
+    )
+    augment: bool = param(
+        False, help="Average what the network says of the image turned and mirrored: 4 to 8 times slower, steadier."
+    )
+    min_area_um2: float | None = param(None, help="Smaller objects are left out (2D).", unit="um2", ge=0)
+    max_area_um2: float | None = param(None, help="Larger objects are left out (2D).", unit="um2", gt=0)
+    min_volume_um3: float | None = param(None, help="Smaller objects are left out (3D).", unit="um3", ge=0)
+    max_volume_um3: float | None = param(None, help="Larger objects are left out (3D).", unit="um3", gt=0)
+    exclude_border_um: float | None = param(
+        None,
+        help="Leave out objects that come this close to a side of the frame; 0 leaves out those that touch it.",
+        unit="um",
+        ge=0,
+    )
+    min_quality: float = param(0.0, help="Objects that the network is less sure of are left out.", ge=0, le=1)
+    min_iou: float = param(
+        0.25,
+        help="In stacks, with a model for planes: objects of neighbouring planes are one when they overlap this much.",
+        gt=0,
+        le=1,
+        advanced=True,
+    )
+    tile_px: int | None = param(
+        None,
+        help="Side of the tiles, which bounds memory and changes no result; left out: as large as memory allows.",
+        unit="px",
+        ge=16,
+        advanced=True,
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = param(
+        "auto", help="Where to compute; auto takes a GPU where there is one.", advanced=True
+    )
+
+    @field_validator("channel", mode="before")
+    @classmethod
+    def _one_name_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channels that the method reads; where none is named, those of the model, which is opened for it."""
+        return self.channel or tuple(c.name for c in self._opened(checked=False).inputs)
+
+    @property
+    def package(self) -> Path:
+        """Return where the model is.
+
+        Raises
+        ------
+        InputFileError
+            If there is none.
+        """
+        from kinocyte.learning.zoo import find
+
+        return find(self.model)
+
+    @abstractmethod
+    def overrides(self) -> Mapping[str, float | None]:
+        """Return the settings that replace those of the model; None keeps the model's."""
+
+    @abstractmethod
+    def fits(self, model: ImageModel) -> bool:
+        """Tell whether the method can read the output of a model."""
+
+    def ready(self, scale: Scale, ndim: int) -> None:
+        """Refuse what cannot run before anything does: no torch, a model that does not compute or does not fit.
+
+        Parameters
+        ----------
+        scale : Scale
+            Calibration of the frames.
+        ndim : int
+            2 for frames (y, x), 3 for (z, y, x).
+
+        Raises
+        ------
+        MissingExtraError
+            If torch is not installed.
+        InputFileError
+            If there is no such model, or it does not compute what it says it does.
+        ParameterError
+            If it is for another task, for volumes where frames are planes, or reads another number of channels.
+        CalibrationError
+            If the pixel size is too far from that of the training images.
+        """
+        from kinocyte.learning.devices import need_torch
+        from kinocyte.learning.inference.apply import factors_of
+
+        need_torch(f"The segmentation method '{self.name()}'")
+        model = self._opened()
+        if model.ndim > ndim:
+            msg = f"The model '{self.model}' is for volumes, the frames are planes; name a model for planes."
+            raise ParameterError(msg)
+        factors_of(model, scale.spacing_um(model.ndim))
+
+    def segment(self, pixels: Pixels, scale: Scale, *, seed: int = 0) -> Labels:
+        """Return the label image of one frame; see `kinocyte.segmentation.base.Segmenter.segment`.
+
+        Raises
+        ------
+        MissingExtraError
+            If torch is not installed.
+        InputFileError
+            If the model cannot be read.
+        ParameterError
+            If channels are missing or do not fit the model, or it is for another task.
+        CalibrationError
+            If the pixel size is too far from that of the training images.
+        """
+        return self.segment_with_quality(pixels, scale, seed=seed)[0]
+
+    def segment_with_quality(self, pixels: Pixels, scale: Scale, *, seed: int = 0) -> tuple[Labels, Quality]:
+        """Return the label image of one frame and how sure the network is of each object, between 0 and 1."""
+        del seed  # nothing is drawn
+        model = self._opened()
+        image = self._stacked(pixels, model)
+        if image.ndim == 4 and model.ndim == 2:
+            labels, quality = self._stitched(model, image, scale)
+        else:
+            labels, quality = self._read(model, image, scale)
+        return self._wanted(labels, quality, scale)
+
+    def _read(self, model: ImageModel, image: NDArray[Any], scale: Scale) -> tuple[Labels, Quality]:
+        from kinocyte.learning.inference.apply import apply
+
+        settings = {name: value for name, value in self.overrides().items() if value is not None}
+        reading = apply(
+            model, image, pixel_um=scale.spacing_um(model.ndim), tile_px=self.tile_px, device=self.device,
+            augment=self.augment, settings=settings,
+        )  # fmt: skip
+        return self.objects(reading, model)
+
+    def objects(self, reading: Reading, model: ImageModel) -> tuple[Labels, Quality]:
+        """Return labels and quality of a reading."""
+        if reading.labels is None:
+            msg = f"The model '{model.name}' gives images, not objects; see kinocyte model info {self.model}."
+            raise ParameterError(msg)
+        n = int(reading.labels.max(initial=0))
+        return reading.labels, reading.quality if reading.quality is not None else np.ones(n, np.float32)
+
+    def _stitched(self, model: ImageModel, image: NDArray[Any], scale: Scale) -> tuple[Labels, Quality]:
+        """Return the objects of a stack read plane by plane; its quality is the mean over the planes of an object."""
+        from kinocyte.segmentation.stitching import stitch
+
+        found = [self._read(model, image[:, z], scale) for z in range(image.shape[1])]
+        labels = stitch(np.stack([f[0] for f in found]), min_iou=self.min_iou)
+        n = int(labels.max(initial=0))
+        total, planes = np.zeros(n + 1), np.zeros(n + 1)
+        for whole, (plane, quality) in zip(labels, found, strict=True):
+            numbers, first = np.unique(plane, return_index=True)
+            owner = whole.reshape(-1)[first][numbers > 0]
+            np.add.at(total, owner, quality[numbers[numbers > 0] - 1])
+            np.add.at(planes, owner, 1)
+        return labels, (total / np.maximum(planes, 1))[1:].astype(np.float32)
+
+    def _wanted(self, labels: Labels, quality: Quality, scale: Scale) -> tuple[Labels, Quality]:
+        """Return the objects that size, place and quality let stay."""
+        from kinocyte.segmentation.components import keep
+        from kinocyte.segmentation.label_algebra import clear_border, remove_by_size
+
+        if quality.size and self.min_quality > 0:
+            stays = quality >= self.min_quality
+            labels, quality = keep(labels, stays)[0], quality[stays]
+        plane = labels.ndim == 2
+        smallest = self.min_area_um2 if plane else self.min_volume_um3
+        largest = self.max_area_um2 if plane else self.max_volume_um3
+        kept = labels
+        if smallest is not None or largest is not None:
+            kept = remove_by_size(kept, scale, smallest=smallest or 0.0, largest=largest)
+        if self.exclude_border_um is not None:
+            kept = clear_border(kept, scale, self.exclude_border_um)
+        if kept is labels:
+            return labels, quality
+        # which of the objects each that is left was: they keep their order
+        before = np.unique(labels[kept > 0])
+        return kept, quality[before - 1]
+
+    def _stacked(self, pixels: Pixels, model: ImageModel) -> NDArray[Any]:
+        """Return the channels of a frame in the order of the model's, (channels, [z], y, x)."""
+        wanted = self.channels
+        if len(wanted) != len(model.inputs):
+            msg = (
+                f"channel names {len(wanted)} channel(s), the model '{self.model}' reads {len(model.inputs)}: "
+                f"{', '.join(c.name for c in model.inputs)}."
+            )
+            raise ParameterError(msg)
+        if not isinstance(pixels, Mapping):
+            if len(wanted) > 1:
+                msg = f"The model '{self.model}' reads {len(wanted)} channels; give them by name: {', '.join(wanted)}."
+                raise ParameterError(msg)
+            return np.asarray(pixels)[None]
+        for name in wanted:
+            if name not in pixels:
+                msg = f"There is no channel '{name}'; {nearest(name, pixels)}."
+                raise ParameterError(msg)
+        return np.stack([np.asarray(pixels[name]) for name in wanted])
+
+    def _opened(self, *, checked: bool = True) -> ImageModel:
+        from kinocyte.learning.zoo import open_model
+
+        model = open_model(self.model, checked=checked)
+        if not self.fits(model):
+            msg = (
+                f"The model '{self.model}' is for {model.task.name()}, which segmentation '{self.name()}' cannot read; "
+                f"see kinocyte model info {self.model}."
+            )
+            raise ParameterError(msg)
+        return model
