@@ -34,8 +34,9 @@ from kinocyte.app.jobs import Latest
 from kinocyte.app.preview_view import PreviewLayers, PreviewPlot
 from kinocyte.app.previews import Previews, Question, Shown, Suggestion, bare, before_step, suggestions
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import error_label, heading, hint
+from kinocyte.app.widgets import error_label, heading, hint, named
 from kinocyte.core.errors import KinocyteError
+from kinocyte.experiment.position import Position
 
 _KINDS_WITH_PREVIEW = {"restoration", "registration", "segmentation", "tracking", "measurement", "event"}
 
@@ -73,17 +74,17 @@ class BuilderPanel(QWidget):
 
     # ------------------------------------------------------------ building the panel
     def _make(self) -> None:
-        self.title = QLineEdit(objectName="builder_name")
+        self.title = named(QLineEdit(), "builder_name")
         self.title.setPlaceholderText("Name of the analysis")
         self.title.textEdited.connect(self._renamed)
-        self.steps = QListWidget(objectName="builder_steps")
+        self.steps = named(QListWidget(), "builder_steps")
         self.steps.setMinimumHeight(120)
         self.steps.setMaximumHeight(190)
         self.steps.currentRowChanged.connect(self._chosen)
         self.empty = hint(
             "No steps yet. Answer a few questions with 'Which steps?', add a step with '+', or open a pipeline file."
         )
-        self.add = QToolButton(objectName="builder_add")
+        self.add = named(QToolButton(), "builder_add")
         self.add.setText("+ Add step")
         self.add.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.add)
@@ -99,13 +100,13 @@ class BuilderPanel(QWidget):
         self.form_title = heading("")
         self.form_place = QVBoxLayout()
         self.form_error = error_label("builder_form_error")
-        self.live = QCheckBox("Live preview on this frame", objectName="builder_live")
+        self.live = named(QCheckBox("Live preview on this frame"), "builder_live")
         self.live.setChecked(bool(settings.recall("builder/live", True)))
         self.live.toggled.connect(self._live_changed)
         self.suggest = _button(
             "Suggest…", "builder_suggest", "Ways to set this step, tried on this frame", self._suggest
         )
-        self.said = QLabel("", objectName="builder_said")
+        self.said = named(QLabel(""), "builder_said")
         self.said.setWordWrap(True)
         self.plot = PreviewPlot()
         self.plot.level_dragged.connect(self.set_level)
@@ -120,8 +121,8 @@ class BuilderPanel(QWidget):
         column.addWidget(self.empty)
         column.addWidget(self.steps)
         row = QHBoxLayout()
-        for button in (self.add, self.remove, self.up, self.down):
-            row.addWidget(button)
+        for tool in (self.add, self.remove, self.up, self.down):
+            row.addWidget(tool)
         row.addStretch(1)
         column.addLayout(row)
         column.addWidget(self.form_title)
@@ -451,8 +452,8 @@ class BuilderPanel(QWidget):
             failed=self._not_shown,
         )
 
-    def _show(self, shown: Shown, position: Any, frame: int) -> None:
-        if position is not self._session.position or frame != self._session.frame or not self.live.isChecked():
+    def _show(self, shown: Shown, position: Position, frame: int) -> None:
+        if self._session.position is not position or frame != self._session.frame or not self.live.isChecked():
             return
         self.previewed = shown
         self.said.setText(shown.sentence)
@@ -574,7 +575,7 @@ def _draft_key(url: str) -> str:
 
 
 def _tool(text: str, name: str, tip: str, slot: Callable[[], Any]) -> QToolButton:
-    button = QToolButton(objectName=name)
+    button = named(QToolButton(), name)
     button.setText(text)
     button.setToolTip(tip)
     button.clicked.connect(lambda _on=False: slot())
@@ -582,7 +583,7 @@ def _tool(text: str, name: str, tip: str, slot: Callable[[], Any]) -> QToolButto
 
 
 def _button(text: str, name: str, tip: str, slot: Callable[[], Any]) -> QPushButton:
-    button = QPushButton(text, objectName=name)
+    button = named(QPushButton(text), name)
     button.setToolTip(tip)
     button.clicked.connect(lambda _on=False: slot())
     return button

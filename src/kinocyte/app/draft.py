@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from kinocyte.app.words import explain
 from kinocyte.core import registry
@@ -267,8 +267,34 @@ class Draft:
     @classmethod
     def from_pipeline(cls, pipeline: Pipeline) -> Draft:
         """Return the draft of a pipeline, without values that are the defaults."""
-        document = pipeline.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
-        return cls(document)
+        return cls(said(pipeline))
+
+
+def said(model: BaseModel) -> dict[str, Any]:
+    """Return what a model says beyond its defaults, as a pipeline file says it; names of methods always stand."""
+    found: dict[str, Any] = {}
+    for name, info in type(model).model_fields.items():
+        value = getattr(model, name)
+        key = info.alias or name
+        chosen = get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1
+        same = not info.is_required() and value == info.get_default(call_default_factory=True)
+        if value is None or (same and not chosen):
+            continue
+        if key == "measure":  # the default of a population is worth reading
+            found[key] = [_said(v) for v in value]
+        else:
+            found[key] = _said(value)
+    return found
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return said(value)
+    if isinstance(value, Mapping):
+        return {str(k): _said(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_said(v) for v in value]
+    return value
 
 
 def _population_steps(name: str, population: Mapping[str, Any]) -> list[DraftStep]:
@@ -329,12 +355,27 @@ def anchored_document(name: str) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- text
+_ORDER = (
+    "name",
+    "seed",
+    "restoration",
+    "registration",
+    "corrected",
+    "population",
+    "interaction",
+    "comparison",
+    "report",
+)
+_FIRST = ("name", "title", "method")
+
+
 def toml_of(document: Mapping[str, Any]) -> str:
     """Return a document as the text of a pipeline file: one header a step, in the order of the steps."""
-    lines: list[str] = [f"{k} = {value_text(v)}" for k, v in document.items() if not _is_tables(v)]
-    for key, value in document.items():
-        if _is_tables(value):
-            _write(lines, (key,), value)
+    ordered = sorted(document, key=lambda k: _ORDER.index(k) if k in _ORDER else len(_ORDER))
+    lines = [f"{k} = {value_text(document[k])}" for k in ordered if not _is_tables(document[k]) and document[k] != []]
+    for key in ordered:
+        if _is_tables(document[key]) and document[key]:
+            _write(lines, (key,), document[key])
     return "\n".join(lines).strip() + "\n"
 
 
@@ -366,12 +407,17 @@ def _table(lines: list[str], path: tuple[str, ...], table: Mapping[str, Any], he
     here = {k: v for k, v in table.items() if not _is_tables(v) or k in _INLINE or _is_method_value(path, k)}
     if here or header.startswith("[[") or not table:
         lines += ["", header]
-        for key, value in here.items():
+        for key, value in sorted(here.items(), key=_rank):
             shown = [_short(v) for v in value] if key == "measure" else value
             lines.append(f"{_key((key,))} = {value_text(shown)}")
     for key, value in table.items():
         if key not in here:
             _write(lines, (*path, key), value)
+
+
+def _rank(item: tuple[str, Any]) -> int:
+    """Return where a key stands in its table: what it is called and which method first."""
+    return _FIRST.index(item[0]) if item[0] in _FIRST else len(_FIRST)
 
 
 #: Lists of small tables that read better in one line.

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QMenu, QToolButton, QVBoxLayout,
 
 from kinocyte.app import form_fields as fields
 from kinocyte.app.form_fields import BadTextError, Choices, Editor
-from kinocyte.app.widgets import Fold, error_label
+from kinocyte.app.widgets import Fold, error_label, named
 from kinocyte.app.words import explain, label_of
 from kinocyte.core import registry
 from kinocyte.core.method import is_advanced, unit_of
@@ -297,7 +297,7 @@ class ModelList(Editor):
         self.entries: list[tuple[str, Editor, Fold]] = []
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(8, 0, 0, 0)
-        self.add = QToolButton(objectName=f"{name}_add")
+        self.add = named(QToolButton(), f"{name}_add")
         self.add.setText("+ Add")
         if len(kinds) == 1:
             only = next(iter(kinds))

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from kinocyte.app.widgets import NoWheel, mark, without_wheel
+from kinocyte.app.widgets import NoWheel, mark, named, without_wheel
 
 _KEEPER = NoWheel()
 #: Shown in the place of a value that is left out.
@@ -84,7 +84,7 @@ class Flag(Editor):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.box = QCheckBox(objectName=name)
+        self.box = named(QCheckBox(), name)
         _only(self, self.box)
         self.box.toggled.connect(self.changed)
 
@@ -156,7 +156,7 @@ class Text(Editor):
         super().__init__()
         self._read, self._write, self._optional, self._several = read, write, optional, several
         self._choices = choices
-        self.line = Line(objectName=name)
+        self.line = named(Line(), name)
         self.line.setMinimumWidth(70)
         if optional:
             self.line.setPlaceholderText(LEFT_OUT)
@@ -169,7 +169,7 @@ class Text(Editor):
         self.line.textEdited.connect(lambda _text: self.changed.emit())
 
     def _button(self, name: str) -> QToolButton:
-        button = QToolButton(objectName=f"{name}_choose")
+        button = named(QToolButton(), f"{name}_choose")
         button.setText("▾")
         button.setToolTip("Choose from what there is")
         menu = QMenu(button)
@@ -242,7 +242,7 @@ class Choice(Editor):
     ) -> None:
         super().__init__()
         self._fixed, self._choices, self._optional = tuple(fixed), choices, optional
-        self.box = without_wheel(QComboBox(objectName=name), _KEEPER)
+        self.box = without_wheel(named(QComboBox(), name), _KEEPER)
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setMinimumContentsLength(8)
         if choices is not None:
@@ -316,7 +316,7 @@ class Lines(Editor):
     def __init__(self, name: str, read: Callable[[str], Any], *, or_text: bool = False, optional: bool = False) -> None:
         super().__init__()
         self._read, self._or_text, self._optional = read, or_text, optional
-        self.box = QPlainTextEdit(objectName=name)
+        self.box = named(QPlainTextEdit(), name)
         self.box.setFixedHeight(64)
         self.box.setTabChangesFocus(True)
         more = ", or one formula" if or_text else ""

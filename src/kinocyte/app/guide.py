@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from kinocyte.app.draft import Draft
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import hint
+from kinocyte.app.widgets import hint, named
 
 #: What is seen in the channel, and the method that finds it, with the reason.
 LOOKS: Mapping[str, tuple[dict[str, Any], str]] = {
@@ -131,36 +131,37 @@ class GuideDialog(QDialog):
     """Asks the questions; `draft` is the pipeline that follows from the answers."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent, objectName="guide_dialog")
+        super().__init__(parent)
+        self.setObjectName("guide_dialog")
         self.setWindowTitle("Which steps do I need?")
         experiment = session.experiment
-        self.name = QLineEdit("cells", objectName="guide_name")
-        self.channel = QComboBox(objectName="guide_channel")
+        self.name = named(QLineEdit("cells"), "guide_name")
+        self.channel = named(QComboBox(), "guide_channel")
         self.channel.addItems(list(experiment.channels) if experiment is not None else [])
         self.channel.setEditable(experiment is None)
-        self.looks = QComboBox(objectName="guide_looks")
+        self.looks = named(QComboBox(), "guide_looks")
         self.looks.addItems(list(LOOKS))
-        self.size = QLineEdit(objectName="guide_size")
-        self.size.setPlaceholderText("about, in µm; may be left out")
-        self.drifts = QCheckBox("The whole picture shifts from frame to frame", objectName="guide_drifts")
-        self.uneven = QCheckBox("One side of the picture is brighter than the other", objectName="guide_uneven")
-        self.follow = QCheckBox("Cells are to be followed over time", objectName="guide_follow")
+        self.diameter = named(QLineEdit(), "guide_size")
+        self.diameter.setPlaceholderText("about, in µm; may be left out")
+        self.drifts = named(QCheckBox("The whole picture shifts from frame to frame"), "guide_drifts")
+        self.uneven = named(QCheckBox("One side of the picture is brighter than the other"), "guide_uneven")
+        self.follow = named(QCheckBox("Cells are to be followed over time"), "guide_follow")
         self.follow.setChecked(True)
-        self.divide = QCheckBox("Cells divide", objectName="guide_divide")
-        self.crowded = QCheckBox("Cells lie close together and move little", objectName="guide_crowded")
-        self.event = QLineEdit(objectName="guide_event")
-        self.event.setPlaceholderText("such as death; may be left out")
-        self.column = QComboBox(objectName="guide_column")
+        self.divide = named(QCheckBox("Cells divide"), "guide_divide")
+        self.crowded = named(QCheckBox("Cells lie close together and move little"), "guide_crowded")
+        self.happening = named(QLineEdit(), "guide_event")
+        self.happening.setPlaceholderText("such as death; may be left out")
+        self.column = named(QComboBox(), "guide_column")
         self.column.setEditable(True)
         from kinocyte.core.schema import column_names
 
         channels = list(experiment.channels) if experiment is not None else []
         self.column.addItems([f"mean_{c}" for c in column_names(channels).values()])
-        self.by = QComboBox(objectName="guide_by")
+        self.by = named(QComboBox(), "guide_by")
         conditions = [c for c in experiment.conditions.columns if c != "well"] if experiment is not None else []
         self.by.addItems(["", *conditions])
-        self.result = QLabel("", objectName="guide_result")
-        self.result.setWordWrap(True)
+        self.outcome = named(QLabel(""), "guide_result")
+        self.outcome.setWordWrap(True)
         self._lay_out()
         self._show()
 
@@ -171,18 +172,18 @@ class GuideDialog(QDialog):
             ("What the cells are called", self.name),
             ("Channel that shows them best", self.channel),
             ("What is seen there", self.looks),
-            ("Diameter of a cell", self.size),
+            ("Diameter of a cell", self.diameter),
             ("", self.uneven),
             ("", self.drifts),
             ("", self.follow),
             ("", self.divide),
             ("", self.crowded),
-            ("Something happens to cells", self.event),
+            ("Something happens to cells", self.happening),
             ("It shows as a rise of", self.column),
             ("Compare wells by", self.by),
         ):
             form.addRow(label, widget)
-        buttons = QDialogButtonBox(objectName="guide_buttons")
+        buttons = named(QDialogButtonBox(), "guide_buttons")
         self.use = buttons.addButton("Use these steps", QDialogButtonBox.ButtonRole.AcceptRole)
         self.use.setObjectName("guide_use")
         buttons.addButton(QDialogButtonBox.StandardButton.Cancel)
@@ -191,10 +192,10 @@ class GuideDialog(QDialog):
         column = QVBoxLayout(self)
         column.addWidget(hint("Answer what you know. Everything can be changed afterwards."))
         column.addLayout(form)
-        column.addWidget(self.result)
+        column.addWidget(self.outcome)
         column.addWidget(buttons)
         changes: list[Callable[..., Any]] = [
-            *(w.textChanged.connect for w in (self.name, self.size, self.event)),
+            *(w.textChanged.connect for w in (self.name, self.diameter, self.happening)),
             *(w.currentTextChanged.connect for w in (self.channel, self.looks, self.column, self.by)),
             *(w.toggled.connect for w in (self.drifts, self.uneven, self.follow, self.divide, self.crowded)),
         ]
@@ -205,7 +206,7 @@ class GuideDialog(QDialog):
     def answers(self) -> Answers:
         """Return what was said."""
         try:
-            size: float | None = float(self.size.text().replace(",", "."))
+            size: float | None = float(self.diameter.text().replace(",", "."))
         except ValueError:
             size = None
         return Answers(
@@ -218,14 +219,14 @@ class GuideDialog(QDialog):
             follow=self.follow.isChecked(),
             divide=self.divide.isChecked(),
             crowded=self.crowded.isChecked(),
-            event=self.event.text().strip(),
+            event=self.happening.text().strip(),
             event_column=self.column.currentText().strip(),
             compare_by=self.by.currentText(),
         )
 
     def _show(self) -> None:
         _, reasons = steps_for(self.answers())
-        self.result.setText("<br>".join(f"• {r}" for r in reasons))
+        self.outcome.setText("<br>".join(f"• {r}" for r in reasons))
 
     def draft(self) -> Draft:
         """Return the pipeline that follows from the answers."""

@@ -99,7 +99,6 @@ class Layers(QObject):
                 self.channels[channel] = self._add_channel(opened, number)
         self._restoring = False
         viewer.scale_bar.visible = True
-        viewer.scale_bar.unit = "um"
         names = ("frame", "z", "y", "x") if opened.movies[0][0].ndim == 4 else ("frame", "y", "x")
         if viewer.dims.ndim == len(names):
             viewer.dims.axis_labels = names
@@ -134,6 +133,7 @@ class Layers(QObject):
             visible=known.get("visible", number < 4),
             blending="additive" if number else "translucent_no_depth",
             scale=layer_scale(opened.position.scale, movies[0].ndim),
+            units=layer_units(movies[0].ndim),
             metadata={"kinocyte": True},
         )
         layer.contrast_limits_range = _range(limits, opened.limits[number], opened.dtype)
@@ -211,6 +211,7 @@ class Layers(QObject):
             movie,
             name=cells.population,
             scale=layer_scale(cells.position.scale, len(shape)),
+            units=layer_units(len(shape)),
             opacity=0.5,
             metadata={"kinocyte": True},
         )
@@ -237,6 +238,7 @@ class Layers(QObject):
             graph=graph,
             name=f"{cells.population} tracks" + ("" if is_all else " (part)"),
             scale=layer_scale(cells.position.scale, points.shape[1] - 1),
+            units=layer_units(points.shape[1] - 1),
             tail_length=12,
             tail_width=2,
             colormap="turbo",
@@ -275,6 +277,7 @@ class Layers(QObject):
         layer = viewer.add_points(
             points,
             ndim=len(axes) + 1,
+            units=layer_units(len(axes) + 1),
             name="Selected cells",
             size=_ring_um(rows),
             face_color="transparent",
@@ -333,6 +336,11 @@ def _colour(channel: str, number: int, *, alone: bool) -> str:
 def layer_scale(scale: Any, ndim: int) -> tuple[float, ...]:
     """Return the scale of a layer: one frame along time, micrometres along the others."""
     return (1.0, *([scale.z_um or 1.0] if ndim == 4 else []), scale.y_um, scale.x_um)
+
+
+def layer_units(ndim: int) -> tuple[str, ...]:
+    """Return the units of a layer, from which napari makes its scale bar; time is counted in frames."""
+    return ("pixel", *(["um"] * (ndim - 1)))
 
 
 def _ring_um(rows: pl.DataFrame) -> float:

@@ -26,7 +26,7 @@ from kinocyte.app.plate import PlateView, scale_colour
 from kinocyte.app.quantities import STATE, PlateState, choices, plate_state, values
 from kinocyte.app.session import Session
 from kinocyte.app.theme import CONDITION_COLOURS, STATE_COLOURS, STATE_WORDS
-from kinocyte.app.widgets import heading, hint
+from kinocyte.app.widgets import heading, hint, named
 
 _STATE_SIGNS = {"nothing": "", "part": "…", "done": "✓", "failed": "✖", "old": "↻"}
 
@@ -46,18 +46,18 @@ class NavigatorPanel(QWidget):
         self.empty = hint("No experiment is open. Open one, or make one from your movies, in the panel Start.")
         self.name = heading("")
         self.plate = PlateView()
-        self.colour_by = QComboBox(objectName="navigator_colour_by")
+        self.colour_by = named(QComboBox(), "navigator_colour_by")
         self.colour_by.setToolTip("What the wells are coloured by")
         self.colour_by.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.legend = QLabel("", objectName="navigator_legend")
+        self.legend = named(QLabel(""), "navigator_legend")
         self.legend.setWordWrap(True)
-        self.positions = QListWidget(objectName="navigator_positions")
+        self.positions = named(QListWidget(), "navigator_positions")
         self.positions.setMaximumHeight(110)
-        self.population = QComboBox(objectName="navigator_population")
+        self.population = named(QComboBox(), "navigator_population")
         self.population.setToolTip("The kind of cell that is shown and corrected")
         self.counts = hint("")
-        self.frame = QLabel("", objectName="navigator_frame")
-        self.channels = QWidget(objectName="navigator_channels")
+        self.frame = named(QLabel(""), "navigator_frame")
+        self.channels = named(QWidget(), "navigator_channels")
         self._channel_grid = QGridLayout(self.channels)
         self._channel_grid.setContentsMargins(0, 0, 0, 0)
         self._lay_out()
@@ -273,19 +273,20 @@ class ChannelRow:
     def __init__(self, layer: Any, grid: QGridLayout, row: int) -> None:
         name = layer.name
         self.layer = layer
-        self.show = QCheckBox(name, objectName=f"channel_show_{name}")
+        self.show = named(QCheckBox(name), f"channel_show_{name}")
         self.show.setChecked(layer.visible)
         self.show.setToolTip(f"Show {name}")
-        self.colour = QComboBox(objectName=f"channel_colour_{name}")
+        self.colour = named(QComboBox(), f"channel_colour_{name}")
         colours = list(dict.fromkeys([*CHANNEL_COLOURS, str(layer.colormap.name)]))
         self.colour.addItems(colours)
         self.colour.setCurrentText(str(layer.colormap.name))
-        self.range = QDoubleRangeSlider(Qt.Orientation.Horizontal)
+        slider: Any = QDoubleRangeSlider  # superqt has no types
+        self.range = slider(Qt.Orientation.Horizontal)
         self.range.setObjectName(f"channel_range_{name}")
         self.range.setRange(*layer.contrast_limits_range)
         self.range.setValue(tuple(layer.contrast_limits))
         self.range.setToolTip("Darkest and brightest grey value that is shown")
-        self.auto = QToolButton(objectName=f"channel_auto_{name}")
+        self.auto = named(QToolButton(), f"channel_auto_{name}")
         self.auto.setText("Auto")
         self.auto.setToolTip("Contrast from this frame")
         self._widgets = (self.show, self.colour, self.auto, self.range)

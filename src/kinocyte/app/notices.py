@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from kinocyte.app.jobs import Job
 from kinocyte.app.session import Session
 from kinocyte.app.theme import LEVEL_COLOURS
+from kinocyte.app.widgets import named
 
 _INFO_STAYS_MS = 12_000
 _SIGNS = {"info": "", "warning": "⚠ ", "error": "✖ "}
@@ -33,14 +34,14 @@ class NoticeBar(QWidget):
         self.setObjectName("notices")
         self._session = session
         self._job: Job | None = None
-        self.sentence = QLabel("Ready.", objectName="notice_text")
+        self.sentence = named(QLabel("Ready."), "notice_text")
         self.sentence.setWordWrap(True)
         self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.sentence.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.what = QLabel("", objectName="notice_job")
-        self.bar = QProgressBar(objectName="notice_progress")
+        self.what = named(QLabel(""), "notice_job")
+        self.bar = named(QProgressBar(), "notice_progress")
         self.bar.setMaximumWidth(160)
-        self.stop = QPushButton("Stop", objectName="notice_stop")
+        self.stop = named(QPushButton("Stop"), "notice_stop")
         self.stop.setToolTip("Stop what is running; finished parts are kept")
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 3, 8, 3)
@@ -118,12 +119,12 @@ class MessagesPanel(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.setObjectName("messages_panel")
-        self.list = QListWidget(objectName="messages_list")
+        self.list = named(QListWidget(), "messages_list")
         self.list.setWordWrap(True)
         self.list.setAlternatingRowColors(True)
-        self.empty = QLabel("Nothing to report. Warnings and errors are listed here.", objectName="messages_empty")
+        self.empty = named(QLabel("Nothing to report. Warnings and errors are listed here."), "messages_empty")
         self.empty.setWordWrap(True)
-        clear = QPushButton("Clear", objectName="messages_clear")
+        clear = named(QPushButton("Clear"), "messages_clear")
         clear.clicked.connect(self._clear)
         column = QVBoxLayout(self)
         column.addWidget(self.empty)

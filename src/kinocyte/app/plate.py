@@ -41,7 +41,8 @@ class PlateView(QWidget):
     painted = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent, objectName="plate")
+        super().__init__(parent)
+        self.setObjectName("plate")
         self._wells: tuple[str, ...] = ()
         self._plate = plate_of([])
         self._colours: Mapping[str, QColor] = {}

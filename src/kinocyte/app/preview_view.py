@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from kinocyte.app.layers import layer_scale
+from kinocyte.app.layers import layer_scale, layer_units
 from kinocyte.app.previews import Histogram, Series, Shown
 from kinocyte.app.session import Session
 from kinocyte.experiment.position import Position
@@ -158,6 +158,7 @@ class PreviewLayers:
             data,
             name="Preview",
             scale=layer_scale(scale, ndim + 1),
+            units=layer_units(ndim + 1),
             translate=self._translate(ndim),
             opacity=0.55,
             metadata=_OURS,
@@ -179,6 +180,7 @@ class PreviewLayers:
                 name=f"Preview {name}",
                 rgb=False,
                 scale=layer_scale(scale, ndim + 1),
+                units=layer_units(ndim + 1),
                 translate=self._translate(ndim),
                 visible=name == "after",
                 blending="translucent_no_depth",
@@ -202,6 +204,7 @@ class PreviewLayers:
             data,
             name="Preview arrows",
             scale=layer_scale(scale, ndim + 1),
+            units=layer_units(ndim + 1),
             edge_width=max(1.5, position_width(scale, ndim)),
             edge_color=_LINE,
             vector_style="arrow",
@@ -218,6 +221,7 @@ class PreviewLayers:
             ndim=ndim + 1,
             name="Preview spots",
             scale=layer_scale(scale, ndim + 1),
+            units=layer_units(ndim + 1),
             size=10,
             face_color="transparent",
             border_color=_LINE,

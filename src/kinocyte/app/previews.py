@@ -196,11 +196,12 @@ class Previews:
         rows = found.select("dx_px", "dy_px").to_numpy()
         moved = rows[-1] - rows[0]
         steps = np.hypot(*np.diff(rows, axis=0).T)
-        factor = 1.0 if np.hypot(*moved) > 8 else 10.0
+        room = min(raw.frame_shape[-2:]) / 7
+        factor = max((f for f in (1, 2, 5, 10, 20, 50) if np.hypot(*moved) * f <= room), default=1)
         sentence = (
             f"From frame {first} to {last} the content moves {moved[0]:+.2f} px in x and {moved[1]:+.2f} px in y, "
             f"at most {steps.max():.2f} px from frame to frame"
-            + (" (arrows ten times as long)." if factor > 1 else ".")
+            + (f" (arrows {factor} times as long)." if factor > 1 else ".")
         )
         return Shown(sentence, arrows=_grid_of_arrows(raw.frame_shape, moved * factor))
 
@@ -214,9 +215,10 @@ class Previews:
         scale = asked.position.scale
         if isinstance(method, SpotDetector):
             spots = method.detect(pixels, scale)
-            axes = ("z_um", "y_um", "x_um")[3 - next(iter(pixels.values())).ndim :]
+            axes = ["z_um", "y_um", "x_um"][3 - next(iter(pixels.values())).ndim :]
             places = spots.select(axes).to_numpy() / np.array(scale.spacing_um(len(axes)))
-            quality = f", quality {spots['quality'].min():.3g} to {spots['quality'].max():.3g}" if spots.height else ""
+            values = spots["quality"].to_numpy()
+            quality = f", quality {values.min():.3g} to {values.max():.3g}" if len(values) else ""
             return Shown(f"{spots.height} spots in this frame{quality}.", points=places)
         labels = method.segment(pixels, scale, seed=asked.seed + asked.frame)
         histogram = _histogram(method, pixels, asked.position) if isinstance(method, Threshold) else None

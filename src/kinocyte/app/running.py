@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import error_label, heading, hint
+from kinocyte.app.widgets import error_label, heading, hint, named
 from kinocyte.core.errors import KinocyteError
 
 _WORKERS: tuple[tuple[str, int | None], ...] = (("automatic", None), ("one process", 0), ("2", 2), ("4", 4), ("8", 8))
@@ -52,19 +52,19 @@ class RunPanel(QWidget):
         self.chosen.setToolTip("Wells are chosen on the plate with Ctrl+click, or by a drag over several")
         self.everything = self._button("Run on everything", "run_everything", "everything")
         self.everything.setProperty("role", "main")
-        self.stop_button = QPushButton("Stop", objectName="run_stop")
+        self.stop_button = named(QPushButton("Stop"), "run_stop")
         self.stop_button.setToolTip("Finished steps are kept; the next run goes on from there")
         self.stop_button.clicked.connect(self.stop_run)
-        self.workers = QComboBox(objectName="run_workers")
+        self.workers = named(QComboBox(), "run_workers")
         self.workers.addItems([name for name, _ in _WORKERS])
         self.workers.setToolTip("Processes that work on positions at the same time; each needs memory of its own")
         self.problem = error_label("run_problem")
-        self.bar = QProgressBar(objectName="run_progress")
+        self.bar = named(QProgressBar(), "run_progress")
         self.what = hint("Nothing was run in this window yet.")
         self.what.setObjectName("run_what")
-        self.results = QTableWidget(0, 3, objectName="run_results")
-        self.answers = QLabel("", objectName="run_answers")
-        self.report = QPushButton("Write and open the report page", objectName="run_report")
+        self.results = named(QTableWidget(0, 3), "run_results")
+        self.answers = named(QLabel(""), "run_answers")
+        self.report = named(QPushButton("Write and open the report page"), "run_report")
         self._lay_out()
         session.experiment_changed.connect(self._refresh)
         session.position_changed.connect(self._refresh)
@@ -73,7 +73,7 @@ class RunPanel(QWidget):
         self._refresh()
 
     def _button(self, text: str, name: str, which: str) -> QPushButton:
-        button = QPushButton(text, objectName=name)
+        button = named(QPushButton(text), name)
         button.clicked.connect(lambda: self.start(which))
         return button
 
@@ -265,7 +265,8 @@ class RunPanel(QWidget):
         self.results.resizeRowToContents(at)
 
     def _open_row(self, row: int, _column: int) -> None:
-        position = self.results.item(row, 0).text()
+        item = self.results.item(row, 0)
+        position = item.text() if item is not None else ""
         if position and self._session.experiment is not None:
             self._session.show_position(position)
 

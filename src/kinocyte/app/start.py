@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QMenu, QPu
 
 from kinocyte.app import settings
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import heading, hint
+from kinocyte.app.widgets import heading, hint, named
 
 
 class StartPanel(QWidget):
@@ -23,7 +23,7 @@ class StartPanel(QWidget):
         self.setObjectName("start_panel")
         self.setAcceptDrops(True)
         self._session = session
-        self.recent = QListWidget(objectName="start_recent")
+        self.recent = named(QListWidget(), "start_recent")
         self.recent.setMinimumHeight(90)
         self.recent.setMaximumHeight(220)
         self.recent.itemActivated.connect(self._open_item)
@@ -31,13 +31,13 @@ class StartPanel(QWidget):
         self.recent.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.recent.customContextMenuRequested.connect(self._menu)
         self.none_yet = hint("None yet. Experiments that you open are listed here.")
-        self.open_button = QPushButton("Open an experiment…", objectName="start_open")
+        self.open_button = named(QPushButton("Open an experiment…"), "start_open")
         self.open_button.setToolTip("A folder ending in .zarr")
         self.open_button.clicked.connect(self._ask)
-        self.new_button = QPushButton("New experiment from movies…", objectName="start_new")
+        self.new_button = named(QPushButton("New experiment from movies…"), "start_new")
         self.new_button.setProperty("role", "main")
         self.new_button.clicked.connect(lambda _on=False: self.new_experiment())
-        self.tour_button = QPushButton("Tour on a small real movie", objectName="start_tour")
+        self.tour_button = named(QPushButton("Tour on a small real movie"), "start_tour")
         self.tour_button.clicked.connect(self.wants_tour)
         column = QVBoxLayout(self)
         column.addWidget(heading("Begin"))

@@ -9,7 +9,7 @@ from qtpy.QtGui import QColor, QFontDatabase, QTextCharFormat, QTextCursor
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QPlainTextEdit, QTextEdit, QVBoxLayout, QWidget
 
 from kinocyte.app.draft import Draft
-from kinocyte.app.widgets import error_label, hint
+from kinocyte.app.widgets import error_label, hint, named
 from kinocyte.core.errors import ParameterError
 
 _LINE = re.compile(r"line (\d+)")
@@ -19,14 +19,15 @@ class TextDialog(QDialog):
     """Shows a pipeline file and takes changes; `use` is called with the draft when they are accepted."""
 
     def __init__(self, draft: Draft, use: Callable[[Draft], None], parent: QWidget | None = None) -> None:
-        super().__init__(parent, objectName="text_dialog")
+        super().__init__(parent)
+        self.setObjectName("text_dialog")
         self.setWindowTitle("The pipeline as a file")
         self._source, self._use = draft.source, use
-        self.editor = QPlainTextEdit(draft.text(), objectName="text_editor")
+        self.editor = named(QPlainTextEdit(draft.text()), "text_editor")
         self.editor.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.editor.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.error = error_label("text_error")
-        buttons = QDialogButtonBox(objectName="text_buttons")
+        buttons = named(QDialogButtonBox(), "text_buttons")
         self.accept_button = buttons.addButton("Use this text", QDialogButtonBox.ButtonRole.AcceptRole)
         self.accept_button.setObjectName("text_use")
         buttons.addButton(QDialogButtonBox.StandardButton.Cancel)

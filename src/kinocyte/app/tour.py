@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayou
 from kinocyte.app.draft import Draft, anchored_document
 from kinocyte.app.jobs import Job
 from kinocyte.app.session import Selection
+from kinocyte.app.widgets import named
 from kinocyte.pipeline.importing import ImportOptions, Progress, plan_import, run_import, unpack_demo
 
 
@@ -59,16 +60,16 @@ class Tour(QObject):
         self._folder = folder or demo_folder()
         self.at = -1
         self.stops = _stops(self._folder)
-        self.dialog = QDialog(window.viewer.window._qt_window, objectName="tour")
+        self.dialog = named(QDialog(window.viewer.window._qt_window), "tour")
         self.dialog.setWindowFlag(Qt.WindowType.Tool)
         self.dialog.setWindowTitle("Tour")
         self.dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.title = QLabel("", objectName="tour_title")
+        self.title = named(QLabel(""), "tour_title")
         self.title.setProperty("role", "title")
-        self.text = QLabel("", objectName="tour_text")
+        self.text = named(QLabel(""), "tour_text")
         self.text.setWordWrap(True)
-        self.back = QPushButton("Back", objectName="tour_back")
-        self.forth = QPushButton("Next", objectName="tour_next")
+        self.back = named(QPushButton("Back"), "tour_back")
+        self.forth = named(QPushButton("Next"), "tour_next")
         self.back.clicked.connect(lambda: self.go(self.at - 1))
         self.forth.clicked.connect(lambda: self.go(self.at + 1))
         column = QVBoxLayout(self.dialog)

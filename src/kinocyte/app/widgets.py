@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QLabel, QToolButton, QVBoxLayout, QWidget
+
+_Widget = TypeVar("_Widget", bound=QWidget)
+
+
+def named(widget: _Widget, name: str) -> _Widget:
+    """Return a widget after giving it the name by which tests and style sheets find it."""
+    widget.setObjectName(name)
+    return widget
 
 
 def heading(text: str) -> QLabel:
@@ -26,7 +34,7 @@ def hint(text: str) -> QLabel:
 
 def error_label(name: str = "") -> QLabel:
     """Return a sentence that says what is wrong; hidden until it has a text."""
-    label = QLabel("", objectName=name)
+    label = named(QLabel(""), name)
     label.setProperty("role", "error")
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -47,7 +55,7 @@ class Fold(QWidget):
 
     def __init__(self, title: str, *, is_open: bool = False, name: str = "") -> None:
         super().__init__()
-        self.button = QToolButton(objectName=name)
+        self.button = named(QToolButton(), name)
         self.button.setText(title)
         self.button.setCheckable(True)
         self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, QUrl
@@ -30,6 +31,7 @@ from kinocyte.app.layers import Layers
 from kinocyte.app.notices import NoticeBar
 from kinocyte.app.panels import PANELS, PanelSpec
 from kinocyte.app.session import Session
+from kinocyte.app.widgets import named
 
 DOCS = "https://kinocyte.readthedocs.io/en/stable"
 #: Raised when panels change so that an older layout no longer fits.
@@ -88,14 +90,14 @@ class Window(QObject):
 
     # ------------------------------------------------------------ building
     def _add_notices(self) -> None:
-        bar = QToolBar("Notices", objectName="kinocyte_notices")
+        bar = named(QToolBar("Notices"), "kinocyte_notices")
         bar.setMovable(False)
         bar.addWidget(self.notices)
         self._qt.addToolBar(Qt.ToolBarArea.BottomToolBarArea, bar)
 
     def _add_panel(self, spec: PanelSpec) -> None:
         panel = spec.make(self.session)
-        scroll = QScrollArea(objectName=f"scroll_{spec.name}")
+        scroll = named(QScrollArea(), f"scroll_{spec.name}")
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
@@ -122,7 +124,7 @@ class Window(QObject):
                 menu.addSeparator()
                 continue
             action = menu.addAction(text)
-            action.triggered.connect(lambda _checked=False, slot=slot: slot())
+            action.triggered.connect(_called(slot))
             if keys:
                 self.shortcuts.append((keys, text.replace("&", "").rstrip(".…")))
         menu.addSeparator()
@@ -155,7 +157,7 @@ class Window(QObject):
 
     def _add_keys(self) -> None:
         keys = {k: slot for _, k, slot in self._actions() if k}
-        keys |= {s.shortcut: (lambda name=s.name: self.show_panel(name)) for s in PANELS if s.shortcut}
+        keys |= {s.shortcut: partial(self.show_panel, s.name) for s in PANELS if s.shortcut}
         for sequence, slot in keys.items():
             shortcut = QShortcut(QKeySequence(sequence), self._qt)
             shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
@@ -328,6 +330,15 @@ def _area_of(name: str) -> str:
     return next(p.area for p in PANELS if p.name == name)
 
 
+def _called(slot: Callable[[], Any]) -> Callable[..., None]:
+    """Return a function that calls another one without what the signal says."""
+
+    def call(*_said: Any) -> None:
+        slot()
+
+    return call
+
+
 def _nothing() -> None:
     """Stand for a line in the menu."""
 
@@ -342,12 +353,13 @@ class ShortcutsDialog(QDialog):
     """All keys in one list."""
 
     def __init__(self, shortcuts: list[tuple[str, str]], parent: QWidget) -> None:
-        super().__init__(parent, objectName="shortcuts_dialog")
+        super().__init__(parent)
+        self.setObjectName("shortcuts_dialog")
         self.setWindowTitle("Keyboard shortcuts")
         more = [("← →", "Previous and next frame (click the image first)"), ("Click", "Choose a cell in the image")]
         more += [("Shift+click", "Add a cell to those chosen"), ("Wheel", "Zoom"), ("Drag", "Move the image")]
         rows = [*shortcuts, *more]
-        table = QTableWidget(len(rows), 2, objectName="shortcuts_table")
+        table = named(QTableWidget(len(rows), 2), "shortcuts_table")
         table.setHorizontalHeaderLabels(["Keys", "What happens"])
         table.verticalHeader().hide()
         table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)

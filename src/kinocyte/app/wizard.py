@@ -32,7 +32,7 @@ from kinocyte.app.jobs import Job, Latest
 from kinocyte.app.plate import PlateView
 from kinocyte.app.session import Session
 from kinocyte.app.theme import CONDITION_COLOURS
-from kinocyte.app.widgets import error_label, heading, hint
+from kinocyte.app.widgets import error_label, heading, hint, named
 from kinocyte.app.wizard_plate import Conditions
 from kinocyte.core.errors import KinocyteError
 from kinocyte.pipeline.importing import ImportOptions, ImportPlan, Progress, import_options, plan_import, run_import
@@ -44,7 +44,8 @@ class NewExperiment(QDialog):
     """Takes files, shows how they were understood, asks for what they do not say, and imports them."""
 
     def __init__(self, session: Session, parent: QWidget | None = None, paths: tuple[str, ...] = ()) -> None:
-        super().__init__(parent, objectName="wizard")
+        super().__init__(parent)
+        self.setObjectName("wizard")
         self.setWindowTitle("New experiment")
         self.setAcceptDrops(True)
         self._session = session
@@ -53,19 +54,19 @@ class NewExperiment(QDialog):
         self.conditions = Conditions()
         self._wells: dict[str, str] = {}
         self._reader = Latest(session.jobs, "Reading files", 250, self)
-        self.paths = QListWidget(objectName="wizard_paths")
+        self.paths = named(QListWidget(), "wizard_paths")
         self.paths.setMaximumHeight(90)
-        self.table = QTableWidget(0, len(_COLUMNS), objectName="wizard_table")
-        self.notes = QLabel("", objectName="wizard_notes")
+        self.table = named(QTableWidget(0, len(_COLUMNS)), "wizard_table")
+        self.notes = named(QLabel(""), "wizard_notes")
         self.questions = error_label("wizard_questions")
         self._make_options()
         self._make_plate()
-        self.target = QLineEdit(objectName="wizard_target")
+        self.target = named(QLineEdit(), "wizard_target")
         self.target.setPlaceholderText("Folder of the new experiment, ending in .zarr")
-        self.bar = QProgressBar(objectName="wizard_progress")
-        self.start = QPushButton("Import", objectName="wizard_import")
+        self.bar = named(QProgressBar(), "wizard_progress")
+        self.start = named(QPushButton("Import"), "wizard_import")
         self.start.setProperty("role", "main")
-        self.cancel = QPushButton("Cancel", objectName="wizard_cancel")
+        self.cancel = named(QPushButton("Cancel"), "wizard_cancel")
         self._lay_out()
         self._connect()
         self.add_paths(paths)
@@ -73,18 +74,16 @@ class NewExperiment(QDialog):
 
     # ------------------------------------------------------------ building
     def _make_options(self) -> None:
-        self.pixel = QLineEdit(objectName="wizard_pixel_size_um")
-        self.interval = QLineEdit(objectName="wizard_frame_interval_min")
-        self.z_step = QLineEdit(objectName="wizard_z_step_um")
-        self.channels = QLineEdit(objectName="wizard_channels")
+        self.pixel = named(QLineEdit(), "wizard_pixel_size_um")
+        self.interval = named(QLineEdit(), "wizard_frame_interval_min")
+        self.z_step = named(QLineEdit(), "wizard_z_step_um")
+        self.channels = named(QLineEdit(), "wizard_channels")
         self.channels.setPlaceholderText("names in the order of the files, with commas")
-        self.pattern = QLineEdit(objectName="wizard_pattern")
+        self.pattern = named(QLineEdit(), "wizard_pattern")
         self.pattern.setPlaceholderText("such as {well}_{position}_t{time}_{channel}")
-        self.missing = QComboBox(objectName="wizard_missing")
+        self.missing = named(QComboBox(), "wizard_missing")
         self.missing.addItems(["refuse", "skip", "fill"])
-        self.override = QCheckBox(
-            "What is written here counts more than what the files say", objectName="wizard_override"
-        )
+        self.override = named(QCheckBox("What is written here counts more than what the files say"), "wizard_override")
         for line, key in (
             (self.pixel, "pixel_size_um"),
             (self.interval, "frame_interval_min"),
@@ -98,28 +97,30 @@ class NewExperiment(QDialog):
 
     def _make_plate(self) -> None:
         self.plate = PlateView()
-        self.column = QComboBox(objectName="wizard_column")
+        self.column = named(QComboBox(), "wizard_column")
         self.column.setEditable(True)
         self.column.addItems(["treatment", "concentration", "cell_type", "replicate"])
-        self.value = QComboBox(objectName="wizard_value")
+        self.value = named(QComboBox(), "wizard_value")
         self.value.setEditable(True)
-        self.value.lineEdit().setPlaceholderText("what these wells got")
-        self.painted = QLabel("", objectName="wizard_painted")
+        line = self.value.lineEdit()
+        if line is not None:
+            line.setPlaceholderText("what these wells got")
+        self.painted = named(QLabel(""), "wizard_painted")
         self.painted.setWordWrap(True)
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
         row = QHBoxLayout()
         row.addWidget(heading("Files"), 1)
-        self.add_files = QPushButton("Add files…", objectName="wizard_add_files")
-        self.add_folder = QPushButton("Add a folder…", objectName="wizard_add_folder")
-        self.clear = QPushButton("Clear", objectName="wizard_clear")
+        self.add_files = named(QPushButton("Add files…"), "wizard_add_files")
+        self.add_folder = named(QPushButton("Add a folder…"), "wizard_add_folder")
+        self.clear = named(QPushButton("Clear"), "wizard_clear")
         for button in (self.add_files, self.add_folder, self.clear):
             row.addWidget(button)
         column.addLayout(row)
         column.addWidget(self.paths)
         column.addWidget(self.questions)
-        tabs = QTabWidget(objectName="wizard_tabs")
+        tabs = named(QTabWidget(), "wizard_tabs")
         tabs.addTab(self._understood_page(), "What the files are")
         tabs.addTab(self._options_page(), "Channels and calibration")
         tabs.addTab(self._plate_page(), "Plate and conditions")
@@ -128,7 +129,7 @@ class NewExperiment(QDialog):
         bottom = QHBoxLayout()
         bottom.addWidget(QLabel("Experiment"))
         bottom.addWidget(self.target, 1)
-        self.choose = QPushButton("…", objectName="wizard_choose")
+        self.choose = named(QPushButton("…"), "wizard_choose")
         bottom.addWidget(self.choose)
         bottom.addWidget(self.bar)
         bottom.addWidget(self.start)
@@ -337,7 +338,8 @@ class NewExperiment(QDialog):
 
     def _well_typed(self, item: QTableWidgetItem) -> None:
         if item.column() == 0:
-            name = self.table.item(item.row(), 1).text()
+            beside = self.table.item(item.row(), 1)
+            name = beside.text() if beside is not None else ""
             if item.text().strip():
                 self._wells[name] = item.text().strip()
             else:
