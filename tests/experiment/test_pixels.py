@@ -191,3 +191,33 @@ def test_calibration_that_is_not_stated_is_asked_for(tmp_path: Path, fill) -> No
     place.write_text(json.dumps(meta))
     with pytest.raises(CalibrationError, match="--pixel-size-um"):
         kinocyte.open(tmp_path / "e.zarr").position("B2/1").scale  # noqa: B018 - reading it is the test
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_one_flipped_bit_is_found_out(tmp_path: Path, sharded: bool) -> None:
+    import zarr
+
+    experiment = kinocyte.create(tmp_path / "e.zarr")
+    shape = (2, 2, 1, 16, 16)
+    scale = Scale.isotropic(0.5, 1.0)
+    writer = experiment.new_position(
+        well="B2", field="1", shape=shape, dtype="uint16", channels=["a", "b"], scale=scale, sharded=sharded
+    )
+    for t in range(2):
+        writer.write(t, np.full((2, 16, 16), t + 1, np.uint16))
+    position = writer.finish()
+    with position.write_labels("n") as labels:
+        for t in range(2):
+            labels.write(t, np.ones((16, 16), np.uint32))
+    for path, index, said in (
+        ("B/2/1/0", (1, 1, 3, 3), "import the position again"),
+        ("B/2/1/labels/n/0", (1, 3, 3), r"remove .*B/2/1/records/n.segmentation.json and run"),
+    ):
+        array = zarr.open_array(str(tmp_path / "e.zarr" / path), mode="r+")
+        array[index] = 99  # as a disk would do it: no document changes
+        opened = kinocyte.open(tmp_path / "e.zarr").position("B2/1")
+        read = opened.labels("n").frame if "labels" in path else lambda t, p=opened: p.image().frame(t, "b")
+        assert read(0).max() == 1
+        with pytest.raises(StoreError, match=rf"Frame 1 of .* is damaged .*{said}"):
+            read(1)
+    assert opened.image().frame(1, "a").max() == 2

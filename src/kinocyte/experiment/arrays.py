@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kinocyte.core.errors import ParameterError, StoreError, nearest
 from kinocyte.core.scale import Scale
+from kinocyte.experiment.checks import checksum, read_checks
 from kinocyte.experiment.groups import read_attributes, read_json
 from kinocyte.experiment.ngff import Multiscale, parse_multiscale
 from kinocyte.experiment.storage import Storage
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 
 class _Frames:
     """An OME-Zarr image group; arrays are opened on first use and never read whole."""
+
+    @property
+    def _mend(self) -> str:
+        """Return what to do about a damaged frame."""
+        root, _, name = self._path.rpartition("/")
+        if name == "corrected" and root:
+            return _again(self._storage.at(f"{root}/records/correction.json"))
+        return "restore it from a backup or import the position again"
 
     def __init__(self, storage: Storage, path: str, *, times_min: Sequence[float] | None = None) -> None:
         self._storage = storage
@@ -132,10 +141,36 @@ class _Frames:
             for a in self.axes
         )
         try:
-            return np.asarray(array[index])
+            pixels = np.asarray(array[index])
         except (OSError, ValueError, RuntimeError) as error:
-            msg = f"Frame {frame} of {self.place} is damaged ({error}); import the position again."
-            raise StoreError(msg) from error
+            raise StoreError(self._damaged(frame, str(error))) from error
+        if level == 0:
+            self._check_pixels(frame, channel, pixels)
+        return pixels
+
+    @cached_property
+    def _checks(self) -> list[list[int]] | None:
+        return read_checks(self._storage, self._path)
+
+    def _check_pixels(self, frame: int, channel: int | None, pixels: NDArray[Any]) -> None:
+        """Compare a frame with the checksum that was noted when it was written, where one was."""
+        if self._checks is None or frame >= len(self._checks):
+            return
+        noted = self._checks[frame]
+        if channel is not None and len(noted) == self.size("c"):
+            wrong = checksum(pixels) != noted[channel]
+        else:
+            wrong = len(noted) == 1 and checksum(pixels) != noted[0]
+        if wrong:
+            raise StoreError(self._damaged(frame, "its pixels are not those that were written"))
+
+    def _damaged(self, frame: int, why: str) -> str:
+        return f"Frame {frame} of {self.place} is damaged ({why}); {self._mend}."
+
+
+def _again(record: str) -> str:
+    """Return how to have an image that a step made made again."""
+    return f"restore it from a backup, or remove {record} and run the same command again to make it anew"
 
 
 class Image(_Frames):
@@ -231,6 +266,11 @@ class ChannelMovie:
 
 class Labels(_Frames):
     """Label image of one population; 0 is background, values are per frame."""
+
+    @property
+    def _mend(self) -> str:
+        root, _, name = self._path.rpartition("/")
+        return _again(self._storage.at(f"{root.removesuffix('labels')}records/{name}.segmentation.json"))
 
     def frame(self, frame: int, *, level: int = 0) -> NDArray[np.uint32]:
         """Return the label image of one frame, (y, x) or (z, y, x), uint32.

@@ -80,6 +80,7 @@ class StagedWriter(ABC):
             return
         try:
             self._arrays.flush()
+            self._arrays.write_checks()
         except BaseException:
             self._storage.remove(self._staged)
             raise

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kinocyte.core.errors import StoreError
 from kinocyte.core.scale import Scale
+from kinocyte.experiment.checks import checksums, write_checks
 from kinocyte.experiment.groups import read_json, write_group
 from kinocyte.experiment.ngff import image_attributes
 from kinocyte.experiment.sharding import frames_of_shard, shard_shape
@@ -75,6 +76,7 @@ class ArrayWriter:
         self._arrays: list[zarr.Array[Any]] = []
         self._waiting: dict[int, dict[int, NDArray[Any]]] = {}
         self._written: set[int] = set()
+        self.checks: dict[int, list[int]] = {}
         self._guard, self._one_writer = threading.Lock(), threading.Lock()
 
     def open(self) -> None:
@@ -125,6 +127,8 @@ class ArrayWriter:
         if block.dtype != self.dtype:
             msg = f"Frame {frame} has type {block.dtype} where {self.dtype} is expected; all frames must be alike."
             raise StoreError(msg)
+        with self._guard:
+            self.checks[frame] = checksums(block, channels="c" in self.axes)
         if self.shard_frames < 2:
             self._store(frame, block[None])
             return [frame]
@@ -181,9 +185,14 @@ class ArrayWriter:
         except OSError as error:
             raise write_error(self._storage.at(self._path), error) from error
 
-    def resumed(self, frames: Iterable[int]) -> None:
-        """Note frames that an interrupted writer left complete."""
-        self._written |= set(frames)
+    def resumed(self, checks: Mapping[int, list[int]]) -> None:
+        """Note frames that an interrupted writer left complete, with their checksums."""
+        self._written |= checks.keys()
+        self.checks |= checks
+
+    def write_checks(self) -> None:
+        """Write the checksums of all frames beside the arrays."""
+        write_checks(self._storage, self._path, [self.checks[t] for t in range(self.shape[0])])
 
     def read(self, frame: int) -> NDArray[Any]:
         """Return what was written for one frame."""
@@ -243,8 +252,8 @@ class PositionWriter:
             }
         )
         self._arrays.open()
-        self._hashes = self._read_hashes()
-        self._arrays.resumed(self._hashes)
+        self._hashes, checks = self._read_hashes()
+        self._arrays.resumed(checks)
 
     def _claim(self, plan: dict[str, Any]) -> None:
         """Start afresh unless what an interrupted import left was made from the very same plan."""
@@ -257,13 +266,17 @@ class PositionWriter:
         write_group(self._storage, self._path, {"kinocyte": {"incomplete": True}})
         self._storage.write_bytes(plan_path, json.dumps(plan).encode())
 
-    def _read_hashes(self) -> dict[int, str]:
-        found = {}
+    def _read_hashes(self) -> tuple[dict[int, str], dict[int, list[int]]]:
+        """Return fingerprint and checksums of the frames that an interrupted import completed."""
+        found, checks = {}, {}
         for name in self._storage.listdir(f"{self._path}/.importing"):
             if name.endswith(".hash") and not name.startswith("."):
                 content = self._storage.read_bytes(f"{self._path}/.importing/{name}")
-                found[int(name.removesuffix(".hash"))] = (content or b"").decode()
-        return found
+                mark, *sums = (content or b"").decode().split()
+                if sums:  # without them the frame is written again
+                    found[int(name.removesuffix(".hash"))] = mark
+                    checks[int(name.removesuffix(".hash"))] = [int(n) for n in sums]
+        return found, checks
 
     @property
     def done(self) -> frozenset[int]:
@@ -294,7 +307,8 @@ class PositionWriter:
         for frame in frames:
             with self._lock:
                 mark = self._marks.pop(frame)
-            self._storage.write_bytes(f"{self._path}/.importing/{frame:07d}.hash", mark.encode())
+            text = " ".join([mark, *map(str, self._arrays.checks[frame])])
+            self._storage.write_bytes(f"{self._path}/.importing/{frame:07d}.hash", text.encode())
             with self._lock:
                 self._hashes[frame] = mark
 
@@ -327,6 +341,7 @@ class PositionWriter:
                 "times_min": list(self._scale.times_min) if self._scale.times_min else None,
             },
         }
+        self._arrays.write_checks()
         write_group(self._storage, self._path, attributes)
         position = self._publish(self._path)
         self._storage.remove(f"{self._path}/.importing")
