@@ -166,3 +166,21 @@ def test_channels_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ParameterError, match="smaller critic_depth"):
         critic(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16))
     assert critic(torch.zeros(1, 1, 24, 24), torch.zeros(1, 1, 24, 24)).shape == (1, 1, 1, 1)
+
+
+#: one of each network, volumes where what they do differs there
+EXPORTED = [(i, 2) for i in (0, 2, 5, 9, 10, 11)] + [(5, 3), (8, 3), (11, 3)]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # the format that other programs read
+@pytest.mark.parametrize(("case", "ndim"), EXPORTED, ids=[f"{IDS[i]}-{n}D" for i, n in EXPORTED])
+def test_a_network_that_is_exported_takes_images_of_other_sizes(case: int, ndim: int) -> None:
+    task, n_inputs, n_targets, _ = CASES[case]
+    network = restless(task, n_inputs, n_targets, ndim)
+    small, large = (task.divisor(ndim)[0], 8, 8), (2 * task.divisor(ndim)[0], 12, 16)
+    with torch.no_grad():
+        exported = torch.jit.trace(
+            network, torch.rand(1, n_inputs, *small[-ndim:], dtype=torch.float64), check_trace=False
+        )
+        image = torch.rand(1, n_inputs, *large[-ndim:], dtype=torch.float64)
+        np.testing.assert_allclose(exported(image), network(image), atol=1e-12)

@@ -65,13 +65,14 @@ def blur_pooled(x: Any, factor: Sequence[int]) -> Any:
     """Return the largest of neighbouring values, smoothed by (1 2 1) / 4, at every second pixel of each halved axis."""
     for axis, step in enumerate(factor, start=2):
         if step == 2:
-            n = x.shape[axis]
-            after = torch.cat([x.narrow(axis, 1, n - 1), x.narrow(axis, n - 1, 1)], dim=axis)
-            larger = torch.maximum(x, after)
-            before = torch.cat([larger.narrow(axis, 0, 1), larger.narrow(axis, 0, n - 1)], dim=axis)
-            after = torch.cat([larger.narrow(axis, 1, n - 1), larger.narrow(axis, n - 1, 1)], dim=axis)
-            smooth = (before + after) / 4 + larger / 2
-            x = smooth[(slice(None),) * axis + (slice(0, None, 2),)]
+
+            def part(begin: int | None, end: int | None, stride: int = 1, *, axis: int = axis) -> tuple[slice, ...]:
+                return (slice(None),) * axis + (slice(begin, end, stride),)
+
+            larger = torch.maximum(x, torch.cat([x[part(1, None)], x[part(-1, None)]], dim=axis))
+            before = torch.cat([larger[part(None, 1)], larger[part(None, -1)]], dim=axis)
+            after = torch.cat([larger[part(1, None)], larger[part(-1, None)]], dim=axis)
+            x = ((before + after) / 4 + larger / 2)[part(None, None, 2)]
     return x
 
 

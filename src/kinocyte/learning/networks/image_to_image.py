@@ -49,7 +49,7 @@ class RegressionNet(nn.Module):
         if start == "input" and n_inputs < n_targets:
             msg = f"A network with {n_inputs} inputs has no input to start each of {n_targets} outputs from."
             raise ParameterError(msg)
-        self.n_targets, self.start = n_targets, start
+        self.n_targets, self.start, self.extra = n_targets, start, extra
         self.body = UNet(n_inputs, n_targets + extra, ndim, width=width, depth=depth, flat=flat)
         self.divisor, self.reach = self.body.divisor, self.body.reach
 
@@ -59,4 +59,4 @@ class RegressionNet(nn.Module):
         if self.start == "nothing":
             return out
         image = out[:, :n] + x[:, :n]
-        return image if out.shape[1] == n else torch.cat([image, out[:, n:]], dim=1)
+        return image if self.extra == 0 else torch.cat([image, out[:, n:]], dim=1)

@@ -81,19 +81,22 @@ def moved(image: Any, shifts: Any) -> Any:
     shifts : Tensor of float32, shape (batch, ndim, [z], y, x)
         Pixels along each axis.
     """
-    shape = image.shape[2:]
+    ndim = image.ndim - 2
     whole = torch.floor(shifts)
     rest = shifts - whole
-    places = torch.meshgrid(*(torch.arange(n, device=image.device) for n in shape), indexing="ij")
+    # places and sizes as sums over the image, so that an exported network takes images of any size
+    ones = torch.ones_like(whole[:, 0], dtype=torch.long)
+    places = [torch.cumsum(ones, dim=axis + 1) - 1 for axis in range(ndim)]
+    lasts = [place.amax() for place in places]
     flat, total = image.flatten(2), torch.zeros_like(image)
-    for corner in product((0, 1), repeat=len(shape)):
-        index = torch.zeros_like(whole[:, 0], dtype=torch.long)
+    for corner in product((0, 1), repeat=ndim):
+        index = torch.zeros_like(ones)
         weight = torch.ones_like(rest[:, :1])
-        for axis, (n, step) in enumerate(zip(shape, corner, strict=True)):
-            at = (places[axis] + whole[:, axis].long() + step).clamp(0, n - 1)
-            index = index * n + at
+        for axis, step in enumerate(corner):
+            at = places[axis] + whole[:, axis].long() + step
+            index = index * (lasts[axis] + 1) + torch.minimum(at.clamp(min=0), lasts[axis])
             part = rest[:, axis : axis + 1]
             weight = weight * (part if step else 1 - part)
         chosen = flat.gather(2, index.flatten(1)[:, None].expand(-1, flat.shape[1], -1))
-        total = total + weight * chosen.unflatten(2, shape)
+        total = total + weight * chosen.reshape_as(image)
     return total
