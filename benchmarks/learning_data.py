@@ -102,6 +102,7 @@ def _calibration(model: Any, applied: Any) -> dict[str, Any]:
     return {"within_90_percent_interval": float(np.mean(inside))}
 
 
+@cache
 def denoisers() -> dict[str, Recipe]:
     """Return filters whose parameter does best on the training images (which the learnt ones without targets lack)."""
     shown = [(np.asarray(p.image, float), t) for p, t in zip(exposures().training, _clean_training(), strict=True)][::3]
