@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from kinocyte.evaluation.segmentation import SegmentationReport
     from kinocyte.evaluation.tracking import TrackingScores
 
-app = App(name="evaluate", help_format="plaintext", help="Score tracking or segmentation against the truth.")
+app = App(name="evaluate", help_format="plaintext", help="Score tracking, segmentation or a model against the truth.")
+app.command("kinocyte.cli.model_evaluating:model", name="model", help="Judge a model by images with known targets.")
 
 _SHOWN = 20
 _TRACKING = {

@@ -16,6 +16,7 @@ from kinocyte.evaluation.images import score_image
 from kinocyte.evaluation.perceptual import LEAST_PX, PerceptualDistance
 from kinocyte.evaluation.segmentation import SegmentationReport, score_segmentations
 from kinocyte.learning.data.pairs import Pair, as_labels
+from kinocyte.learning.devices import Device
 from kinocyte.learning.model import ImageModel
 from kinocyte.learning.tasks.base import Reading
 
@@ -24,6 +25,24 @@ Singles = NDArray[np.float32]
 #: ``predict(model, pair)`` returns what a model makes of the image of a pair
 Predict = Callable[[ImageModel, Pair], Reading]
 Kind = Literal["labels", "classes", "image"]
+
+
+#: predictions that are kept for examples
+_KEPT_BYTES = 256 * 1024**2
+
+
+def applied(*, device: Device = "auto", tile_px: int | None = None, augment: bool = False) -> Predict:
+    """Return what applies models as `kinocyte predict` does; images come in grey values."""
+    from kinocyte.learning.inference.apply import apply, restore
+
+    how: dict[str, Any] = {"device": device, "tile_px": tile_px, "augment": augment}
+
+    def predict(model: ImageModel, pair: Pair) -> Reading:
+        if model.task.result == "image":
+            return Reading(image=restore(model, pair.image, pixel_um=pair.pixel_um, **how))
+        return apply(model, pair.image, pixel_um=pair.pixel_um, **how)
+
+    return predict
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +105,7 @@ def judge(
     perceptual: PerceptualDistance | None = None,
     n_examples: int = 3,
     told: Callable[[int, int], None] | None = None,
+    seen: Callable[[Pair, Array, Array], None] | None = None,
 ) -> Judgement:
     """Score a model on images whose targets are known.
 
@@ -103,6 +123,8 @@ def judge(
         How many examples to keep: best, worst, and those between.
     told : callable, optional
         Told how many images are done of how many.
+    seen : callable, optional
+        Given each pair with its target and its prediction, to write them somewhere.
 
     Raises
     ------
@@ -113,7 +135,7 @@ def judge(
         msg = "There is no image to judge the model by."
         raise ParameterError(msg)
     kind = model.task.result
-    made = _Predicted(model, pairs, predict, told)
+    made = _Predicted(model, pairs, predict, told=told, seen=seen)
     if kind == "labels":
         judged = _labels(made)
     elif kind == "classes":
@@ -135,10 +157,13 @@ class _Predicted:
         model: ImageModel,
         pairs: Sequence[Pair],
         predict: Predict,
+        *,
         told: Callable[[int, int], None] | None,
+        seen: Callable[[Pair, Array, Array], None] | None,
     ) -> None:
-        self.model, self.pairs, self.predict, self.told = model, pairs, predict, told
+        self.model, self.pairs, self.predict, self.told, self.seen = model, pairs, predict, told, seen
         self.kept: dict[int, Array] = {}
+        self.room_bytes = _KEPT_BYTES
 
     @property
     def names(self) -> list[str]:
@@ -151,6 +176,8 @@ class _Predicted:
                 msg = f"'{pair.name}' has no target to judge by."
                 raise ParameterError(msg)
             prediction = self._predicted(i)
+            if self.seen is not None:
+                self.seen(pair, target, prediction)
             if self.told is not None:
                 self.told(i + 1, len(self.pairs))
             yield pair, target, prediction
@@ -165,7 +192,9 @@ class _Predicted:
             raise ParameterError(msg)
         if self.model.task.result == "labels" and found.size and int(found.max()) < 65536:
             found = found.astype(np.uint16)
-        self.kept[i] = found
+        if found.nbytes <= self.room_bytes:  # others are predicted again where they become examples
+            self.kept[i] = found
+            self.room_bytes -= found.nbytes
         return found
 
     def example(self, i: int) -> Example:
@@ -222,7 +251,7 @@ def _images(made: _Predicted, perceptual: PerceptualDistance | None) -> Judgemen
             raise ParameterError(msg)
         for channel, (a, b) in enumerate(zip(target, prediction, strict=True)):
             start = pair.image[channel if len(pair.image) == len(target) else 0]
-            for of, image in (("prediction", b), ("input", _enlarged(start, a.shape))):
+            for of, image in (("prediction", b), ("input", enlarged(start, a.shape))):
                 scores = score_image(a, image, fit="linear").as_dict()
                 rows.append(
                     {"image": pair.name, "channel": channel, "of": of}
@@ -240,7 +269,7 @@ def _images(made: _Predicted, perceptual: PerceptualDistance | None) -> Judgemen
     return Judgement("image", table, pooled, "ssim", pl.DataFrame(), (), None, (note,))
 
 
-def _enlarged(image: Array, shape: tuple[int, ...]) -> Array:
+def enlarged(image: Array, shape: tuple[int, ...]) -> Array:
     """Return the input at the size of the target, by linear interpolation where the model enlarges."""
     if image.shape == shape:
         return image
@@ -251,15 +280,21 @@ def _enlarged(image: Array, shape: tuple[int, ...]) -> Array:
     return enlarged
 
 
+def fitted(target: Array, image: Array) -> NDArray[np.float64]:
+    """Return an image with the gain and offset that bring it nearest to a target."""
+    a, b = target.astype(np.float64), image.astype(np.float64)
+    spread = float(b.var())
+    gain = float(np.mean((a - a.mean()) * (b - b.mean()))) / spread if spread > 0 else 0.0
+    near: NDArray[np.float64] = gain * (b - b.mean()) + a.mean()
+    return near
+
+
 def _distance(perceptual: PerceptualDistance | None, a: Array, b: Array) -> float | None:
     """Return ST-LPIPS of images alike in gain and offset; the mean over planes of a volume."""
     if perceptual is None or min(a.shape[-2:]) < LEAST_PX:
         return None
-    spread = float(np.var(b))
-    gain = float(np.mean((a - np.mean(a)) * (b - np.mean(b)))) / spread if spread > 0 else 0.0
-    fitted = gain * (b.astype(np.float64) - float(np.mean(b))) + float(np.mean(a))
     span = float(np.ptp(a))
-    planes = zip(a.reshape(-1, *a.shape[-2:]), fitted.reshape(-1, *a.shape[-2:]), strict=True)
+    planes = zip(a.reshape(-1, *a.shape[-2:]), fitted(a, b).reshape(-1, *a.shape[-2:]), strict=True)
     return float(np.mean([perceptual.distance(x, y, data_range=span) for x, y in planes]))
 
 

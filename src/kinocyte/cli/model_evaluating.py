@@ -1,0 +1,227 @@
+"""`kinocyte evaluate model`: how well a model does on images it has not learnt from, with a report."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from kinocyte.cli.console import TaskBar, err, out, table
+from kinocyte.core.errors import ParameterError
+
+if TYPE_CHECKING:
+    from kinocyte.learning.data.pairs import Pair
+    from kinocyte.learning.model import ImageModel
+    from kinocyte.learning.quality.judging import Judgement, Predict
+    from kinocyte.learning.quality.sweeping import Sweep
+
+#: images that changes of settings and of images are tried on, and their largest side
+_TRIED, _TRIED_PX = 3, 512
+_EXPLAINED = {
+    "f1": "F1 of objects found at an overlap of 0.5",
+    "precision": "share of predicted objects that are true",
+    "recall": "share of true objects that were found",
+    "accuracy": "TP / (TP + FP + FN)",
+    "mean_average_precision": "mean accuracy at overlaps of 0.5 to 0.95",
+    "mean_matched_iou": "overlap of found objects",
+    "mean_true_iou": "the same over all true objects, 0 for missed ones",
+    "foreground_iou": "overlap of all foreground, blind to merged objects",
+    "panoptic_quality": "found and well outlined in one",
+    "da_sq": "mean of DA and SQ (Celldetective)",
+    "psnr_db": "peak signal to noise in dB, higher is better",
+    "ssim": "structural similarity, 1 is best",
+    "nrmse_range": "root mean square error over the range",
+    "nrmse_norm": "the same over the root mean square of the target",
+    "pearson": "correlation of grey values",
+    "st_lpips": "perceptual distance ST-LPIPS, 0 is best",
+    "mean_iou": "overlap, mean over classes",
+    "mean_f1": "F1 (Dice), mean over classes",
+}
+
+
+def model(
+    model: str,
+    /,
+    *,
+    inputs: Path,
+    targets: Path,
+    out: Path | None = None,
+    json: bool = False,
+    channels: list[str] | None = None,
+    sweep: bool = False,
+    sensitivity: bool = True,
+    examples: int = 3,
+    axes: str | None = None,
+    group: str | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    augment: bool = False,
+    title: str | None = None,
+) -> int:
+    """Judge a model by images with known targets: scores, errors in pictures, curves, checkpoints, sensitivity.
+
+    With --out a report is written as report.html and report.pdf, and every number as CSV.
+
+    Parameters
+    ----------
+    model : str
+        Name of a model, its package (folder or zip), or the folder of a training.
+    inputs : Path
+        Folder of images that the model has not learnt from.
+    targets : Path
+        Folder of their targets, with the same names.
+    out : Path
+        Folder to write to; it must not hold a report yet.
+    json : bool
+        Print one JSON object instead of tables.
+    channels : list of str
+        Channels of the images that the model reads, in its order, by name or by number from 1.
+    sweep : bool
+        Compare the checkpoints of the training, and write the best as a model where it is another one.
+    sensitivity : bool
+        Try other thresholds, noise, blur and sizes on a few images.
+    examples : int
+        How many images are shown, from the worst to the best.
+    axes : str
+        What the axes of the files are, such as tyx.
+    group : str
+        Regular expression that finds in a name the image or movie a file is of.
+    device : str
+        Where to compute.
+    augment : bool
+        Average over turned and mirrored images.
+    title : str
+        Heading of the report; the name of the model when left out.
+    """
+    from kinocyte.cli import _model_report as report
+    from kinocyte.learning.model import load_image_model
+    from kinocyte.learning.quality.judging import applied, judge
+    from kinocyte.pipeline.pairs import read_pairs
+
+    loaded = load_image_model(model)
+    run = report.run_of(model)
+    pairs = read_pairs(inputs, targets, target=loaded.task.result, axes=axes, group=group)
+    pairs = [fitting(loaded, p, channels) for p in pairs]
+    if out is not None:
+        report.refuse_taken(out)
+    predict = applied(device=device, augment=augment)
+    perceptual = report.perceptual() if loaded.task.result == "image" else None
+    keep = report.Keeper(out) if out is not None else None
+    with TaskBar("Judging", len(pairs), "images") as bar:
+        judged = judge(
+            loaded, pairs, predict, perceptual=perceptual, n_examples=examples,
+            told=lambda done, _: bar.reached(done), seen=None if keep is None else keep.maps,
+        )  # fmt: skip
+    swept = _swept(loaded, run, pairs, predict, perceptual) if sweep else None
+    tried = _tried(loaded, pairs, predict) if sensitivity else None
+    document = _document(model, judged, swept, tried, run)
+    if keep is not None:
+        page = report.page(
+            loaded, judged, title=title, run=run, swept=swept, tried=tried, data=(inputs, targets), pairs=pairs
+        )
+        document["written"] = [str(p) for p in keep.report(page, judged, swept, tried)]
+    if json:
+        print(json_format.dumps(document, ensure_ascii=False, allow_nan=False))  # noqa: T201 - for programs
+    else:
+        _show(judged, swept, run, document.get("written", []))
+    return 0
+
+
+def fitting(model: ImageModel, pair: Pair, channels: list[str] | None) -> Pair:
+    """Return a pair with the channels that a model reads, in its order.
+
+    Raises
+    ------
+    ParameterError
+        If a channel is unknown, or the image has others than the model reads and none were named.
+    """
+    if channels:
+        return pair.with_channels([_number(pair, c) for c in channels])
+    names = [c.name for c in model.inputs]
+    if pair.channels and all(n in pair.channels for n in names):
+        return pair.with_channels([pair.channels.index(n) for n in names])
+    return pair  # without names the numbers of channels must be equal, which is told when the image is read
+
+
+def _number(pair: Pair, channel: str) -> int:
+    from kinocyte.core.errors import nearest
+
+    if channel in pair.channels:
+        return pair.channels.index(channel)
+    if channel.isdigit() and int(channel) > 0:
+        return int(channel) - 1
+    msg = f"'{pair.name}' has no channel '{channel}'; {nearest(channel, pair.channels)}, or numbers from 1."
+    raise ParameterError(msg)
+
+
+def _swept(model: ImageModel, run: Path | None, pairs: list[Pair], predict: Predict, perceptual: Any) -> Sweep:
+    from kinocyte.cli._model_report import checkpoints
+    from kinocyte.learning.quality.sweeping import sweep_checkpoints
+
+    if run is None:
+        msg = "--sweep compares the checkpoints of a training; name the folder of the training instead of the model."
+        raise ParameterError(msg)
+    return sweep_checkpoints(model, checkpoints(run), pairs, predict, perceptual=perceptual)
+
+
+def _tried(model: ImageModel, pairs: list[Pair], predict: Predict) -> Any:
+    from kinocyte.learning.quality.sensitivity import sensitivity
+
+    chosen = [cropped(p, _TRIED_PX, model.task.enlargement) for p in pairs[:: max(1, len(pairs) // _TRIED)][:_TRIED]]
+    with TaskBar("Trying changes", 1, "changes") as bar:
+        return sensitivity(model, chosen, predict, told=bar.reached)
+
+
+def cropped(pair: Pair, size_px: int, enlargement: int) -> Pair:
+    """Return the middle of a pair, up to a size in the plane."""
+
+    def middle(read: Callable[[], Any], factor: int) -> Callable[[], Any]:
+        def cut() -> Any:
+            array = read()
+            if array is None:
+                return None
+            side = size_px * factor
+            start = [max(0, (n // factor - size_px) // 2) * factor for n in array.shape[-2:]]
+            return array[..., start[0] : start[0] + side, start[1] : start[1] + side]
+
+        return cut
+
+    target = middle(lambda: pair.target, enlargement) if pair.has_target else None
+    return pair.replace(image=middle(lambda: pair.image, 1), target=target)
+
+
+def _document(name: str, judged: Judgement, swept: Sweep | None, tried: Any, run: Path | None) -> dict[str, Any]:
+    from kinocyte.cli._model_report import verdict
+
+    found = verdict(run)
+    return {
+        "model": name,
+        "kind": judged.kind,
+        "scores": dict(judged.pooled),
+        "per_image": judged.per_image.to_dicts(),
+        "training": None if found is None else {"verdict": found.verdict, "sentence": found.sentence},
+        "checkpoints": None if swept is None else swept.table.to_dicts(),
+        "sensitivity": None if tried is None else tried.to_dicts(),
+        "notes": list(judged.notes),
+    }
+
+
+def _show(judged: Judgement, swept: Sweep | None, run: Path | None, written: list[str]) -> None:
+    from kinocyte.cli._model_report import score_table, verdict
+
+    scores = score_table(judged)
+    rows = [(*row, _EXPLAINED.get(str(row[0]), "")) for row in scores.iter_rows()]
+    named = [("score" if c == "score" else c.replace("_", " ")) for c in scores.columns]
+    shown = [(str(r[0]).replace("_", " "), *r[1:]) for r in rows]
+    n = judged.per_image["image"].n_unique()
+    table(f"Model on {n} images", (*named, "what it is"), shown)
+    for note in judged.notes:
+        out.print(note, style="dim", markup=False)
+    found = verdict(run)
+    if found is not None:
+        out.print(f"Training: {found.verdict}. {found.sentence}", markup=False)
+    if swept is not None:
+        rows_of_sweep = swept.table.select("rank", "name", "step", "score").iter_rows()
+        table(f"Checkpoints by {swept.score.replace('_', ' ')}", ("rank", "name", "step", "score"), rows_of_sweep)
+    for path in written:
+        err.print(f"written: {path}", markup=False, soft_wrap=True)
