@@ -1,4 +1,4 @@
-"""A package we did not write adds a segmenter and a linker without touching ours."""
+"""A package we did not write adds a segmenter, a linker and a network without touching ours."""
 
 from __future__ import annotations
 
@@ -172,3 +172,42 @@ print(json.dumps([np.unique(labels).tolist(), str(labels.dtype), links.select("s
     assert values == [0, 1, 2]
     assert dtype == "uint32"
     assert links == [[1, 2]]
+
+
+def test_its_network_is_trained_kept_and_applied_like_ours(installed: Path, tmp_path: Path) -> None:
+    """The filter that made the targets is found, and a model that was written and read gives what it gave before."""
+    pytest.importorskip("torch")
+    code = """
+import json
+from pathlib import Path
+import numpy as np
+from scipy.ndimage import correlate
+from kinocyte.core import registry
+from kinocyte.learning.data.normalisation import Normalisation
+from kinocyte.learning.data.pairs import Pair
+from kinocyte.learning.model import InputChannel, load_image_model
+from kinocyte.learning.training.fit import Lesson, fit
+from kinocyte.learning.training.run_folder import begin_run
+from kinocyte.learning.training.settings import TrainingSettings
+rng = np.random.default_rng(1)
+true = np.array([[0, 1, 0], [2, -3, 0], [0, 0, 0.5]])
+pairs = []
+for i in range(4):
+    image = rng.normal(size=(40, 40)).astype(np.float32)
+    pairs.append(Pair(str(i), image[None], correlate(image, true, mode="constant")[None]))
+plain = InputChannel(name="signal", normalisation=Normalisation(method="none", low=0, high=1))
+task = registry.parse("task", {"method": "one_filter", "size_px": 3})
+settings = TrainingSettings(
+    steps=300, patch_px=24, batch_size=4, learning_rate=0.05, warmup_steps=5, device="cpu", threads=1, held_out=0.25
+)
+from kinocyte.learning.data.augment import Augmentation
+still = Augmentation(flips=False, quarter_turns=False)
+model = fit(Lesson(pairs, (plain,), (plain,), still), task, settings, begin_run(Path("run"), {}))
+model.save(Path("model"))
+again = load_image_model(Path("model"))
+found = {n: a for n, a in again.weights.items()}["weight"][0, 0]
+print(json.dumps([type(again.task).__name__, np.abs(found - true).max().item()]))
+"""
+    name, off = outside(installed, code, tmp_path)
+    assert name == "OneFilter"
+    assert off < 0.02

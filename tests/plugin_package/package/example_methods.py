@@ -1,8 +1,9 @@
-"""A segmenter and a linker for Kinocyte, as somebody else would publish them."""
+"""A segmenter, a linker and a network for Kinocyte, as somebody else would publish them."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from kinocyte.core.method import param
 from kinocyte.core.scale import Scale
 from kinocyte.core.schema import LINKS, conform
+from kinocyte.learning.tasks.base import Module, Reading, Singles, Task, Tensor
 from kinocyte.segmentation.base import Pixels, Segmenter, single_channel
 from kinocyte.tracking.base import LabelSource, Linker
 
@@ -59,3 +61,37 @@ class NearestCentre(Linker):
             ]
         table = pl.DataFrame(rows, schema={n: c.dtype for n, c in LINKS.items()})
         return conform(table.sort("source_id", "target_id"), LINKS, table="links")
+
+
+class OneFilter(Task):
+    """Learns one linear filter that makes the target out of the image."""
+
+    target: ClassVar[Literal["labels", "classes", "image", "none"]] = "image"
+    result: ClassVar[Literal["labels", "classes", "image"]] = "image"
+
+    method: Literal["one_filter"] = "one_filter"
+    size_px: int = param(5, help="Height and width of the filter, an odd number.", unit="px", ge=1, le=31)
+
+    def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:
+        """Return a single convolution."""
+        from torch import nn
+
+        convolution = nn.Conv2d if ndim == 2 else nn.Conv3d
+        return convolution(n_inputs, n_targets, self.size_px, padding=self.size_px // 2)
+
+    def prepare(self, image: Singles, target: NDArray[Any] | None, rng: np.random.Generator) -> tuple[Singles, Singles]:
+        """Return the image and its target."""
+        assert target is not None
+        return image, target.astype(np.float32)
+
+    def loss(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Return the mean squared error."""
+        return {"loss": (output - target).square().mean()}
+
+    def read(self, output: Singles, settings: Mapping[str, float]) -> Reading:
+        """Return the output as an image."""
+        return Reading(image=output)
+
+    def reach(self, ndim: int) -> tuple[int, ...]:
+        """Return half of the filter."""
+        return (self.size_px // 2,) * ndim
