@@ -54,8 +54,8 @@ def _trained(record: Mapping[str, Any]) -> str:
     patch = " x ".join(map(str, size)) if isinstance(size, Sequence) and not isinstance(size, str) else f"{size}"
     text = (
         f"It learnt from {images.get('training')} images; {images.get('held_out')} others (chosen by image or movie, "
-        f"not by patch) told when to stop. {record.get('steps')} steps of {settings.get('batch_size')} patches of {patch} "
-        f"pixels were made with AdamW at a learning rate of {settings.get('learning_rate'):g} "
+        f"not by patch) told when to stop. {record.get('steps')} steps of {settings.get('batch_size')} patches of "
+        f"{patch} pixels were made with AdamW at a learning rate of {settings.get('learning_rate'):g} "
         f"({settings.get('schedule')} schedule, seed {settings.get('seed')})"
     )
     start = record.get("start")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
-from kinocyte.cli.console import err, out, table
+from kinocyte.cli.console import TaskBar, err, out, table
 from kinocyte.core.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 app = App(name="data", help_format="plaintext", help="Check pairs of images and targets; choose what to annotate.")
 
+_RANKED = 20
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
@@ -145,3 +146,64 @@ def _show(findings: list[Finding], report: DataReport, kind: str, *, guessed: bo
         table("Found", ("kind", "count"), rows)
         if any(f.severity == "error" for f in findings):
             err.print("Mend the errors before training.", style="red")
+
+
+@app.command
+def rank(
+    model: str,
+    *files: Path,
+    channels: list[str] | None = None,
+    diversity: float = 0.5,
+    axes: str | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    out_csv: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Order frames by how much a model would gain from their annotation: what it is unsure of, and unlike each other.
+
+    Parameters
+    ----------
+    model : str
+        Name of a model, its package, or the folder of a training.
+    files : Path
+        Folders of images, or images.
+    channels : list of str
+        Channels that the model reads, in its order, by name or by number from 1.
+    diversity : float
+        0 orders by uncertainty alone, 1 by unlikeness alone.
+    axes : str
+        What the axes of the files are, such as tyx.
+    device : str
+        Where to compute.
+    out_csv : Path
+        File to write the whole order to; it must not exist yet.
+    json : bool
+        Print one JSON object instead of a table.
+    """
+    from kinocyte.cli.model_evaluating import fitting
+    from kinocyte.core.errors import StoreError
+    from kinocyte.learning.model import load_image_model
+    from kinocyte.learning.quality.judging import applied
+    from kinocyte.learning.quality.ranking import rank_frames
+    from kinocyte.pipeline.pairs import image_pairs
+
+    if not files:
+        msg = "Name at least one image or folder of images to rank."
+        raise ParameterError(msg)
+    if out_csv is not None and out_csv.exists():
+        msg = f"{out_csv} exists already and is left as it is; name another file."
+        raise StoreError(msg)
+    loaded = load_image_model(model)
+    pairs = [fitting(loaded, p, channels) for f in files for p in image_pairs(f, axes=axes)]
+    with TaskBar("Predicting", len(pairs), "images") as bar:
+        order = rank_frames(loaded, pairs, applied(device=device), diversity=diversity, told=bar.reached)
+    if out_csv is not None:
+        order.write_csv(out_csv)
+    if json:
+        document = {"model": model, "order": order.to_dicts()}
+        print(json_format.dumps(document, ensure_ascii=False, allow_nan=False))  # noqa: T201 - for programs
+        return 0
+    shown = order.head(_RANKED).select("rank", "image", "uncertainty", "unlikeness", "objects")
+    title = "Annotate these first" + (f" (the first {_RANKED} of {order.height})" if order.height > _RANKED else "")
+    table(title, shown.columns, shown.iter_rows())
+    return 0

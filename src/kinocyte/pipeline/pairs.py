@@ -69,6 +69,18 @@ def read_pairs(
     return [p for a, b in both for p in _file_pairs(a, b, target, axes=axes, group=group)]
 
 
+def image_pairs(path: Path, *, axes: str | None = None) -> list[Pair]:
+    """Return the images of a folder, or of one file, as pairs without a target.
+
+    Raises
+    ------
+    InputFileError
+        If there is none or it cannot be read.
+    """
+    paths = image_paths(path) if path.is_dir() else [path]
+    return [p for found in paths for p in _file_pairs(found, None, "none", axes=axes, group=None)]
+
+
 def _file_pairs(first: Path, second: Path | None, target: Target, *, axes: str | None, group: str | None) -> list[Pair]:
     image = image_file(first, axes=axes)
     goal = None if second is None else image_file(second, axes=axes)
