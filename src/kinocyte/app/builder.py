@@ -71,6 +71,7 @@ class BuilderPanel(QWidget):
         session.selection_changed.connect(lambda _selection: self._ask(if_kind="event"))
         session.draft_changed.connect(self._draft_changed)
         self._draft_changed()
+        self._experiment_changed()
 
     # ------------------------------------------------------------ building the panel
     def _make(self) -> None:

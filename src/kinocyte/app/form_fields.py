@@ -156,6 +156,7 @@ class Text(Editor):
         super().__init__()
         self._read, self._write, self._optional, self._several = read, write, optional, several
         self._choices = choices
+        self._was_list = False
         self.line = named(Line(), name)
         self.line.setMinimumWidth(70)
         if optional:
@@ -205,10 +206,12 @@ class Text(Editor):
         text = self.line.text().strip()
         if not text and self._optional:
             return None
-        return self._read(text)
+        found = self._read(text)
+        return [found] if self._was_list and isinstance(found, str) else found
 
     def set_value(self, value: Any) -> None:
         """Write a value."""
+        self._was_list = isinstance(value, list | tuple)  # one name may be given alone or in a list
         self.line.setText("" if value is None else self._write(value))
         self.line.setCursorPosition(0)
 

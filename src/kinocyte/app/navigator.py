@@ -75,7 +75,9 @@ class NavigatorPanel(QWidget):
         if session.viewer is not None:
             session.viewer.layers.events.inserted.connect(self._channels_changed)
             session.viewer.layers.events.removed.connect(self._channels_changed)
+            self._channels_changed()
         self._show_experiment()
+        self._show_position()
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)

@@ -27,6 +27,10 @@ class PanelSpec:
         Tooltip of its menu entry.
     page : str
         Page of the documentation.
+    at_once : bool
+        Made with the window; the others when they are first looked at.
+    shown : bool
+        Has its place in the window from the start; the others when they are asked for.
     """
 
     name: str
@@ -36,11 +40,18 @@ class PanelSpec:
     shortcut: str
     help: str
     page: str = "app"
+    at_once: bool = False
+    shown: bool = True
 
     def make(self, session: Any) -> Any:
         """Return a new panel."""
         module, _, name = self.place.partition(":")
         return getattr(import_module(module), name)(session)
+
+
+def _late(name: str, title: str, place: str, shortcut: str, help: str, **more: Any) -> PanelSpec:  # noqa: A002 - as the field
+    """Return a panel on the right that is made when it is first looked at."""
+    return PanelSpec(name, title, f"kinocyte.app.{place}", more.pop("area", "right"), shortcut, help, **more)
 
 
 PANELS: tuple[PanelSpec, ...] = (
@@ -51,6 +62,7 @@ PANELS: tuple[PanelSpec, ...] = (
         "left",
         "Ctrl+1",
         "Open an experiment, make one from movies, or take the tour",
+        at_once=True,
     ),
     PanelSpec(
         "navigator",
@@ -59,6 +71,7 @@ PANELS: tuple[PanelSpec, ...] = (
         "left",
         "Ctrl+2",
         "Plate, positions, populations and channels",
+        at_once=True,
     ),
     PanelSpec(
         "builder",
@@ -67,8 +80,22 @@ PANELS: tuple[PanelSpec, ...] = (
         "right",
         "Ctrl+3",
         "Choose and tune the steps with a live preview",
+        at_once=True,
     ),
-    PanelSpec("run", "Run", "kinocyte.app.running:RunPanel", "right", "Ctrl+4", "Run the pipeline and see what failed"),
+    PanelSpec(
+        "run",
+        "Run",
+        "kinocyte.app.running:RunPanel",
+        "right",
+        "Ctrl+4",
+        "Run the pipeline and see what failed",
+        at_once=True,
+    ),
+    _late("review", "Review", "correct.review:ReviewPanel", "Ctrl+5", "Look at what is least certain first"),
+    _late("labels", "Masks", "correct.labels:LabelsPanel", "Ctrl+6", "Correct the outlines of cells"),
+    _late("tracks", "Tracks", "correct.tracks:TracksPanel", "Ctrl+7", "Correct links and divisions; the lineage tree"),
+    _late("events", "Events", "correct.events:EventsPanel", "Ctrl+8", "Correct when something happened"),
+    _late("history", "History", "correct.history:HistoryPanel", "Alt+H", "What was corrected, by whom; take it back"),
     PanelSpec(
         "messages",
         "Messages",
@@ -76,6 +103,25 @@ PANELS: tuple[PanelSpec, ...] = (
         "right",
         "Ctrl+9",
         "Everything that was reported",
+        at_once=True,
+    ),
+    _late(
+        "explore",
+        "Explore",
+        "explore.panel:ExplorePanel",
+        "Alt+E",
+        "Tables and plots, linked with the image",
+        area="bottom",
+        shown=False,
+    ),
+    _late(
+        "compare",
+        "Compare",
+        "explore.comparing:ComparePanel",
+        "Alt+V",
+        "Survival, aligned signals and comparisons of conditions",
+        area="bottom",
+        shown=False,
     ),
 )
 

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QShortcut,
     QTableWidget,
     QTableWidgetItem,
+    QTabWidget,
     QToolBar,
     QVBoxLayout,
     QWidget,
@@ -29,7 +30,7 @@ from kinocyte.app import settings, theme
 from kinocyte.app.crash import CrashReport
 from kinocyte.app.layers import Layers
 from kinocyte.app.notices import NoticeBar
-from kinocyte.app.panels import PANELS, PanelSpec
+from kinocyte.app.panels import PANELS, PanelSpec, panel
 from kinocyte.app.session import Session
 from kinocyte.app.widgets import named
 
@@ -37,7 +38,7 @@ DOCS = "https://kinocyte.readthedocs.io/en/stable"
 #: Raised when panels change so that an older layout no longer fits.
 _LAYOUT = 1
 #: Widths of the columns of panels in pixels, such that 1366 pixels leave the image half of the window.
-_LEFT, _RIGHT = 285, 400
+_LEFT, _RIGHT = 285, 420
 
 
 class Window(QObject):
@@ -96,24 +97,32 @@ class Window(QObject):
         self._qt.addToolBar(Qt.ToolBarArea.BottomToolBarArea, bar)
 
     def _add_panel(self, spec: PanelSpec) -> None:
-        panel = spec.make(self.session)
         scroll = named(QScrollArea(), f"scroll_{spec.name}")
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
-        scroll.setWidget(panel)
         scroll.setStyleSheet(theme.SHEET)
         dock = self.viewer.window.add_dock_widget(
             scroll, name=spec.title, area=spec.area, add_vertical_stretch=False, tabify=False
         )
         dock.setObjectName(f"kinocyte_{spec.name}")
-        beside = next((d for n, d in self.docks.items() if _area_of(n) == spec.area), None)
-        if beside is not None:
-            self._qt.tabifyDockWidget(beside, dock)
-        self.panels[spec.name], self.docks[spec.name] = panel, dock
+        self.docks[spec.name] = dock
+        if spec.at_once:
+            self._make_panel(spec)
+        else:
+            dock.visibilityChanged.connect(partial(self._looked_at, spec.name))
+
+    def _looked_at(self, name: str, is_visible: bool = True) -> None:
+        """Make a panel when it is first on the screen: few people need all of them, and each takes time to load."""
+        if is_visible and name not in self.panels and not self._closed:
+            self._make_panel(panel(name))
+
+    def _make_panel(self, spec: PanelSpec) -> None:
+        made = spec.make(self.session)
+        self.panels[spec.name] = made
+        self.docks[spec.name].findChild(QScrollArea, f"scroll_{spec.name}").setWidget(made)
         for signal, slot in (("wants_panel", self.show_panel), ("wants_tour", self.start_tour)):
-            if hasattr(panel, signal):
-                getattr(panel, signal).connect(slot)
+            if hasattr(made, signal):
+                getattr(made, signal).connect(slot)
 
     def _add_menu(self) -> None:
         menu = self.viewer.window.main_menu.addMenu("&Kinocyte")
@@ -187,7 +196,8 @@ class Window(QObject):
         self._qt.resizeDocks(docks, [_LEFT, _RIGHT], Qt.Orientation.Horizontal)
 
     def panel(self, name: str) -> Any:
-        """Return a panel by name."""
+        """Return a panel by name, which is made if nobody looked at it yet."""
+        self._looked_at(name)
         return self.panels[name]
 
     def show_panel(self, name: str) -> None:
@@ -195,6 +205,7 @@ class Window(QObject):
         dock = self.docks[name]
         dock.show()
         dock.raise_()
+        self._looked_at(name)
         self.panels[name].setFocus()
 
     def _retitle(self) -> None:
@@ -260,14 +271,19 @@ class Window(QObject):
 
     def reset_layout(self) -> None:
         """Put all panels back where they were at the first start."""
+        areas = {
+            "left": Qt.DockWidgetArea.LeftDockWidgetArea,
+            "right": Qt.DockWidgetArea.RightDockWidgetArea,
+            "bottom": Qt.DockWidgetArea.BottomDockWidgetArea,
+        }
+        self._qt.setTabPosition(areas["right"], QTabWidget.TabPosition.East)  # many tabs: side by side they are cut off
         for name, dock in self.docks.items():
-            area = Qt.DockWidgetArea.LeftDockWidgetArea if _area_of(name) == "left" else _RIGHT_AREA
             dock.setFloating(False)
-            self._qt.addDockWidget(area, dock)
+            self._qt.addDockWidget(areas[_area_of(name)], dock)
             first = next(d for n, d in self.docks.items() if _area_of(n) == _area_of(name))
             if first is not dock:
                 self._qt.tabifyDockWidget(first, dock)
-            dock.show()
+            dock.setVisible(panel(name).shown)
         for name in ("start", "builder"):
             self.docks[name].raise_()
         self._divide()
@@ -280,9 +296,9 @@ class Window(QObject):
 
     def save_drafts(self) -> str:
         """Save what was typed and not saved by the person, and say what was open."""
-        for panel in self.panels.values():
-            if hasattr(panel, "save_draft"):
-                panel.save_draft()
+        for made in self.panels.values():
+            if hasattr(made, "save_draft"):
+                made.save_draft()
         session = self.session
         opened = session.experiment.url if session.experiment is not None else "nothing"
         return f"open: {opened}, position {session.position and session.position.id}, population {session.population}"
@@ -309,9 +325,9 @@ class Window(QObject):
         self._closed = True
         self.save_drafts()
         self.save_layout()
-        for panel in self.panels.values():
-            if hasattr(panel, "stop"):
-                panel.stop()
+        for made in self.panels.values():
+            if hasattr(made, "stop"):
+                made.stop()
         self.crash.remove()
         self._qt.removeEventFilter(self)
         self.session.close()
@@ -321,9 +337,6 @@ class Window(QObject):
         if not self._closed:
             self._end()
         self.viewer.close()
-
-
-_RIGHT_AREA = Qt.DockWidgetArea.RightDockWidgetArea
 
 
 def _area_of(name: str) -> str:
