@@ -1,0 +1,202 @@
+"""The application: how long a person waits for what.
+
+    xvfb-run -s "-screen 0 1366x768x24" python benchmarks/app.py [--frames 40] [--size 2048] [--json app.json]
+
+Measured in a real window: from the call to the moment the event loop has drawn the answer. A movie larger than memory
+would only change the number of files on the disk: frames are read one by one. Peers: numpy reading the same frame from
+an uncompressed memory map, the floor of any reader; and napari drawing that frame from memory, the floor of any viewer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+import kinocyte
+from kinocyte.core.scale import Scale
+
+
+def movie(path: Path, frames: int, size: int) -> None:
+    """Write an experiment of one position: nuclei that move a little, with camera noise."""
+    rng = np.random.default_rng(0)
+    experiment = kinocyte.create(path)
+    writer = experiment.new_position(
+        well="A1",
+        field="1",
+        shape=(frames, 1, 1, size, size),
+        dtype=np.uint16,
+        channels=("nuclei",),
+        scale=Scale(y_um=0.5, x_um=0.5, frame_interval_min=5.0),
+    )
+    places = rng.uniform(20, size - 20, (size * size // 8000, 2))
+    noise = rng.normal(100, 5, (size, size))
+    y, x = np.mgrid[-10:11, -10:11]
+    disc = 400 * (y**2 + x**2 < 80)
+    for number in range(frames):
+        frame = noise.copy()
+        for a, b in np.round(places).astype(int):
+            frame[a - 10 : a + 11, b - 10 : b + 11] += disc
+        places = np.clip(places + rng.normal(0, 2, places.shape), 20, size - 20)
+        writer.write(number, frame.clip(0, 65535).astype(np.uint16)[np.newaxis])
+    writer.finish()
+
+
+class Clock:
+    """Waits for the window and notes how long that took."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    @staticmethod
+    def until(holds: Callable[[], Any], limit_s: float = 300.0) -> float:
+        from qtpy.QtCore import QCoreApplication
+
+        start = time.perf_counter()
+        while not holds():
+            QCoreApplication.processEvents()
+            if time.perf_counter() - start > limit_s:
+                raise TimeoutError
+        return time.perf_counter() - start
+
+    def note(self, what: str, seconds: float, **more: Any) -> None:
+        self.rows.append({"what": what, "ms": round(1000 * seconds, 1), **more})
+        print(f"{what:<64}{1000 * seconds:>10.1f} ms  {' '.join(f'{k}={v}' for k, v in more.items())}", flush=True)
+
+
+def stepping(clock: Clock, window: Any, name: str, layer_data: Any) -> float:
+    """Return the median time from one frame to the next, drawing included."""
+    from qtpy.QtCore import QCoreApplication
+
+    viewer, times = window.viewer, []
+    for frame in range(1, min(20, len(layer_data))):
+        start = time.perf_counter()
+        viewer.dims.set_current_step(0, frame)
+        viewer.window._qt_viewer.canvas._scene_canvas.update()
+        QCoreApplication.processEvents()
+        times.append(time.perf_counter() - start)
+    clock.note(name, float(np.median(times)), slowest_ms=round(1000 * max(times), 1))
+    return float(np.median(times))
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--frames", type=int, default=40)
+    arguments.add_argument("--size", type=int, default=2048)
+    arguments.add_argument("--rows", type=int, default=1_000_000)
+    arguments.add_argument("--json", type=Path)
+    chosen = arguments.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="kinocyte-bench-"))
+    os.environ["KINOCYTE_SETTINGS"] = str(folder / "settings")
+    os.environ["NAPARI_CONFIG"] = str(folder / "napari.yaml")
+    movie(folder / "large.zarr", chosen.frames, chosen.size)
+    clock = Clock()
+
+    start = time.perf_counter()
+    from kinocyte.app.draft import Draft
+    from kinocyte.app.window import Window
+
+    window = Window()
+    clock.until(window.viewer.window._qt_window.isVisible)
+    clock.note("start the window (imports included)", time.perf_counter() - start)
+
+    window.session.open(str(folder / "large.zarr"))
+    clock.note("open an experiment until its first frame is drawn", clock.until(lambda: bool(window.layers.channels)))
+    clock.until(lambda: not window.session.jobs.running)
+    layer = window.layers.channels["nuclei"]
+
+    image = window.session.position.image()
+    times = []
+    for frame in range(min(10, chosen.frames)):
+        start = time.perf_counter()
+        image.frame(frame, "nuclei")
+        times.append(time.perf_counter() - start)
+    clock.note(f"read one frame {chosen.size} x {chosen.size} from the store", float(np.median(times)))
+    plain = np.lib.format.open_memmap(folder / "plain.npy", "w+", np.uint16, (20, chosen.size, chosen.size))
+    plain[:] = image.frame(0, "nuclei")
+    start = time.perf_counter()
+    np.array(plain[5])
+    clock.note("peer: numpy copies the frame from a memory map", time.perf_counter() - start)
+    ours = stepping(clock, window, "from one frame to the next, drawn", layer.data)
+    memory = np.array(plain)
+    layer.data = memory
+    theirs = stepping(clock, window, "peer: napari, frames in memory, drawn", memory)
+    print(f"frame step: {ours / theirs:.2f} times that of frames in memory")
+
+    window.session.show_position("A1/1")
+    clock.until(lambda: not window.session.jobs.running)
+    previews(clock, window, Draft)
+    table_and_plot(clock, window, chosen.rows)
+    window.close()
+    if chosen.json:
+        chosen.json.write_text(json.dumps(clock.rows, indent=1))
+
+
+def previews(clock: Clock, window: Any, draft: Any) -> None:
+    """Time the first and the following previews of a threshold on the whole frame."""
+    panel = window.panel("builder")
+    found = draft()
+    found.add_population("nuclei", "nuclei")
+    window.session.set_draft(found)
+    clock.until(lambda: panel.previewed is not None)
+    times = []
+    for area in range(11, 16):
+        panel.previewed = None
+        start = time.perf_counter()
+        panel.set_values({"min_area_um2": float(area)})
+        clock.until(lambda: panel.previewed is not None)
+        times.append(time.perf_counter() - start)
+    clock.note("preview of a threshold after a changed value (120 ms rest included)", float(np.median(times)))
+    question = panel.question()
+    start = time.perf_counter()
+    question.method.segment(question.position.image().frame_channels(0, ("nuclei",)), question.position.scale, seed=1)
+    clock.note("of that, the kernel and reading the frame", time.perf_counter() - start)
+
+
+def table_and_plot(clock: Clock, window: Any, rows: int) -> None:
+    """Time a table of many rows until it is shown and sorted, and a plot of as many points."""
+    from kinocyte.app.explore.plot_view import PlotView
+    from kinocyte.app.explore.rows import prepare
+    from kinocyte.app.explore.table_model import TableModel
+
+    rng = np.random.default_rng(1)
+    frame = pl.DataFrame({"object_id": np.arange(rows), "x_um": rng.normal(size=rows), "y_um": rng.normal(size=rows)})
+    from qtpy.QtWidgets import QTableView
+
+    view = QTableView(window.viewer.window._qt_window)
+    start = time.perf_counter()
+    model = TableModel()
+    view.setModel(model)
+    model.show_frame(frame)
+    view.resize(600, 400)
+    view.show()
+    clock.until(view.isVisible)
+    clock.note(f"show a table of {rows} rows", time.perf_counter() - start)
+    start = time.perf_counter()
+    view.scrollToBottom()
+    clock.until(lambda: True)
+    clock.note("scroll it to its end", time.perf_counter() - start)
+    view.close()
+    plot = PlotView()
+    plot.resize(600, 400)
+    plot.show()
+    start = time.perf_counter()
+    prepared = prepare(frame, "x_um", "y_um", scatter=True)
+    clock.note(f"prepare a plot of {rows} points (beside the window)", time.perf_counter() - start)
+    start = time.perf_counter()
+    plot.show_plot(prepared, "scatter", "x_um", "y_um")
+    plot.plot.repaint()
+    clock.note("draw it (in the window)", time.perf_counter() - start)
+    plot.close()
+
+
+if __name__ == "__main__":
+    main()

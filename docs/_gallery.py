@@ -1,0 +1,228 @@
+"""Makes the pictures of the application: ``xvfb-run -s "-screen 0 1366x768x24" python docs/_gallery.py [NAME ..]``.
+
+Run it when the application has changed its looks, and look at what it makes before committing. The demo is imported and
+run in a folder of its own; nothing that the person who runs it has set up is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+IMAGES = Path(__file__).parent / "images" / "app"
+SIZE = (1366, 768)
+
+
+class Desk:
+    """The window, and what is done with it for a picture."""
+
+    def __init__(self, folder: Path) -> None:
+        from kinocyte.app.window import Window
+
+        self.folder = folder
+        self.window = Window()
+        self.session = self.window.session
+        self.session.jobs.trouble.connect(lambda *said: print("trouble:", *said))
+        self.wait(0.5)
+
+    def wait(self, seconds: float) -> None:
+        from qtpy.QtCore import QCoreApplication
+
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            QCoreApplication.processEvents()
+            time.sleep(0.005)
+
+    def until(self, holds: Callable[[], Any], seconds: float = 240.0) -> None:
+        end = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > end:
+                sys.exit("something did not come to an end")
+            self.wait(0.02)
+
+    def rest(self) -> None:
+        self.until(lambda: not self.session.jobs.running and not self.window.panel("builder").preview_is_busy)
+        self.wait(0.3)
+
+    def find(self, name: str) -> Any:
+        from qtpy.QtWidgets import QApplication, QWidget
+
+        return next(
+            w for t in QApplication.topLevelWidgets() for w in [t, *t.findChildren(QWidget)] if w.objectName() == name
+        )
+
+    def picture(self, name: str, widget: Any = None) -> None:
+        self.wait(0.3)
+        if widget is None:
+            shown = Image.fromarray(self.window.viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
+        else:
+            place = IMAGES / f"{name}.png"
+            widget.grab().save(str(place))
+            shown = Image.open(place).convert("RGB")
+        shown.quantize(128, dither=Image.Dither.NONE).save(IMAGES / f"{name}.png", optimize=True)
+        print(name, shown.size, f"{(IMAGES / f'{name}.png').stat().st_size / 1000:.0f} kB")
+
+
+def start(desk: Desk) -> None:
+    desk.window.show_panel("start")
+    desk.picture("start")
+
+
+def wizard(desk: Desk) -> None:
+    from kinocyte.pipeline.importing import unpack_demo
+
+    unpack_demo(desk.folder)
+    desk.window.panel("start").new_experiment((str(desk.folder / "movies"),))
+    dialog = desk.find("wizard")
+    desk.until(lambda: dialog.plan is not None)
+    dialog.channels.setText("h2b")
+    dialog.target.setText(str(desk.folder / "demo.zarr"))
+    dialog.plan = None
+    dialog.read()
+    desk.until(lambda: dialog.plan is not None)
+    dialog.resize(1000, 620)
+    desk.picture("wizard-files", dialog)
+    dialog.tabs.setCurrentIndex(1)
+    desk.picture("wizard-calibration", dialog)
+    dialog.tabs.setCurrentIndex(2)
+    desk.wait(0.2)
+    dialog.column.setCurrentText("treatment")
+    for well, value in (("A1", "control"), ("A2", "drug")):
+        dialog.value.setCurrentText(value)
+        dialog._paint([well])
+    desk.picture("wizard-plate", dialog)
+    dialog._import()
+    desk.until(lambda: desk.session.experiment is not None)
+    desk.until(lambda: bool(desk.window.layers.channels))
+
+
+def opened(desk: Desk) -> None:
+    if desk.session.experiment is None:
+        desk.session.open(str(desk.folder / "demo.zarr"))
+        desk.until(lambda: bool(desk.window.layers.channels))
+    desk.window.panel("builder").open_file(str(desk.folder / "pipeline.toml"))
+    desk.session.go_to(7)
+    desk.rest()
+
+
+def builder(desk: Desk) -> None:
+    opened(desk)
+    panel = desk.window.panel("builder")
+    desk.window.show_panel("builder")
+    desk.until(lambda: panel.previewed is not None)
+    desk.picture("pipeline-threshold")
+    panel.set_values({"min_area_um2": -4})
+    desk.picture("pipeline-mistake", panel)
+    panel.set_values({"min_area_um2": 40.0})
+    panel._added(desk.session.draft.add_registration("h2b"))
+    panel.previewed = None
+    desk.until(lambda: panel.previewed is not None)
+    desk.picture("pipeline-drift")
+    panel._remove()
+    panel._guide()
+    dialog = desk.find("guide_dialog")
+    dialog.diameter.setText("12")
+    dialog.divide.setChecked(True)
+    dialog.happening.setText("death")
+    desk.picture("guide", dialog)
+    dialog.reject()
+    panel._as_text()
+    dialog = desk.find("text_dialog")
+    dialog.editor.setPlainText(dialog.editor.toPlainText().replace("max_distance_um", "max_distanse_um"))
+    desk.picture("pipeline-text", dialog)
+    dialog.reject()
+
+
+def run(desk: Desk) -> None:
+    opened(desk)
+    panel = desk.window.panel("run")
+    desk.window.show_panel("run")
+    panel.start("everything")
+    desk.until(lambda: panel._done >= 2 or not panel.is_running)
+    desk.picture("run")
+    desk.until(lambda: not panel.is_running)
+    desk.rest()
+    desk.until(lambda: desk.session.cells is not None and desk.window.layers.tracks is not None)
+    desk.picture("run-done")
+    panel._row("A2/1:nuclei.segmentation", "✖ Frame 3 of demo.zarr/A/2/1 is damaged; import the position again.")
+    panel._row("A2/2:nuclei.segmentation", "⚠ 2 of 15 frames hold no object.")
+    desk.picture("run-failed", panel)
+
+
+def links(desk: Desk) -> None:
+    panel = desk.window.panel("builder")
+    desk.window.show_panel("builder")
+    panel.steps.setCurrentRow(3)
+    panel.previewed = None
+    panel._ask()
+    desk.until(lambda: panel.previewed is not None)
+    desk.picture("pipeline-links")
+    panel.live.setChecked(False)
+
+
+def experiment(desk: Desk) -> None:
+    navigator = desk.window.panel("navigator")
+    desk.window.show_panel("navigator")
+    navigator.colour_by.setCurrentText("nuclei: median area_um2 of objects")
+    row = desk.session.cells.frame(7).row(2, named=True)
+    desk.window.layers.choose_at((7.0, row["y_um"], row["x_um"]))
+    desk.rest()
+    desk.picture("experiment")
+
+
+def other_panels(desk: Desk) -> None:
+    for name in ("review", "labels", "tracks", "events", "history"):
+        desk.window.show_panel(name)
+        desk.rest()
+        desk.picture(name)
+    for name in ("explore", "compare"):
+        desk.window.show_panel(name)
+        desk.rest()
+        desk.picture(name)
+        desk.window.docks[name].hide()
+
+
+def comfort(desk: Desk) -> None:
+    desk.session.say("Position A2/1 has no channel 'gfp'; did you mean 'h2b'? valid: h2b", "error")
+    desk.window.show_panel("messages")
+    desk.picture("messages")
+    desk.window.show_shortcuts()
+    dialog = desk.find("shortcuts_dialog")
+    desk.picture("shortcuts", dialog)
+    dialog.reject()
+    desk.window.show_panel("builder")
+    desk.window.toggle_theme()
+    desk.wait(0.5)
+    desk.picture("light")
+    desk.window.toggle_theme()
+    desk.window.start_tour()
+    desk.until(lambda: desk.window.tour.at == 0)
+    desk.wait(0.3)
+    desk.picture("tour", desk.window.tour.dialog)
+    desk.window.tour.dialog.close()
+
+
+PARTS = (start, wizard, builder, run, links, experiment, other_panels, comfort)
+
+
+def main() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="kinocyte-gallery-"))
+    os.environ["KINOCYTE_SETTINGS"] = str(folder / "settings")
+    os.environ["NAPARI_CONFIG"] = str(folder / "napari.yaml")
+    os.environ["HOME"] = str(folder)  # the tour puts its demo there
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    desk = Desk(folder)
+    for part in PARTS:
+        part(desk)
+    desk.window.close()
+
+
+if __name__ == "__main__":
+    main()
