@@ -198,7 +198,7 @@ def _convex(x: str, y: str, points: Part) -> str:
         else:
             slope = dy / dx
             sign = ">=" if dx > 0 else "<="
-            tests.append(
-                f"{column_text(y)} - {_number(slope)} * {column_text(x)} {sign} {_number(a[1] - slope * a[0])}"
-            )
+            turn, steep = ("-", slope) if slope > 0 else ("+", -slope)
+            side = f"{column_text(y)} {turn} {_number(steep)} * {column_text(x)}"
+            tests.append(f"{side} {sign} {_number(a[1] - slope * a[0])}")
     return " and ".join(tests)

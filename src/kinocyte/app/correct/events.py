@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent, QObject, Signal
-from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtGui import QImage, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QComboBox, QFrame, QGridLayout, QLabel, QLineEdit, QScrollArea, QVBoxLayout, QWidget
 
 from kinocyte.app.correct.acting import CorrectingPanel, named
@@ -27,7 +27,9 @@ CLASSES = (
     ("excluded", "4", "excluded", "#8a8f98"),
 )
 _LOOK = {c: (text, colour) for c, _, text, colour in CLASSES} | {"": ("not said", "#e69f00")}
-_COLUMNS, _ROWS = 4, 2
+_TILE_HEIGHT_PX = 215
+#: Least width of a tile.
+_TILE_PX = 228
 
 
 class TileView(QFrame):
@@ -48,7 +50,9 @@ class TileView(QFrame):
         self.plot.setMenuEnabled(False)
         self.plot.setMouseEnabled(x=False, y=False)
         self.plot.hideButtons()
-        self.plot.setMinimumHeight(90)
+        self.plot.setMinimumHeight(80)
+        self.plot.setMaximumHeight(150)
+        self.setMinimumWidth(_TILE_PX)
         self.plot.getAxis("left").setWidth(36)
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 3, 4, 3)
@@ -81,7 +85,7 @@ class TileView(QFrame):
     def show_verdict(self, event_class: str, time_min: float | None) -> None:
         """Show class and time."""
         text, colour = _LOOK.get(event_class, (event_class, "#999999"))
-        at = "" if time_min is None else f" at {time_min:g} min"
+        at = "" if time_min is None else f" at {round(time_min, 2):g} min"
         self.state.setText(f"● {text}{at}")
         self.state.setStyleSheet(f"color: {colour}; font-weight: 600;")
         self.line.setVisible(time_min is not None)
@@ -114,6 +118,11 @@ class EventsPanel(CorrectingPanel):
         self.current = -1
         self.page = 0
         self._filling = False
+        self._shown_columns, self._page_size = 3, 6
+        self._resized = QTimer(self)
+        self._resized.setSingleShot(True)
+        self._resized.setInterval(200)
+        self._resized.timeout.connect(self._rearrange)
         self.column.addWidget(heading("Events"))
         self._add_choices()
         self._add_buttons()
@@ -121,6 +130,7 @@ class EventsPanel(CorrectingPanel):
         self.grid = QGridLayout(self.grid_holder)
         self.grid.setContentsMargins(0, 0, 0, 0)
         self.grid.setSpacing(4)
+        self.grid.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         scroll = named(QScrollArea(), "events_scroll")
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
@@ -191,6 +201,28 @@ class EventsPanel(CorrectingPanel):
             self.channel.currentText(),
         )  # fmt: skip
 
+    @property
+    def columns(self) -> int:
+        """Return how many tiles stand side by side."""
+        return max(1, (self.width() - 24) // (_TILE_PX + 6))
+
+    @property
+    def size_of_page(self) -> int:
+        """Return how many tiles one page shows; what does not fit is scrolled to."""
+        return self.columns * max(2, (self.height() - 130) // _TILE_HEIGHT_PX)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Show as many cells as there is room for."""
+        super().resizeEvent(event)
+        if (self.columns, self.size_of_page) != (self._shown_columns, self._page_size):
+            self._resized.start()
+
+    def _rearrange(self) -> None:
+        first = self.page * self._page_size
+        self._shown_columns, self._page_size = self.columns, self.size_of_page
+        self.page, self.current = first // self._page_size, -1
+        self._load()
+
     def refresh(self) -> None:
         """Show the same cells as they are now."""
         cells = self.cells
@@ -252,7 +284,7 @@ class EventsPanel(CorrectingPanel):
             self.count.setText(reason)
             return
         classes, order = self.shown.currentData(), self.order.currentData()
-        condition, page, size = self.condition.text(), self.page, _COLUMNS * _ROWS
+        condition, page, size = self.condition.text(), self.page, self._page_size
 
         def go() -> tuple[pl.DataFrame, list[Tile]]:
             rows = chosen_events(cells, subject, classes=classes, condition=condition, order=order)
@@ -270,7 +302,7 @@ class EventsPanel(CorrectingPanel):
     def _loaded(self, found: tuple[pl.DataFrame, list[Tile]]) -> None:
         self.rows, tiles = found
         self._show_tiles(tiles)
-        pages = max(1, -(-self.rows.height // (_COLUMNS * _ROWS)))
+        pages = max(1, -(-self.rows.height // (self._page_size)))
         counts = dict(self.rows["class"].value_counts().iter_rows()) if self.rows.height else {}
         told = ", ".join(f"{counts[c]} {_LOOK[c][0]}" for c in (*EVENT_CLASSES, "") if c in counts)
         self.count.setText(f"{told or 'none'} · page {self.page + 1} of {pages}")
@@ -296,7 +328,7 @@ class EventsPanel(CorrectingPanel):
                 view.clicked.connect(lambda v: self.choose(self.tiles.index(v)))
                 view.opened.connect(self._open)
                 view.dragged.connect(self._on_drag)
-                self.grid.addWidget(view, number // _COLUMNS, number % _COLUMNS)
+                self.grid.addWidget(view, number // self._shown_columns, number % self._shown_columns)
                 self.tiles.append(view)
             self.current = min(self.current, len(tiles) - 1)
         for button in self.class_buttons:

@@ -21,7 +21,7 @@ _LOOKS = {
     "pending": ("… pending", "#e69f00"),
     "noted": ("• noted", "#999999"),
 }
-_COLUMNS = ("No.", "When", "Who", "What", "Cells", "Status")
+_COLUMNS = ("No.", "Status", "What", "Cells", "Who", "When")
 
 
 class HistoryPanel(CorrectingPanel):
@@ -42,7 +42,6 @@ class HistoryPanel(CorrectingPanel):
         self.table.verticalHeader().hide()
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
-        self.table.setAlternatingRowColors(True)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.table.horizontalHeader().setStretchLastSection(True)
         self.column.addWidget(self.table, 1)
@@ -66,11 +65,11 @@ class HistoryPanel(CorrectingPanel):
         self.table.setRowCount(len(rows))
         for number, row in enumerate(rows):
             sign, colour = _LOOKS.get(row["status"], (row["status"], "#999999"))
-            texts = (str(row["number"]), row["when"], row["author"], row["what"], row["about"], sign)
+            texts = (str(row["number"]), sign, row["what"], row["about"], row["author"], row["when"])
             for column, text in enumerate(texts):
                 item = QTableWidgetItem(text)
                 item.setToolTip(row["message"] or text)
-                if column == len(texts) - 1:
+                if column == 1:
                     item.setForeground(QBrush(QColor(colour)))
                 if column == 0:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

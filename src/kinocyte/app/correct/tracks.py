@@ -55,9 +55,8 @@ class TracksPanel(CorrectingPanel):
         self.gap.setToolTip("Largest difference of frames of one link; 1 = no gap")
         self.accept_button = make("accept", "Accept", "Link as proposed", self.accept_way, "Return")
         self.reject_button = make("reject", "Reject", "Forget the proposal", self.reject_way, "Escape")
-        self.row(
-            self.follow_button, QLabel("within"), self.reach, self.gap, self.accept_button, self.reject_button, None
-        )
+        self.row(self.follow_button, QLabel("within"), self.reach, self.gap, None)
+        self.row(self.accept_button, self.reject_button, None)
         self.said = self.note("", "tracks_said")
         self.shown = named(QComboBox(), "tracks_shown")
         self.shown.addItems(list(_SHOWN))

@@ -53,7 +53,7 @@ class ComparePanel(CorrectingPanel):
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setWidget(self.form)
-        scroll.setMinimumWidth(250)
+        scroll.setMinimumWidth(290)
         column.addWidget(scroll, 1)
         self.ask_button = self.button("ask", "Compare", "Answer the question from all positions", self.ask)
         self.ask_button.setProperty("role", "main")
@@ -180,15 +180,18 @@ def answer_html(answer: Answer) -> str:
     """Return an answer as a person reads it: groups, tests, what else to know."""
     groups = answer.frames["groups"]
     shown = [c for c, d in groups.schema.items() if not d.is_nested() and groups[c].null_count() < groups.height]
-    head = "".join(f"<th align='right'>{escape(c)}&nbsp;</th>" for c in shown[:9])
+    head = "".join(f"<th align='right'>&nbsp;{_value(g)}</th>" for g in groups["group"])
     rows = "".join(
-        "<tr>" + "".join(f"<td align='right'>{_value(v)}&nbsp;</td>" for v in row[:9]) + "</tr>"
-        for row in groups.select(shown).rows()
+        f"<tr><td>{escape(c.replace('_', ' '))}</td>"
+        + "".join(f"<td align='right'>&nbsp;&nbsp;{_value(v)}</td>" for v in groups[c])
+        + "</tr>"
+        for c in shown
+        if c != "group"
     )
     tests = "".join(f"<li>{escape(s)}</li>" for s in answer.sentences)
     notes = "".join(f"<li>{escape(n)}</li>" for n in answer.notes)
     return (
-        f"<h3>{escape(answer.title)}</h3><table cellspacing='4'><tr>{head}</tr>{rows}</table>"
+        f"<h3>{escape(answer.title)}</h3><table cellspacing='2'><tr><td></td>{head}</tr>{rows}</table>"
         f"<p>{len(answer.positions)} positions.</p><ul>{tests}</ul>"
         + (f"<p><b>To know</b></p><ul>{notes}</ul>" if notes else "")
     )

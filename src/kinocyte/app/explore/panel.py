@@ -27,12 +27,14 @@ from kinocyte.app.correct.acting import CorrectingPanel, named
 from kinocyte.app.explore.export import SaveBar, plot_figure
 from kinocyte.app.explore.gate import GateBar
 from kinocyte.app.explore.plot_view import PlotView
-from kinocyte.app.explore.rows import TABLES, Ask, group_columns, numeric_columns, parse_derive, read_rows
+from kinocyte.app.explore.rows import TABLES, Ask, Prepared, Shown, parse_derive, prepare, read_shown
 from kinocyte.app.explore.table_model import TableModel
 from kinocyte.app.session import Selection, Session
 from kinocyte.app.widgets import error_label, heading
 from kinocyte.core.errors import KinocyteError
 
+#: Tables up to this many rows are prepared for a plot at once; others beside the window.
+_AT_ONCE = 50_000
 _PLOTS = (("scatter", "Scatter"), ("histogram", "Histogram"), ("ecdf", "Cumulative"), ("lines", "Over time"))
 _COLLAPSE = (
     ("", "do not collapse"),
@@ -110,7 +112,6 @@ class ExplorePanel(CorrectingPanel):
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.view.setWordWrap(False)
-        self.view.setAlternatingRowColors(True)
         self.view.verticalHeader().setDefaultSectionSize(22)
         self.view.horizontalHeader().setDefaultSectionSize(96)
         self.view.horizontalHeader().setSectionsClickable(True)
@@ -182,7 +183,7 @@ class ExplorePanel(CorrectingPanel):
         self._list_pairs()
         self.statistic.setEnabled(bool(self.collapse.currentData()))
         if cells is None or experiment is None:
-            self._show(pl.DataFrame())
+            self._show(Shown(pl.DataFrame()))
             return
         try:
             self._asked = self.ask()
@@ -192,7 +193,7 @@ class ExplorePanel(CorrectingPanel):
         if self._job is not None:
             self._job.cancel()
         self._job = self.session.jobs.start(
-            "Reading a table", read_rows, cells, experiment, self._asked, done=self._loaded, failed=self._refuse,
+            "Reading a table", read_shown, cells, experiment, self._asked, done=self._loaded, failed=self._refuse,
             quiet=True, lane="explore",
         )  # fmt: skip
 
@@ -215,20 +216,20 @@ class ExplorePanel(CorrectingPanel):
         self.error.setText(message)
         self.error.show()
 
-    def _loaded(self, frame: pl.DataFrame) -> None:
+    def _loaded(self, shown: Shown) -> None:
         self._job = None
         self.error.hide()
-        self._show(frame)
+        self._show(shown)
 
-    def _show(self, frame: pl.DataFrame) -> None:
-        self.frame = frame
+    def _show(self, shown: Shown) -> None:
+        frame = self.frame = shown.frame
         self.model.show_frame(frame)
         self.count.setText(f"{frame.height:,} rows, {frame.width} columns" if frame.width else "no rows")
         self.csv.setEnabled(frame.height > 0)
-        numbers = numeric_columns(frame)
+        numbers = list(shown.numbers)
         self._list(self.x_box, numbers, ("area_um2", "x_um"))
         self._list(self.y_box, numbers, (*[c for c in numbers if c.startswith("mean_")][:1], "y_um"))
-        self._list(self.group_box, ["", *group_columns(frame)], ("",))
+        self._list(self.group_box, ["", *shown.groups], ("",))
         self._replot()
 
     @staticmethod
@@ -320,7 +321,24 @@ class ExplorePanel(CorrectingPanel):
             self.x_box.blockSignals(False)
         self.y_box.setEnabled(two)
         x, y = self.x_box.currentData() or "", self.y_box.currentData() or ""
-        self.plot.show_plot(self.frame, kind, x, y if two else "", self.group_box.currentData() or "")
+        columns = (x, y if two else "")
+        if not x or (two and not y):
+            self._draw(None, kind, columns)
+        elif self.frame.height <= _AT_ONCE:
+            self._draw(prepare(self.frame, *columns, scatter=kind == "scatter"), kind, columns)
+        else:
+            frame = self.frame
+            self.plot.told.setText(f"Drawing {frame.height:,} rows…")
+            self.session.jobs.start(
+                "Drawing", lambda: prepare(frame, *columns, scatter=kind == "scatter"),
+                done=lambda p: self._draw(p, kind, columns), quiet=True, lane="plot",
+            )  # fmt: skip
+
+    def _draw(self, prepared: Prepared | None, kind: Any, columns: tuple[str, str]) -> None:
+        x, y = columns
+        if prepared is not None and kind != self.kind.currentData():
+            return  # another plot was asked for meanwhile
+        self.plot.show_plot(prepared, kind, x, y, self.group_box.currentData() or "")
         self.gate.show_frame(self.frame, (x, y), self._asked.table if not self._asked.collapse else "other",
                              is_scatter=kind == "scatter")  # fmt: skip
         self.plot.show_marks(self._rows_of(self.session.selection))

@@ -13,7 +13,7 @@ from qtpy.QtCore import QPointF, Qt, Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from kinocyte.app.correct.acting import named
-from kinocyte.app.explore.rows import MOST_POINTS, cumulative, density, finite, nearest_point
+from kinocyte.app.explore.rows import Density, Prepared, cumulative, nearest_point
 from kinocyte.report.colours import group_colours
 
 Kind = Literal["scatter", "histogram", "ecdf", "lines"]
@@ -37,6 +37,8 @@ class PlotView(QWidget):
         self.plot: Any = pg.PlotWidget(background=None)
         self.plot.setObjectName("plot_widget")
         self.plot.setMenuEnabled(False)
+        for side in ("left", "bottom"):
+            self.plot.getAxis(side).enableAutoSIPrefix(False)
         self.told = named(QLabel(""), "plot_told")
         self.told.setProperty("role", "hint")
         self.told.setWordWrap(True)
@@ -46,6 +48,7 @@ class PlotView(QWidget):
         column.addWidget(self.plot, 1)
         column.addWidget(self.told)
         self.gating = False
+        self._prepared = Prepared(pl.DataFrame(), 0, np.zeros(0), np.zeros(0))
         self._x = self._y = np.zeros(0)
         self._rows = np.zeros(0, np.int64)
         self._marks: Any = None
@@ -53,13 +56,13 @@ class PlotView(QWidget):
         self.plot.scene().sigMouseClicked.connect(self._on_click)
 
     # ------------------------------------------------------------ drawing
-    def show_plot(self, frame: pl.DataFrame, kind: Kind, x: str, y: str, group: str = "") -> None:
+    def show_plot(self, prepared: Prepared | None, kind: Kind, x: str, y: str, group: str = "") -> None:
         """Draw.
 
         Parameters
         ----------
-        frame : polars.DataFrame
-            The rows.
+        prepared : Prepared or None
+            The rows; None where there is nothing to draw.
         kind : {"scatter", "histogram", "ecdf", "lines"}
             What is drawn.
         x, y : str
@@ -79,12 +82,11 @@ class PlotView(QWidget):
             size=13, pen=pg.mkPen(_CHOSEN, width=2), brush=pg.mkBrush(0, 0, 0, 0), pxMode=True
         )
         self._gate = pg.PlotCurveItem(pen=pg.mkPen(_CHOSEN, width=2))
-        columns = [c for c in ((x, y) if kind in ("scatter", "lines") else (x,)) if c]
-        if not columns or any(c not in frame.columns for c in columns):
+        if prepared is None:
             self.told.setText("Choose columns of numbers.")
             return
-        rows = finite(frame, *columns)
-        left = frame.height - rows.height
+        rows, left = prepared.rows, prepared.left_out
+        self._prepared = prepared
         lost = f"; {left:,} rows without a number are left out" if left else ""
         draw = {"scatter": self._scatter, "histogram": self._histogram, "ecdf": self._ecdf, "lines": self._lines}[kind]
         self.told.setText(draw(rows, (x, y), group) + lost + ".")
@@ -106,10 +108,10 @@ class PlotView(QWidget):
         x, y = columns
         self.plot.setLabel("bottom", x)
         self.plot.setLabel("left", y)
-        self._x, self._y = (rows[c].cast(pl.Float64).to_numpy() for c in (x, y))
+        self._x, self._y = self._prepared.x, self._prepared.y
         self._rows = rows["__row"].to_numpy().astype(np.int64)
-        if rows.height > MOST_POINTS:
-            self._density()
+        if self._prepared.density is not None:
+            self._density(self._prepared.density)
             return f"{rows.height:,} points shown as density (logarithmic); a click takes the nearest point"
         for i, (name, part, colour) in enumerate(self._groups(rows, group)):
             brush = pg.mkColor(colour)
@@ -121,8 +123,7 @@ class PlotView(QWidget):
             self.plot.addItem(dots)
         return f"{rows.height:,} points"
 
-    def _density(self) -> None:
-        found = density(self._x, self._y)
+    def _density(self, found: Density) -> None:
         image = pg.ImageItem(np.log1p(found.counts))
         image.setColorMap(pg.colormap.get("viridis"))
         width, height = (float(e[-1] - e[0]) or 1.0 for e in (found.x_edges, found.y_edges))
@@ -153,7 +154,7 @@ class PlotView(QWidget):
         for name, part, colour in self._groups(rows, group):
             at, share = cumulative(part[x].cast(pl.Float64).to_numpy())
             thinned |= at.size < part.height
-            self.plot.plot(at, share, pen=pg.mkPen(colour, width=2), name=name or None)
+            self.plot.plot(at, share, stepMode="right", pen=pg.mkPen(colour, width=2), name=name or None)
         return f"{rows.height:,} rows" + (", drawn at 2,000 even steps" if thinned else "")
 
     def _lines(self, rows: pl.DataFrame, columns: tuple[str, str], group: str) -> str:

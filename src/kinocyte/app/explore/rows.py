@@ -142,6 +142,21 @@ def _placed(cells: Cells, experiment: Experiment, frame: pl.DataFrame) -> pl.Dat
     return named.join(experiment.conditions, on="well", how="left", maintain_order="left")
 
 
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Rows, and which of their columns can be drawn and make groups."""
+
+    frame: pl.DataFrame
+    numbers: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+def read_shown(cells: Cells, experiment: Experiment, ask: Ask) -> Shown:
+    """Return `read_rows` with what a panel needs to know of them."""
+    frame = read_rows(cells, experiment, ask)
+    return Shown(frame, tuple(numeric_columns(frame)), tuple(group_columns(frame)))
+
+
 def numeric_columns(frame: pl.DataFrame) -> list[str]:
     """Return the columns that can be drawn, measured ones first."""
     keys = {"object_id", "label", "track_id", "parent_id", "root_id", "source_id", "target_id", "pair_id"}
@@ -179,6 +194,26 @@ def density(x: NDArray[np.float64], y: NDArray[np.float64]) -> Density:
     """Return the density of points on a grid over all of them."""
     counts, x_edges, y_edges = np.histogram2d(x, y, bins=_GRID)
     return Density(counts, x_edges, y_edges)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a plot draws: the rows in which all columns are numbers, and for many points their density."""
+
+    rows: pl.DataFrame
+    left_out: int
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    density: Density | None = None
+
+
+def prepare(frame: pl.DataFrame, x: str, y: str, *, scatter: bool) -> Prepared:
+    """Return what a plot of one or two columns draws; done beside the window where there are many rows."""
+    rows = finite(frame, *([x, y] if y else [x]))
+    xs = rows[x].cast(pl.Float64).to_numpy()
+    ys = rows[y].cast(pl.Float64).to_numpy() if y else np.zeros(0)
+    dense = density(xs, ys) if scatter and rows.height > MOST_POINTS else None
+    return Prepared(rows, frame.height - rows.height, xs, ys, dense)
 
 
 def cumulative(values: NDArray[np.float64], most: int = 2000) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
