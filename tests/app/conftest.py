@@ -58,7 +58,7 @@ class Hands:
         while time.monotonic() < end:
             self._live()
 
-    def until(self, holds: Callable[[], Any], timeout_s: float = 60.0) -> None:
+    def until(self, holds: Callable[[], Any], timeout_s: float = 150.0) -> None:
         """Let the window live until something holds."""
         end = time.monotonic() + timeout_s
         while not holds():

@@ -475,3 +475,16 @@ def test_the_window_may_close_during_a_run(demo: Path, tmp_path: Path) -> None:
     experiment = kinocyte.open(copy)
     with experiment.lock():  # nobody writes any more
         assert status(experiment).run is not None
+
+
+def test_help_is_the_page_of_what_is_in_front(hands: Hands, demo: Path) -> None:
+    hands.open(str(demo / "made.zarr"))
+    hands.window.panel("builder").open_file(str(PIPELINE))
+    hands.window.show_panel("builder")
+    hands.find("builder_name").setFocus()
+    hands.window.open_help()
+    dialog = hands.find("help_dialog")
+    text = dialog.page.toPlainText()
+    assert "Objects are what is brighter" in text
+    assert "min_area_um2" in text
+    dialog.reject()

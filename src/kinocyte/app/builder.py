@@ -533,6 +533,12 @@ class BuilderPanel(QWidget):
         self._session.set_draft(draft)
         self._saver.start()
 
+    @property
+    def shown_method(self) -> tuple[str, str] | None:
+        """Return kind and name of the method whose form is shown, for its page of help."""
+        name = self._editor.method.value() if self._editor is not None else None
+        return None if name is None or self._step is None else (self._step.kind, name)
+
     def _ask_file(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Open a pipeline", "", "Pipeline (*.toml)")
         if name:

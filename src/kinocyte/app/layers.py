@@ -3,6 +3,7 @@
 # napari's layers carry no types that mypy can follow; they are Any here.
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,13 +208,15 @@ class Layers(QObject):
             self.labels.data = movie
             self.labels.name = cells.population
             return
-        layer = viewer.add_labels(
-            movie,
-            name=cells.population,
-            scale=layer_scale(cells.position.scale, len(shape)),
-            units=layer_units(len(shape)),
-            opacity=0.5,
-            metadata={"kinocyte": True},
+        layer = self._added(
+            lambda: viewer.add_labels(
+                movie,
+                name=cells.population,
+                scale=layer_scale(cells.position.scale, len(shape)),
+                units=layer_units(len(shape)),
+                opacity=0.5,
+                metadata={"kinocyte": True},
+            )
         )
         layer.editable = False  # masks are corrected through the journal, never in the picture
         self._replace("labels", layer)
@@ -233,30 +236,39 @@ class Layers(QObject):
         if found is None or cells is None or viewer is None:
             return
         points, graph, is_all = found
-        layer = viewer.add_tracks(
-            points,
-            graph=graph,
-            name=f"{cells.population} tracks" + ("" if is_all else " (part)"),
-            scale=layer_scale(cells.position.scale, points.shape[1] - 1),
-            units=layer_units(points.shape[1] - 1),
-            tail_length=12,
-            tail_width=2,
-            colormap="turbo",
-            visible=visible,
-            metadata={"kinocyte": True},
+        layer = self._added(
+            lambda: viewer.add_tracks(
+                points,
+                graph=graph,
+                name=f"{cells.population} tracks" + ("" if is_all else " (part)"),
+                scale=layer_scale(cells.position.scale, points.shape[1] - 1),
+                units=layer_units(points.shape[1] - 1),
+                tail_length=12,
+                tail_width=2,
+                colormap="turbo",
+                visible=visible,
+                metadata={"kinocyte": True},
+            )
         )
         layer.editable = False
         self._replace("tracks", layer)
         self._show_selection(self._session.selection)
 
     def _replace(self, slot: str, layer: Any) -> None:
-        """Take an older layer of ours away and keep the new one; the image stays the active layer."""
+        """Take an older layer of ours away and keep the new one."""
         viewer, old = self._session.viewer, getattr(self, slot)
         if old is not None and old is not layer and viewer is not None and old in viewer.layers:
             viewer.layers.remove(old)
         setattr(self, slot, layer)
-        if layer is not None and self.channels:
-            viewer.layers.selection.active = next(iter(self.channels.values()))
+
+    def _added(self, add: Callable[[], Any]) -> Any:
+        """Return a layer that was added; what a person works on stays the active layer."""
+        layers = self._session.viewer.layers
+        before = layers.selection.active
+        layer = add()
+        ours = before is None or before not in layers
+        layers.selection.active = next(iter(self.channels.values()), layer) if ours else before
+        return layer
 
     # ------------------------------------------------------------ the selection
     def _show_selection(self, selection: Selection) -> None:
@@ -274,16 +286,18 @@ class Layers(QObject):
         if self.chosen is not None and self.chosen in viewer.layers:
             self.chosen.data = points
             return
-        layer = viewer.add_points(
-            points,
-            ndim=len(axes) + 1,
-            units=layer_units(len(axes) + 1),
-            name="Selected cells",
-            size=_ring_um(rows),
-            face_color="transparent",
-            border_color="white",
-            border_width=0.12,
-            metadata={"kinocyte": True},
+        layer = self._added(
+            lambda: viewer.add_points(
+                points,
+                ndim=len(axes) + 1,
+                units=layer_units(len(axes) + 1),
+                name="Selected cells",
+                size=_ring_um(rows),
+                face_color="transparent",
+                border_color="white",
+                border_width=0.12,
+                metadata={"kinocyte": True},
+            )
         )
         layer.editable = False
         self._replace("chosen", layer)

@@ -25,8 +25,6 @@ class PanelSpec:
         Key that brings it to the front.
     help : str
         Tooltip of its menu entry.
-    page : str
-        Page of the documentation.
     at_once : bool
         Made with the window; the others when they are first looked at.
     shown : bool
@@ -39,7 +37,6 @@ class PanelSpec:
     area: Literal["left", "right", "bottom"]
     shortcut: str
     help: str
-    page: str = "app"
     at_once: bool = False
     shown: bool = True
 

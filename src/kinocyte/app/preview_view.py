@@ -128,13 +128,16 @@ class PreviewLayers:
         if viewer is None:
             return
         scale, ndim = position.scale, len(position.image().frame_shape)
+        active = viewer.layers.selection.active
         self._labels(shown.labels, scale, ndim)
         self._image("before", shown.before, scale, ndim)
         self._image("after", shown.after, scale, ndim)
         self._arrows(shown.arrows, scale, ndim, frame)
         self._points(shown.points, scale, ndim, frame)
         channels = [lay for lay in viewer.layers if type(lay).__name__ == "Image" and "preview" not in lay.metadata]
-        if channels:
+        if active is not None and active in viewer.layers and "preview" not in active.metadata:
+            viewer.layers.selection.active = active  # what a person works on stays the active layer
+        elif channels:
             viewer.layers.selection.active = channels[0]
 
     def _kept(self, name: str, data: Any) -> Any:

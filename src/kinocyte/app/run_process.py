@@ -67,13 +67,10 @@ def work(asked: dict[str, Any], teller: _Teller) -> int:
     from kinocyte.experiment.experiment import open as open_experiment
     from kinocyte.pipeline.execute import Workers
     from kinocyte.pipeline.model import Pipeline
-    from kinocyte.pipeline.plan import plan_run
     from kinocyte.pipeline.run import run
 
     pipeline = Pipeline.model_validate(asked["pipeline"])
     experiment = open_experiment(asked["url"], storage_options=asked.get("options") or None)
-    plan = plan_run(pipeline, experiment, asked["positions"])
-    teller.say("plan", todo=len(plan.todo), tasks=len(plan.tasks))
     result = run(
         pipeline,
         experiment,
@@ -81,10 +78,11 @@ def work(asked: dict[str, Any], teller: _Teller) -> int:
         positions=asked["positions"],
         on_progress=teller.progress,
         on_outcome=lambda outcome: teller.say("outcome", **_outcome(outcome)),
+        on_plan=lambda plan: teller.say("plan", todo=len(plan.todo), tasks=len(plan.tasks)),
     )
-    told = {o.task for o in result.outcomes if o.status in {"done", "blocked"}}
+    refused = {t.id for t in result.plan.refused}
     for outcome in result.outcomes:
-        if outcome.task not in told and outcome.status == "failed" and outcome.task in {t.id for t in plan.refused}:
+        if outcome.task in refused:  # known before anything ran, and not told with what ran
             teller.say("outcome", **_outcome(outcome))
     for answer in result.comparisons:
         teller.say("comparison", **_outcome(answer))

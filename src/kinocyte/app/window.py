@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer, QUrl
-from qtpy.QtGui import QDesktopServices, QKeySequence
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -34,7 +34,6 @@ from kinocyte.app.panels import PANELS, PanelSpec, panel
 from kinocyte.app.session import Session
 from kinocyte.app.widgets import named
 
-DOCS = "https://kinocyte.readthedocs.io/en/stable"
 #: Raised when panels change so that an older layout no longer fits.
 _LAYOUT = 1
 #: Widths of the columns of panels in pixels, such that 1366 pixels leave the image half of the window.
@@ -67,7 +66,7 @@ class Window(QObject):
         self.panels: dict[str, QWidget] = {}
         self.docks: dict[str, Any] = {}
         self.shortcuts: list[tuple[str, str]] = []
-        self._closed = False
+        self._closed = self._may_close = False
         self._theme = theme.apply(self.viewer)
         self._qt.setMinimumSize(900, 560)
         self.notices = NoticeBar(self.session)
@@ -258,10 +257,13 @@ class Window(QObject):
         dialog.open()
 
     def open_help(self) -> None:
-        """Open the page of the documentation on the panel in front."""
-        name = next((n for n, d in self.docks.items() if d.isVisible() and d.isAncestorOf(_focused())), "start")
-        page = next(p.page for p in PANELS if p.name == name)
-        QDesktopServices.openUrl(QUrl(f"{DOCS}/{page}/"))
+        """Show the help on the panel that has the focus."""
+        from kinocyte.app.help import HelpDialog, page_of
+
+        name = next((n for n, d in self.docks.items() if d.isVisible() and d.isAncestorOf(_focused())), "builder")
+        dialog = HelpDialog(page_of(panel(name), self.panel(name)), self._qt)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
 
     # ------------------------------------------------------------ layout
     def _restore_layout(self) -> None:
@@ -307,8 +309,11 @@ class Window(QObject):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Ask before a run is interrupted, and save what should be remembered."""
         if watched is self._qt and event.type() == QEvent.Type.Close and not self._closed:
-            if self.panel("run").is_running and not self._may_interrupt():
+            if not self._may_close:
                 event.ignore()
+                if not self.panel("run").is_running or self._may_interrupt():
+                    self._may_close = True  # closed by us and not by the person: napari does not ask a second time
+                    QTimer.singleShot(0, self._qt.close)
                 return True
             self._end()
         return False
@@ -334,6 +339,7 @@ class Window(QObject):
 
     def close(self) -> None:
         """Close the window without questions."""
+        self._may_close = True
         if not self._closed:
             self._end()
         self.viewer.close()

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
@@ -477,5 +478,8 @@ def _import_all(plan: ImportPlan, target: str, conditions: Any, job: Job) -> tup
 
     report = run_import(plan, target, on_progress=tell)
     if conditions is not None:
-        open_experiment(target).set_conditions(conditions)
+        experiment = open_experiment(target)
+        before = experiment.conditions  # of wells that were there already
+        others = before.filter(~before["well"].is_in(conditions["well"].to_list()))
+        experiment.set_conditions(pl.concat([others, conditions], how="diagonal_relaxed"))
     return target, [f"{movie} was not imported: {why}" for movie, why in report.failed]

@@ -1,0 +1,376 @@
+"""Pieces of the application without a window: drafts, settings, the run's process, frames, states."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("qtpy")
+pytest.importorskip("napari")
+
+import kinocyte
+from kinocyte.core.errors import ParameterError
+from kinocyte.pipeline.parse import parse_pipeline
+
+EXAMPLES = sorted((Path(kinocyte.__file__).parent / "data").glob("*/pipeline.toml")) + sorted(
+    (Path(kinocyte.__file__).parent / "data").glob("*/*/pipeline.toml")
+)
+
+
+@pytest.mark.parametrize("place", EXAMPLES, ids=lambda p: p.parent.name)
+def test_a_draft_says_what_the_file_says(place: Path) -> None:
+    from kinocyte.app.draft import Draft
+
+    wanted = parse_pipeline(place.read_text())
+    loaded = Draft.from_text(place.read_text())
+    assert loaded.check() == (wanted, [])
+    assert parse_pipeline(loaded.text()) == wanted
+    remade = Draft.from_pipeline(parse_pipeline(json_as_toml(wanted)))
+    assert parse_pipeline(remade.text()) == wanted, "also from a run file, in which every default is written"
+    assert len(remade.text()) < 1.4 * len(place.read_text()), "defaults are left out again"
+
+
+def json_as_toml(pipeline: Any) -> str:
+    """Return a pipeline with every default written out, as a run file keeps it."""
+    from kinocyte.app.draft import toml_of
+
+    def without_none(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: without_none(v) for k, v in value.items() if v is not None}
+        return [without_none(v) for v in value] if isinstance(value, list) else value
+
+    return toml_of(without_none(pipeline.as_document()))
+
+
+def test_steps_are_added_moved_and_removed() -> None:
+    from kinocyte.app.draft import Draft
+
+    draft = Draft()
+    assert draft.steps() == []
+    draft.add_population("nuclei", "dapi")
+    draft.add_restoration("median")
+    draft.add_restoration("median")
+    assert draft.add_to_population("nuclei", "event") == ("population", "nuclei", "event", 0)
+    assert draft.add_to_population("nuclei", "event") == ("population", "nuclei", "event", 1)
+    assert [e["name"] for e in draft.document["population"]["nuclei"]["event"]] == ["death", "death_2"]
+    assert draft.move(("population", "nuclei", "event", 1), -1) == ("population", "nuclei", "event", 0)
+    assert [e["name"] for e in draft.document["population"]["nuclei"]["event"]] == ["death_2", "death"]
+    draft.move(("restoration", "median_2"), -1)
+    assert list(draft.document["restoration"]) == ["median_2", "median"]
+    titles = [s.title for s in draft.steps()]
+    assert titles[0] == "median_2: correct grey values (median)"
+    assert titles[2] == "nuclei: find cells (threshold)"
+    for path in (("restoration", "median"), ("restoration", "median_2")):
+        draft.remove(path)
+    assert "restoration" not in draft.document
+    _, errors = draft.check()
+    assert [(p, s) for p, s in errors] == [
+        (("population", "nuclei", "event", 0, "when"), "is needed"),
+        (("population", "nuclei", "event", 1, "when"), "is needed"),
+    ]
+    with pytest.raises(ParameterError, match="event.0.when: is needed"):
+        draft.pipeline()
+
+
+def test_a_mistake_of_a_file_names_its_line() -> None:
+    from kinocyte.app.draft import Draft
+
+    with pytest.raises(ParameterError, match="line 3.*did you mean 'channel'"):
+        Draft.from_text('[population.a.segmentation]\nmethod = "threshold"\nchanel = "x"\n')
+
+
+def test_files_beside_a_pipeline_file_are_named_by_their_full_path(tmp_path: Path) -> None:
+    from kinocyte.app.draft import anchored_document
+
+    (tmp_path / "dark.tif").write_bytes(b"")
+    (tmp_path / "p.toml").write_text(
+        '[restoration.field]\nmethod = "flat_field"\nflat = "dark.tif"\n'
+        '[population.a.segmentation]\nmethod = "threshold"\nchannel = "x"\n'
+    )
+    found = anchored_document(str(tmp_path / "p.toml"))
+    assert found["restoration"]["field"]["flat"] == str(tmp_path / "dark.tif")
+
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=12)
+
+
+@given(st.lists(names.filter(lambda n: n == n.strip() and n), max_size=5))
+def test_any_list_of_names_is_written_and_read(found: list[str]) -> None:
+    from kinocyte.app.form_fields import join_list, split_list
+
+    assert split_list(join_list(found)) == found
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_any_number_is_written_and_read(number: float) -> None:
+    from kinocyte.app.form_fields import read_number, write_number
+
+    assert read_number(write_number(number)) == number
+
+
+@given(st.one_of(names, st.floats(allow_nan=False, allow_infinity=False)))
+def test_a_word_stays_a_word_and_a_number_a_number(value: Any) -> None:
+    from kinocyte.app.form_fields import read_word_or_number, write_word_or_number
+
+    found = read_word_or_number(write_word_or_number(value))
+    assert found == value
+    assert isinstance(found, type(value))
+
+
+def test_frames_are_read_once_and_never_all() -> None:
+    from kinocyte.app.movies import Frames, FrameStore
+
+    read: list[int] = []
+
+    def one(t: int) -> Any:
+        read.append(t)
+        return np.full((4, 5), t, np.uint16)
+
+    movie = Frames(one, (100, 4, 5), np.uint16, FrameStore(limit_bytes=3 * 40))
+    assert movie[7].shape == (4, 5)
+    assert movie[7, 1:3, 2].tolist() == [7, 7]
+    assert movie[3:5, ..., 0].shape == (2, 4)
+    assert read == [7, 3, 4]
+    for t in (10, 11, 12, 13):
+        movie[t]
+    movie[7]
+    assert read[-1] == 7, "what was looked at long ago is read again"
+    with pytest.raises(TypeError, match="not read at once"):
+        np.asarray(movie)
+
+
+def test_a_frame_that_cannot_be_read_is_black_and_said() -> None:
+    from kinocyte.app.movies import Frames, FrameStore
+
+    def broken(_t: int) -> Any:
+        msg = "Frame 2 is damaged"
+        raise OSError(msg)
+
+    movie = Frames(broken, (5, 4, 4), np.uint16, FrameStore())
+    told: list[str] = []
+    movie.on_trouble = lambda error: told.append(str(error))
+    assert not movie[2].any()
+    assert told == ["Frame 2 is damaged"]
+
+
+def test_settings_are_kept_in_the_folder_of_the_test(own_settings: None) -> None:
+    from kinocyte.app import settings
+
+    settings.remember("test/value", {"a": [1, 2.5, "ü"]})
+    assert settings.recall("test/value") == {"a": [1, 2.5, "ü"]}
+    settings.forget("test/value")
+    assert settings.recall("test/value", "nothing") == "nothing"
+    for name in ("/a.zarr", "/b.zarr", "/a.zarr"):
+        settings.note_recent(name)
+    assert settings.recent_experiments()[:2] == ["/a.zarr", "/b.zarr"]
+    settings.forget_recent("/a.zarr")
+    assert "/a.zarr" not in settings.recent_experiments()
+
+
+def test_conditions_that_a_person_painted_count_more() -> None:
+    from kinocyte.app.wizard_plate import Conditions
+
+    found = Conditions()
+    found.propose("A1", "dose", "1,5")
+    found.paint("A1", "dose", "2,5")
+    found.propose("A1", "dose", "1,5")
+    found.paint("A2", "dose", "10")
+    found.paint("A1", "drug", "x")
+    frame = found.frame(["A1", "A2", "A3"])
+    assert frame is not None
+    assert frame.to_dict(as_series=False) == {
+        "well": ["A1", "A2", "A3"],
+        "dose": [2.5, 10.0, None],
+        "drug": ["x", None, None],
+    }
+    found.paint("A1", "drug", "")
+    assert found.columns() == ["dose"]
+    assert Conditions().frame(["A1"]) is None
+
+
+def test_work_beside_the_window_is_delivered_cancelled_and_fails_in_words() -> None:
+    from qtpy.QtWidgets import QApplication
+
+    from kinocyte.app.jobs import Job, Jobs
+
+    application = QApplication.instance() or QApplication([])
+    jobs = Jobs()
+    where: list[bool] = []
+    main = threading.current_thread()
+    assert (
+        jobs.wait(
+            jobs.start(
+                "add", lambda a, b: a + b, 2, 3, done=lambda _v: where.append(threading.current_thread() is main)
+            )
+        )
+        == 5
+    )
+    assert where == [True]
+
+    said: list[tuple[str, str]] = []
+    jobs.trouble.connect(lambda _title, sentence, trace: said.append((sentence, trace)))
+
+    def refused() -> None:
+        msg = "Name a channel."
+        raise ParameterError(msg)
+
+    job = jobs.start("ask", refused)
+    with pytest.raises(RuntimeError, match=r"Name a channel\."):
+        jobs.wait(job)
+    assert said == [("Name a channel.", "")]
+
+    begun = threading.Event()
+
+    def long(job: Job) -> None:
+        begun.set()
+        while True:
+            job.check()
+
+    job = jobs.start("long", long, done=lambda _v: said.append(("never", "")))
+    assert begun.wait(10)
+    job.cancel()
+    jobs.wait(job)
+    assert job.state == "cancelled"
+    assert len(said) == 1
+    jobs.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("kinocyte-job")]
+    application.processEvents()
+
+
+def test_only_the_newest_preview_is_shown() -> None:
+    from qtpy.QtWidgets import QApplication
+
+    from kinocyte.app.jobs import Jobs, Latest
+
+    application = QApplication.instance() or QApplication([])
+    jobs = Jobs()
+    latest = Latest(jobs, "preview", delay_ms=1)
+    shown: list[int] = []
+    go = threading.Event()
+
+    def slow(n: int) -> int:
+        go.wait(10)
+        return n
+
+    latest.ask(slow, 1, done=shown.append)
+    for _ in range(200):
+        application.processEvents()
+        if jobs.running:
+            break
+    for n in (2, 3, 4):
+        latest.ask(slow, n, done=shown.append)
+        application.processEvents()
+    go.set()
+    end = 0
+    while latest.is_busy and end < 5000:
+        application.processEvents()
+        threading.Event().wait(0.002)
+        end += 1
+    assert shown == [4]
+    jobs.close()
+
+
+def test_a_run_stops_when_its_window_is_gone(tmp_path: Path) -> None:
+    kinocyte.create(tmp_path / "empty.zarr")
+    asked = {"url": str(tmp_path / "empty.zarr"), "pipeline": {}, "positions": None}
+    done = subprocess.run(
+        [sys.executable, "-m", "kinocyte.app.run_process"],
+        input=json.dumps(asked) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[-1]["event"] in {"refused", "stopped"}, done.stderr
+    assert done.returncode in {2, 130}
+
+
+def test_the_command_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kinocyte.cli import applying
+    from kinocyte.core.errors import MissingExtraError
+
+    monkeypatch.setattr(applying, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"napari.*pip install 'kinocyte\[app\]'"):
+        applying.show_app()
+
+
+def test_without_a_screen_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kinocyte.app import main
+    from kinocyte.core.errors import StoreError
+
+    for name in ("QT_QPA_PLATFORM", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(StoreError, match="There is no screen here"):
+        main._check_screen()
+
+
+def test_the_manifest_names_what_exists() -> None:
+    from importlib import import_module
+
+    from npe2 import PluginManifest
+
+    manifest = PluginManifest.from_file(Path(kinocyte.__file__).parent / "app" / "napari.yaml")
+    assert manifest.name == "kinocyte"
+    for command in manifest.contributions.commands or []:
+        module, _, name = str(command.python_name).partition(":")
+        assert callable(getattr(import_module(module), name))
+
+
+def test_every_panel_can_be_made_and_has_a_key_of_its_own() -> None:
+    from importlib import import_module
+
+    from kinocyte.app.panels import PANELS
+
+    assert len({p.shortcut for p in PANELS}) == len({p.name for p in PANELS}) == len(PANELS)
+    for spec in PANELS:
+        module, _, name = spec.place.partition(":")
+        assert isinstance(getattr(import_module(module), name), type)
+
+
+def test_importing_kinocyte_brings_no_window() -> None:
+    code = "import sys, kinocyte, kinocyte.app, kinocyte.app.run_process; print([m for m in sys.modules if 'Qt' in m or m == 'napari'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=200)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_level_that_is_shown_is_the_level_that_parts() -> None:
+    from kinocyte import Scale
+    from kinocyte.segmentation.threshold import Threshold
+
+    rng = np.random.default_rng(3)
+    image = rng.normal(100, 4, (64, 64))
+    image[20:40, 20:40] += 120
+    for way in ("otsu", "triangle", "li", "background"):
+        method = Threshold(channel="a", threshold=way, filters=(), fill_holes=False, split="none", min_area_um2=0.0)
+        filtered, level = method.level(image, Scale.isotropic(1.0))
+        assert level is not None
+        assert np.array_equal(method.segment(image, Scale.isotropic(1.0)) > 0, filtered > level)
+    for way in ("adaptive", "local", "niblack", "sauvola"):
+        assert Threshold(channel="a", threshold=way).level(image, Scale.isotropic(1.0))[1] is None
+    assert Threshold(channel="a").level(np.ones((8, 8)), Scale.isotropic(1.0))[1] is None
+
+
+def test_the_picture_of_bands_holds_the_pixels_that_are_measured() -> None:
+    from kinocyte import Scale
+    from kinocyte.measurement.contours import ContourBands
+
+    labels = np.zeros((40, 40), np.uint32)
+    labels[10:30, 10:30] = 1
+    method = ContourBands(bands_um=((0.0, 2.0), (-3.0, 0.0)))
+    picture = method.picture(labels, Scale.isotropic(1.0))
+    table = method.measure(labels, {"a": np.ones((40, 40))}, Scale.isotropic(1.0))
+    counts = [int(table[c][0]) for c in table.columns if c.endswith("_px")]
+    assert counts == [int((picture == 1).sum()), int((picture == 2).sum())]
+    assert counts[0] == 20**2 - 16**2
+    assert not picture[labels == 0][picture[labels == 0] == 1].size
