@@ -45,6 +45,9 @@ app.command(
     "kinocyte.cli.data_checking:app", name="data", help="Check images and targets before training; rank frames."
 )
 app.command("kinocyte.cli.training:train", help="Train a model from annotations, as a training file says.")
+app.command("kinocyte.cli.notebook:notebook", help="Write a notebook with forms for a task of deep learning.")
+app.command("kinocyte.cli.predicting:predict", help="Apply a trained model to image files and movies.")
+app.command("kinocyte.cli.modelling:app", name="model", help="List, install, check and export trained models.")
 app.command("kinocyte.cli.schema:schema", help="Print the JSON schema of a pipeline file.")
 app.command("kinocyte.cli.doctor:doctor", help="Say what is installed, what is missing, and how to mend it.")
 

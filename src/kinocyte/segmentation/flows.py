@@ -30,15 +30,10 @@ class Flows(DeepSegmenter):
         "tuned in training.",
         ge=0,
     )
-    min_pixels: float | None = param(
-        None, help="Objects of fewer pixels, at the pixel size of the model, are left out.", ge=1, advanced=True
-    )
 
     def overrides(self) -> Mapping[str, float | None]:
         """Return the settings that were given."""
-        return {
-            "probability_threshold": self.probability, "flow_error": self.flow_error, "min_pixels": self.min_pixels,
-        }  # fmt: skip
+        return {"probability_threshold": self.probability, "flow_error": self.flow_error}
 
     def fits(self, model: ImageModel) -> bool:
         """Tell whether a model gives directions and a probability."""

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 class Semantic(DeepSegmenter):
     """Finds objects where a network sees one class, and splits those that touch.
 
-    Models of other programs that give a probability of each pixel (BioImage.IO packages) are read this way too.
-    ``quality`` of an object is the mean probability of its pixels.
+    Models that were trained to part objects by their boundary make the objects themselves; ``object_class``,
+    ``probability`` and the ways of splitting mean nothing for them. Models of other programs that give a probability
+    of each pixel (BioImage.IO packages) are read this way too. ``quality`` of an object is the mean probability of its
+    pixels.
     """
 
     references: ClassVar[tuple[str, ...]] = ("Ronneberger et al., MICCAI (2015), doi:10.1007/978-3-319-24574-4_28",)
@@ -59,11 +61,7 @@ class Semantic(DeepSegmenter):
 
     def fits(self, model: ImageModel) -> bool:
         """Tell whether a model gives classes, or images that may be probabilities."""
-        return model.task.result == "classes" or model.task.name() == "packaged"
-
-    def objects(self, reading: Reading, model: ImageModel) -> tuple[Labels, Quality]:
-        """Unused: objects depend on the pixel size, see `_read`."""
-        raise NotImplementedError
+        return model.task.result == "classes" or model.task.name() in _READABLE
 
     def _read(self, model: ImageModel, image: NDArray[Any], scale: Scale) -> tuple[Labels, Quality]:
         from kinocyte.learning.inference.apply import apply
@@ -74,6 +72,8 @@ class Semantic(DeepSegmenter):
             model, image, pixel_um=scale.spacing_um(model.ndim), tile_px=self.tile_px, device=self.device,
             augment=self.augment,
         )  # fmt: skip
+        if model.task.result == "labels":  # the task makes objects itself
+            return self.objects(reading, model)
         chance = self._probability(reading, model)
         shared = {name: getattr(self, name) for name in _SHARED}
         low = float(np.float32(self.probability))
@@ -104,5 +104,7 @@ class Semantic(DeepSegmenter):
         return np.asarray(every[names.index(self.object_class)], np.float32)
 
 
+#: tasks without classes that can be read all the same
+_READABLE = {"packaged", "boundary", "denoise_segment"}
 #: parameters that mean what they mean in a threshold segmentation
 _SHARED = ("fill_holes", "split", "max_neck", "seed_distance_um", "seed_h_um")

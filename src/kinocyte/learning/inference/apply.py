@@ -147,6 +147,8 @@ def _whole(engine: Engine, x: Singles, tile_px: int | None) -> Singles:
     shape = wide.shape[1:]
     if tile_px is not None:
         core = tuple(min(-(-tile_px // d) * d, n) for d, n in zip(geometry.divisor, shape, strict=True))
+        if all(r >= n for r, n in zip(geometry.reach, shape, strict=True)):  # it sees the whole image
+            core = shape
     else:
         core = core_of(shape, geometry, engine.most_pixels())
     while True:

@@ -95,16 +95,21 @@ def _outputs_back(task: Task, said: Singles, matrix: NDArray[np.float64]) -> Sin
     own = getattr(task, "turned_back", None)
     if own is not None:
         return np.asarray(own(said, matrix), np.float32)
-    if task.name() == "stardist":
-        index, share = task.rays(said.ndim - 1).turned(matrix)  # type: ignore[attr-defined]  # the task has rays
+    if hasattr(task, "rays"):
+        index, share = task.rays(said.ndim - 1).turned(matrix)
         lengths = sum(share[:, k, *(None,) * (said.ndim - 1)].astype(np.float32) * said[1 + index[:, k]]
                       for k in range(index.shape[1]))  # fmt: skip
         return np.concatenate([said[:1], np.asarray(lengths, np.float32)])
-    if task.name() == "flows":
-        n = said.ndim - 1
-        vectors = np.tensordot(matrix.T.astype(np.float32), said[:n], axes=1)
-        return np.concatenate([vectors, said[n:]])
-    if task.result == "labels" and task.name() != "denoise_segment":
+    if _gives_flows(task):
+        vectors = np.tensordot(matrix.T.astype(np.float32), said[1:], axes=1)
+        return np.concatenate([said[:1], vectors])
+    if task.result == "labels" and task.name() not in {"denoise_segment", "boundary"}:
         msg = f"It is not known how the outputs of the task '{task.name()}' turn with an image; leave augment out."
         raise ParameterError(msg)
     return said
+
+
+def _gives_flows(task: Task) -> bool:
+    from kinocyte.learning.tasks.flows import Flows
+
+    return isinstance(task, Flows)

@@ -1,0 +1,120 @@
+"""Tasks whose networks other programs trained: read like our own, built after their layout."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from kinocyte.core.errors import ParameterError
+from kinocyte.core.method import param
+from kinocyte.learning.tasks.base import Module
+from kinocyte.learning.tasks.flows import Flows
+from kinocyte.learning.tasks.stardist import StarDist
+
+#: reach of networks that look at the whole image (group norm, style): they are never cut into tiles
+EVERYWHERE_PX = 1_000_000
+
+
+class KerasStarDist(StarDist):
+    """A StarDist model for planes that was trained with TensorFlow."""
+
+    method: Literal["stardist_keras"] = "stardist_keras"  # type: ignore[assignment]  # another name
+    kernel: Literal[1, 3, 5, 7] = param(3, help="Side of the convolutions.")
+    convolutions: int = param(2, ge=1, le=6, help="Convolutions at each scale.")
+    activation: Literal["relu", "elu", "linear", "tanh", "sigmoid"] = param("relu", help="After each convolution.")
+    last_activation: Literal["relu", "elu", "linear", "tanh", "sigmoid"] = param("relu", help="After the U-Net.")
+    last_width: int = param(128, ge=0, le=512, help="Channels of the layer of features; 0: there is none.")
+
+    def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:  # noqa: ARG002 - one label image
+        """Return the network.
+
+        Raises
+        ------
+        ParameterError
+            If it is asked for volumes.
+        """
+        from kinocyte.learning.foreign.networks import KerasStarDist as Net
+
+        _planes(ndim, self.name())
+        return Net(
+            n_inputs, self.n_rays, grid=self.grid, depth=self.depth, width=self.width, features=self.last_width,
+            kernel=self.kernel, convolutions=self.convolutions, activation=self.activation,
+            last_activation=self.last_activation,
+        )  # fmt: skip
+
+    def divisor(self, ndim: int) -> tuple[int, ...]:
+        """Return what each length of an input must be a multiple of."""
+        return (self.grid * 2**self.depth,) * ndim
+
+    def reach(self, ndim: int) -> tuple[int, ...]:
+        """Return a bound of how far away the farthest input lies that an output can depend on."""
+        radius, n = self.kernel // 2, self.convolutions
+        stem = [2**i for i in range(self.grid.bit_length() - 1)]
+        levels = [self.grid * 2**i for i in range(self.depth)]
+        conv = n * sum(stem) + 2 * n * sum(levels) + n * self.grid * 2**self.depth + self.grid
+        pooling = sum(2 * s for s in stem) + sum(4 * s for s in levels)
+        return (radius * conv + pooling,) * ndim
+
+
+class Starshape(StarDist):
+    """A StarDist model of the starshape project."""
+
+    method: Literal["starshape"] = "starshape"  # type: ignore[assignment]  # another name
+    grid: Literal[1, 2, 4] = param(1, help="Pixels along each axis for which one shape is proposed.")
+
+    def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:  # noqa: ARG002 - one label image
+        """Return the network.
+
+        Raises
+        ------
+        ParameterError
+            If it is asked for volumes.
+        """
+        from kinocyte.learning.foreign.networks import StarshapeNet
+
+        _planes(ndim, self.name())
+        return StarshapeNet(n_inputs, self.n_rays)
+
+    def divisor(self, ndim: int) -> tuple[int, ...]:
+        """Return what each length of an input must be a multiple of."""
+        return (8,) * ndim
+
+    def reach(self, ndim: int) -> tuple[int, ...]:
+        """Return the whole image, over which group norm takes its statistics."""
+        return (EVERYWHERE_PX,) * ndim
+
+
+class Cellpose(Flows):
+    """A model of Cellpose 2 or 3."""
+
+    method: Literal["cellpose"] = "cellpose"  # type: ignore[assignment]  # another name
+    widths: tuple[int, ...] = param((2, 32, 64, 128, 256), help="Channels of the input and of each scale.")
+
+    def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:  # noqa: ARG002 - one label image
+        """Return the network; channels that are not given are empty, as Cellpose does with a single one.
+
+        Raises
+        ------
+        ParameterError
+            If it is asked for volumes, or more channels than the network has.
+        """
+        from kinocyte.learning.foreign.networks import CellposeNet
+
+        _planes(ndim, self.name())
+        if n_inputs > self.widths[0]:
+            msg = f"The Cellpose network reads {self.widths[0]} channels at most, not {n_inputs}."
+            raise ParameterError(msg)
+        return CellposeNet(self.widths)
+
+    def divisor(self, ndim: int) -> tuple[int, ...]:
+        """Return what each length of an input must be a multiple of."""
+        return (2 ** (len(self.widths) - 2),) * ndim
+
+    def reach(self, ndim: int) -> tuple[int, ...]:
+        """Return the whole image, over which the style is taken."""
+        return (EVERYWHERE_PX,) * ndim
+
+
+def _planes(ndim: int, name: str) -> None:
+    if ndim != 2:
+        msg = f"Networks of the task '{name}' are for planes, not for volumes."
+        raise ParameterError(msg)
