@@ -19,6 +19,7 @@ from kinocyte.evaluation.images import error_map, score_image, ssim_map
 from kinocyte.evaluation.overlaps import overlaps
 from kinocyte.evaluation.perceptual import PerceptualDistance
 from kinocyte.evaluation.segmentation import match_objects
+from kinocyte.learning.data.checks import short
 from kinocyte.learning.data.pairs import Pair, as_labels
 from kinocyte.learning.model import ImageModel
 from kinocyte.learning.quality.curves import CurveVerdict, judge_curves
@@ -219,7 +220,7 @@ def page(
         tiles=[(n.replace("_", " "), judged.pooled.get(n)) for n in _TILES[judged.kind]],
         n_images=judged.per_image["image"].n_unique(),
         scores=score_table(judged).with_columns(pl.col("score").str.replace_all("_", " ")),
-        per_image=judged.per_image.select(_columns(judged)),
+        per_image=_named_shortly(judged.per_image.select(_columns(judged))),
         plates=[
             *_training_plates(kept, found),
             *_score_plates(judged),
@@ -235,6 +236,10 @@ def page(
         sweep_sentence="" if swept is None else words.sweep_sentence(swept),
         notes=judged.notes,
     )
+
+
+def _named_shortly(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(image=pl.Series([short(n) for n in rows["image"]], dtype=pl.String))
 
 
 def _record(run: Path | None, model: ImageModel) -> Mapping[str, Any]:
@@ -339,7 +344,7 @@ def _label_row(example: Example, *, matched: bool) -> tuple[str, Array, Array, A
         found = {int(c): int(c) for c in np.unique(truth) if c}
     filled = (truth > 0).sum(axis=(-2, -1))
     z = int(np.argmax(filled)) if truth.ndim == 3 else 0
-    return example.name, _plane(example.image[0], z), _plane(truth, z), _plane(result, z), found
+    return short(example.name), _plane(example.image[0], z), _plane(truth, z), _plane(result, z), found
 
 
 def _image_row(
@@ -357,7 +362,7 @@ def _image_row(
         scores[name] = f"SSIM {s.ssim:.3f}" if s.ssim is not None else ""
         scores[name] += f", {s.psnr_db:.1f} dB" if s.psnr_db is not None else ""
     maps = (_plane(error_map(target, prediction), z), _plane(ssim_map(target, prediction), z))
-    return (example.name, _plane(start, z), _plane(target, z), _plane(prediction, z), scores), maps
+    return (short(example.name), _plane(start, z), _plane(target, z), _plane(prediction, z), scores), maps
 
 
 def _tried(tried: pl.DataFrame | None, judged: Judgement) -> list[Plate]:

@@ -15,8 +15,8 @@ from kinocyte.report.drawing import INK, new_figure, plain, style
 
 Array = NDArray[Any]
 
-#: found, spurious and missed objects: blue, orange and pink of Okabe and Ito, apart for every common colour vision
-FOUND, SPURIOUS, MISSED = "#0072B2", "#E69F00", "#CC79A7"
+#: found, spurious and missed objects: sky blue, orange and pink of Okabe and Ito, apart for every common colour vision
+FOUND, SPURIOUS, MISSED = "#56B4E9", "#E69F00", "#CC79A7"
 _WIDE_IN = 7.2
 _LONGEST_PX = 384
 _NAMES = {

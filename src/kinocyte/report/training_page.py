@@ -25,6 +25,7 @@ from kinocyte.report.page import number
 _BAD = frozenset({"overfitted", "underfitted", "unstable", "not learnt"})
 _A4_IN = (8.27, 11.69)
 _LINE_IN = 0.165
+_MARGIN_IN = 0.8
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def _table(table: pl.DataFrame) -> list[_Line]:
 
 def _text_sheets(lines: Sequence[_Line]) -> list[Figure]:
     sheets: list[Figure] = []
-    top, bottom, left = _A4_IN[1] - 0.8, 0.8, 0.8
+    top, bottom, left = _A4_IN[1] - _MARGIN_IN, _MARGIN_IN, _MARGIN_IN
     y = -1.0
     for size, weight, text, fixed in lines:
         height = _LINE_IN * size / 9.5
@@ -243,14 +244,23 @@ def _sheet() -> Figure:
 
 
 def _figure_sheets(plates: Sequence[Plate]) -> list[Figure]:
-    """Return one page a figure, as wide as the page, with its caption beneath."""
-    sheets = []
+    """Return the figures with their captions beneath, as many on a page as fit."""
+    sheets: list[Figure] = []
+    y_in = 0.0
     for plate in plates:
-        sheet = _sheet()
-        FigureImage(plate.figure).place(sheet)
-        caption = "\n".join(textwrap.wrap(f"{plate.title}. {plate.caption}", 100))
-        sheet.text(0.8 / _A4_IN[0], 0.7 / _A4_IN[1], plain(caption), fontsize=9, color=INK, va="bottom")
-        sheets.append(sheet)
+        image = FigureImage(plate.figure)
+        caption = textwrap.wrap(f"{plate.title}. {plate.caption}", 92)
+        words_in = _LINE_IN * len(caption) + 0.35
+        height_in = image.height_in + words_in
+        if not sheets or y_in - height_in < _MARGIN_IN:
+            sheets.append(_sheet())
+            y_in = _A4_IN[1] - _MARGIN_IN
+        image.place(sheets[-1], top_in=y_in)
+        y_in -= image.height_in + 0.1
+        for k, row in enumerate(caption):
+            at = (_MARGIN_IN / _A4_IN[0], (y_in - _LINE_IN * (k + 1)) / _A4_IN[1])
+            sheets[-1].text(*at, plain(row), fontsize=9, color=INK, va="bottom")
+        y_in -= words_in
     return sheets
 
 
@@ -267,14 +277,15 @@ class FigureImage:
         pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call] # as above
         alpha = pixels[..., 3:] / 255.0
         self.pixels = (pixels[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-        self.size_in = (float(figure.get_figwidth()), float(figure.get_figheight()))
+        size_in = (float(figure.get_figwidth()), float(figure.get_figheight()))
+        widest, highest = _A4_IN[0] - 2 * _MARGIN_IN, _A4_IN[1] - 2 * _MARGIN_IN - 1.2
+        scale = min(widest / size_in[0], highest / size_in[1], 1.0)
+        self.width_in, self.height_in = size_in[0] * scale, size_in[1] * scale
 
-    def place(self, sheet: Figure) -> None:
-        """Draw it at the top of a page, as large as fits."""
-        widest, highest = _A4_IN[0] - 1.2, _A4_IN[1] - 2.6
-        scale = min(widest / self.size_in[0], highest / self.size_in[1], 1.15)
-        width, height = self.size_in[0] * scale, self.size_in[1] * scale
-        box = ((_A4_IN[0] - width) / 2 / _A4_IN[0], (_A4_IN[1] - 0.8 - height) / _A4_IN[1])
-        axes = sheet.add_axes((*box, width / _A4_IN[0], height / _A4_IN[1]))
+    def place(self, sheet: Figure, *, top_in: float) -> None:
+        """Draw it on a page, its upper edge at a height above the lower edge of the page."""
+        left = _MARGIN_IN / _A4_IN[0]
+        size = (self.width_in / _A4_IN[0], self.height_in / _A4_IN[1])
+        axes = sheet.add_axes((left, top_in / _A4_IN[1] - size[1], *size))
         axes.imshow(self.pixels, aspect="auto", interpolation="lanczos")
         axes.set_axis_off()
