@@ -57,6 +57,11 @@ class Journal:
         other._read = self._read
         return other
 
+    @property
+    def is_touched(self) -> bool:
+        """Tell whether there is any entry, without reading one."""
+        return any(n.endswith(".json") for n in self._storage.listdir(self._folder))
+
     def entries(self) -> list[Entry]:
         """Return the whole history, oldest first, undo entries included."""
         found = []

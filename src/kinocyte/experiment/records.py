@@ -101,10 +101,14 @@ class Records:
 
     def all(self) -> list[Record]:
         """Return all records, sorted by name."""
-        found = []
+        return [Record.model_validate(document) for document in self.documents().values()]
+
+    def documents(self) -> dict[str, dict[str, Any]]:
+        """Return all records as they are stored, by key, sorted by name."""
+        found = {}
         for name in self._storage.listdir(self._folder):
             if name.endswith(".json") and not name.startswith("."):
                 document = read_json(self._storage, f"{self._folder}/{name}")
                 if document is not None:
-                    found.append(Record.model_validate(document))
+                    found[name.removesuffix(".json")] = document
         return found

@@ -68,7 +68,9 @@ class Plan:
         return [t for t in self.tasks if t.state == "refused"]
 
 
-def plan_run(pipeline: Pipeline, experiment: Experiment, positions: Sequence[str] | None = None) -> Plan:
+def plan_run(
+    pipeline: Pipeline, experiment: Experiment, positions: Sequence[str] | None = None, *, whole: bool = True
+) -> Plan:
     """Return what a run would do.
 
     Parameters
@@ -79,6 +81,9 @@ def plan_run(pipeline: Pipeline, experiment: Experiment, positions: Sequence[str
         Where.
     positions : sequence of str, optional
         Ids of positions or names of wells; all positions if left out.
+    whole : bool
+        False says that these are some of the positions that a run is about: a step that all of them refuse is no
+        error then.
 
     Raises
     ------
@@ -98,7 +103,7 @@ def plan_run(pipeline: Pipeline, experiment: Experiment, positions: Sequence[str
     tasks = [task for some in found for task in some]
     for step in steps:
         mine = [t for t in tasks if t.step.key == step.key]
-        if mine and all(t.state == "refused" for t in mine):
+        if whole and mine and all(t.state == "refused" for t in mine):
             raise ParameterError(mine[0].message)
     return Plan(tuple(tasks), {t.id: t for t in tasks})
 
@@ -113,11 +118,8 @@ def choose_positions(experiment: Experiment, names: Sequence[str] | None) -> lis
     """
     if names is None:
         return list(experiment.positions.values())
-    found: dict[str, Position] = {}
-    for name in names:
-        group = [p for p in experiment.positions.values() if p.well == name.upper()]
-        for position in group or [experiment.position(name)]:
-            found[position.id] = position
+    wells = experiment.wells
+    found = {p.id for name in names for p in wells.get(name.upper(), ()) or [experiment.position(name)]}
     return [p for p in experiment.positions.values() if p.id in found]
 
 

@@ -13,13 +13,15 @@ from pydantic import ValidationError
 
 from kinocyte.core.errors import KinocyteError, StoreError
 from kinocyte.experiment.experiment import Experiment
+from kinocyte.experiment.position import on_all
 from kinocyte.experiment.storage import Storage
 from kinocyte.pipeline.comparing import standing_comparisons
 from kinocyte.pipeline.live import STATES, read_live, silent_s, verdict
 from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.pace import Pace, pace_of
-from kinocyte.pipeline.plan import plan_run
+from kinocyte.pipeline.plan import Task, plan_run
 from kinocyte.pipeline.runfile import read_run, run_ids
+from kinocyte.pipeline.settled import is_settled
 
 #: Runs on single positions that are looked at for the reason of a failure.
 _MOST_RUNS = 500
@@ -109,15 +111,7 @@ def status(experiment: Experiment) -> Status:
     seen = experiment.at_once()
     alive, quiet = sort_live(read_live(experiment.storage))
     noted, running = _noted(experiment.storage, run, len(seen.positions)), running_now(alive)
-    rows = []
-    for task in plan_run(pipeline, seen).tasks:
-        key = (task.position, task.step.population, task.step.name)
-        entry = noted.get(key, {})
-        failed = task.state != "done" and entry.get("status") in {"failed", "blocked"}
-        now = task.state != "done" and task.id in running
-        state = "running" if now else "failed" if failed or task.state == "refused" else task.state
-        message = "" if now else str(entry.get("message", "")) if failed else task.message
-        rows.append((*key, state, running.get(task.id, 0.0) if now else float(task.state == "done"), message))
+    rows = _rows(pipeline, seen, noted, running)
     return Status(
         run,
         pl.DataFrame(rows, schema=_SCHEMA, orient="row"),
@@ -126,6 +120,38 @@ def status(experiment: Experiment) -> Status:
         (*alive, *quiet),
         pace_of(run, alive[-1]) if alive and alive[-1]["id"] == run["id"] else None,
     )
+
+
+def _rows(
+    pipeline: Pipeline, seen: Experiment, noted: Mapping[Key, Mapping[str, Any]], running: Mapping[str, float]
+) -> list[tuple[Any, ...]]:
+    """Return one row a task: of settled positions from their records, of the others from a plan."""
+    entries: dict[str, list[Mapping[str, Any]]] = {}
+    for task in noted.values():
+        entries.setdefault(task["position"], []).append(task)
+    positions = list(seen.positions.values())
+    settled = dict(zip(seen.positions, on_all(positions, lambda p: is_settled(p, entries.get(p.id, ()))), strict=True))
+    rest = [name for name, is_so in settled.items() if not is_so]
+    planned: dict[str, list[Task]] = {name: [] for name in rest}
+    if rest or not positions:
+        for task in plan_run(pipeline, seen, rest or None, whole=len(rest) == len(positions)).tasks:
+            planned[task.position].append(task)
+    rows: list[tuple[Any, ...]] = []
+    for name in seen.positions:
+        if settled[name]:
+            rows += [(*_key(t), "done", 1.0, "") for t in entries[name]]
+        rows += [_row(t, noted, running) for t in planned.get(name, ())]
+    return rows
+
+
+def _row(task: Task, noted: Mapping[Key, Mapping[str, Any]], running: Mapping[str, float]) -> tuple[Any, ...]:
+    key = (task.position, task.step.population, task.step.name)
+    entry = noted.get(key, {})
+    failed = task.state != "done" and entry.get("status") in {"failed", "blocked"}
+    now = task.state != "done" and task.id in running
+    state = "running" if now else "failed" if failed or task.state == "refused" else task.state
+    message = "" if now else str(entry.get("message", "")) if failed else task.message
+    return (*key, state, running.get(task.id, 0.0) if now else float(task.state == "done"), message)
 
 
 def pipeline_of(run: Mapping[str, Any], url: str) -> Pipeline:
