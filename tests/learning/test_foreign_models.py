@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
+import pickle  # noqa: TID251 - a hostile file is made here
 import shutil
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -208,7 +209,7 @@ def cellpose_state(widths: tuple[int, ...] = (2, 4, 8)) -> dict[str, torch.Tenso
         norm(f"{name}.0", a)
         state[f"{name}.{at}.weight"], state[f"{name}.{at}.bias"] = torch.randn(b, a, size, size) * 0.2, torch.zeros(b)
 
-    for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (a, b) in enumerate(pairwise(widths)):
         for k in range(4):
             conv(f"downsample.down.res_down_{i}.conv.conv_{k}", b if k else a, b, 3, 2)
         conv(f"downsample.down.res_down_{i}.proj", a, b, 1, 1)
