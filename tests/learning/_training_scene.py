@@ -19,7 +19,8 @@ from kinocyte.learning.training.settings import TrainingSettings
 
 ASKED = {"what": "a test"}
 SETTINGS: dict[str, Any] = {
-    "steps": 24, "batch_size": 2, "patch_px": 16, "learning_rate": 1e-2, "warmup_steps": 4, "ema": 0.9, "check_every": 6,
+    "steps": 24, "batch_size": 2, "patch_px": 16, "learning_rate": 1e-2, "warmup_steps": 4, "ema": 0.9,
+    "check_every": 6,
     "checkpoint_every": 5, "precision": "fp32", "device": "cpu", "threads": 1, "seed": 3,
 }  # fmt: skip
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from kinocyte.cli._image_training import ImageTraining, parse_image_training
 from kinocyte.cli.console import err, table
 from kinocyte.cli.console import out as console
+from kinocyte.core.errors import ParameterError
 from kinocyte.learning.training.loop import Progress as Told
+
+if TYPE_CHECKING:
+    from kinocyte.learning.tasks.base import Task
+    from kinocyte.learning.training.fit import Lesson
+    from kinocyte.learning.training.run_folder import RunFolder
 
 
 def train_images(wanted: ImageTraining, folder: Path, out: Path, *, resume: bool) -> int:
@@ -31,6 +37,8 @@ def train_images(wanted: ImageTraining, folder: Path, out: Path, *, resume: bool
         return 0
     if first:
         err.print(f"{task.name()}: {len(lesson.pairs)} images", markup=False)
+        if run.last_checkpoint() is None:
+            _check(lesson, task, wanted, run)
     with _Bar(wanted.training.steps, shown=first) as bar:
         model = fit(lesson, task, wanted.training, run, told=bar)
     if first:
@@ -40,6 +48,23 @@ def train_images(wanted: ImageTraining, folder: Path, out: Path, *, resume: bool
         table("Held-out images", ["score", "value"], list(scores.items()))
         console.print(f"The model is in {run.model}.", markup=False, soft_wrap=True)
     return 0
+
+
+def _check(lesson: Lesson, task: Task, wanted: ImageTraining, run: RunFolder) -> None:
+    """Say what is wrong with the images; refuse them, and leave no folder, where they cannot be learnt from."""
+    from kinocyte.learning.data.checks import check_pairs
+
+    asked = wanted.training.patch_px
+    ndim = lesson.pairs[0].image.ndim - 1
+    size = (asked,) * ndim if isinstance(asked, int) else asked
+    report = check_pairs(lesson.pairs, task=task, patch_px=size)
+    for finding in report.findings:
+        if finding.severity != "note":
+            err.print(f"{finding.severity}: {finding.sentence}", markup=False, soft_wrap=True)
+    if not report.ok:
+        run.abandon()
+        msg = "Training was not begun: mend what is an error above (`kinocyte data check` shows all)."
+        raise ParameterError(msg)
 
 
 def train_from_experiment(path: Path, population: str, *, start: str | None, out: Path, resume: bool) -> int:
@@ -97,10 +122,11 @@ def compare_runs(folders: Sequence[Path]) -> int:
     from kinocyte.learning.training.comparison import compared, runs_below
 
     found = [run for folder in folders for run in runs_below(folder)]
-    shown = compared(found)
+    shown = compared(found).rows(named=True)
+    names = [row.pop("run") for row in shown]
     table(
         "Runs; settings that are alike in all are left out",
-        list(shown.columns),
-        [list(r.values()) for r in shown.iter_rows(named=True)],
+        ["", *(Path(n).name for n in names)],
+        [(key, *(row[key] for row in shown)) for key in shown[0]],
     )
     return 0

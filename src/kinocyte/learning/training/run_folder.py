@@ -82,6 +82,11 @@ class RunFolder:
         """Write what is known at the end: scores, time, machine."""
         write_whole(self.path / _RECORD, (json.dumps(record, indent=1) + "\n").encode())
 
+    def abandon(self) -> None:
+        """Remove the folder of a run that never began."""
+        (self.path / _ASKED).unlink(missing_ok=True)
+        self.path.rmdir()
+
     def history(self) -> list[dict[str, float]]:
         """Return the rows of the history, none before the first look."""
         path = self.path / _HISTORY

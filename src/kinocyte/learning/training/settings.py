@@ -25,6 +25,9 @@ class TrainingSettings(BaseModel):
     schedule: Literal["cosine", "linear", "constant"] = param(
         "cosine", help="How the learning rate falls to nearly 0 at the last step."
     )
+    schedule_steps: int = param(
+        0, ge=0, advanced=True, help="Steps over which the learning rate falls; 0: all. More than steps ends it early."
+    )
     warmup_steps: int = param(200, ge=0, help="Steps over which the learning rate rises at the beginning.")
     weight_decay: float = param(1e-4, ge=0, help="How strongly weights are drawn to 0.")
     clip: float = param(1.0, gt=0, advanced=True, help="Longest gradient; longer ones are shortened to it.")
@@ -52,6 +55,7 @@ class TrainingSettings(BaseModel):
             return (step + 1) / (self.warmup_steps + 1)
         if self.schedule == "constant":
             return 1.0
-        done = (step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1)
+        whole = self.schedule_steps or self.steps
+        done = min((step - self.warmup_steps) / max(whole - self.warmup_steps, 1), 1.0)
         share = 1.0 - done if self.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
         return max(share, 1e-3)
