@@ -66,11 +66,13 @@ def _worker(hosts: Hosts, name: str, address: str, keys: dict[str, str]) -> None
     )  # fmt: skip
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_one_worker_cut_off_one_killed_and_the_scheduler_restarted(
     hosts: Hosts, keys: dict[str, str], plate: Maker, pipeline_file: Path
 ) -> None:
     declared = load_pipeline(pipeline_file)
-    calm, hunted = (plate(n, n_positions=6, n_frames=60, size=256) for n in ("calm.zarr", "hunted.zarr"))
+    calm, hunted = (plate(n, n_positions=4, n_frames=24, size=128) for n in ("calm.zarr", "hunted.zarr"))
     address = _scheduler(hosts, keys)
     for name in ("one", "two", "three"):
         _worker(hosts, name, address, keys)

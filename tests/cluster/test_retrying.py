@@ -103,7 +103,7 @@ def test_patience_ends(plate: Maker, pipeline_file: Path, monkeypatch: pytest.Mo
         lambda: OSError(errno.ENOSPC, "No space left on device"),
         lambda: PermissionError(errno.EACCES, "Permission denied"),
         lambda: ValueError("bad input"),
-        lambda: MemoryError(),
+        MemoryError,
     ],
 )
 def test_what_would_fail_again_is_not_tried_again(

@@ -60,7 +60,7 @@ def test_secrets_of_a_store_are_not_sent_in_the_clear(plate: Maker, pipeline_fil
     experiment = plate("e.zarr", n_positions=1)
     plan = plan_run(load_pipeline(pipeline_file), experiment)
     storage = Storage(experiment.url, {"secret": "hunter2"})
-    with pytest.raises(ParameterError, match="would travel to tcp://10.255.255.1:8786 unencrypted") as caught:
+    with pytest.raises(ParameterError, match=r"would travel to tcp://10\.255\.255\.1:8786 unencrypted") as caught:
         list(execute(plan, storage, Workers(scheduler="tcp://10.255.255.1:8786"), Watch()))
     assert "hunter2" not in str(caught.value)
 
