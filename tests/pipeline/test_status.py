@@ -52,7 +52,7 @@ def started(experiment: Experiment, folder: Path) -> Iterator[subprocess.Popen[b
 
 def wait_for(experiment: Experiment, n_done: int) -> None:
     """Wait until a run has finished some tasks."""
-    for _ in range(600):
+    for _ in range(4000):
         said = read_live(experiment.storage)
         if said and said[0]["states"].count("d") >= n_done:
             return
