@@ -127,8 +127,8 @@ def _rows(
 ) -> list[tuple[Any, ...]]:
     """Return one row a task: of settled positions from their records, of the others from a plan."""
     entries: dict[str, list[Mapping[str, Any]]] = {}
-    for task in noted.values():
-        entries.setdefault(task["position"], []).append(task)
+    for entry in noted.values():
+        entries.setdefault(entry["position"], []).append(entry)
     positions = list(seen.positions.values())
     settled = dict(zip(seen.positions, on_all(positions, lambda p: is_settled(p, entries.get(p.id, ()))), strict=True))
     rest = [name for name, is_so in settled.items() if not is_so]
