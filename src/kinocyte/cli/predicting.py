@@ -201,7 +201,8 @@ def _worker(model: ImageModel, asked: Asked) -> Worker:
         return lambda movie: _restored(model, asked, movie)
     if model.task.result == "classes" and not asked.objects:
         return lambda movie: _classes(model, asked, movie)
-    return lambda movie: _labels(_segmenter(model, asked), model, asked, movie)
+    method = _segmenter(model, asked)
+    return lambda movie: _labels(method, model, asked, movie)
 
 
 def _segmenter(model: ImageModel, asked: Asked) -> DeepSegmenter:

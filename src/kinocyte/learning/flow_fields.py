@@ -42,7 +42,7 @@ def flows(labels: NDArray[np.generic]) -> Singles:
     if ndim not in {2, 3}:
         msg = f"The label image has {ndim} axes; 2 or 3 are needed."
         raise ParameterError(msg)
-    volume = labels[None] if ndim == 2 else labels
+    volume = labels.astype(np.int64)[None] if ndim == 2 else labels.astype(np.int64)
     frame = ((0, 0) if ndim == 2 else (1, 1), (1, 1), (1, 1))
     framed = np.pad(volume, frame)
     boxes, middles = _boxes_and_middles(framed)

@@ -159,7 +159,7 @@ def distances(labels: NDArray[np.generic], rays: Rays, *, stride: int | Sequence
     from kinocyte.learning._star_convex_kernel import ray_lengths
 
     _check(labels, rays)
-    framed = np.pad(labels, 1)
+    framed = np.pad(labels.astype(np.int64), 1)  # one type of labels, so that one kernel is compiled
     size = np.asarray(framed.shape)
     places = np.arange(framed.size).reshape(framed.shape)[(slice(1, -1),) * labels.ndim]
     places = places[tuple(slice(None, None, s) for s in _strides(stride, labels.ndim)[3 - labels.ndim :])]
@@ -198,7 +198,7 @@ def edge_distance(
     from kinocyte.learning._star_convex_kernel import edge_along, scale_to_largest
 
     steps = _strides(stride, labels.ndim)
-    volume = np.ascontiguousarray(_volume(labels))
+    volume = np.ascontiguousarray(_volume(labels.astype(np.int64)))
     apart = _three(spacing if spacing is not None else (1.0,) * labels.ndim, 1.0)
     squared = np.full(volume.shape, np.inf)
     for axis in (2, 1, 0):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -230,6 +231,9 @@ def _pixel_um(given: _Tensor, axes: str) -> tuple[float, ...] | None:
 
 
 def _tensor(entries: Sequence[Mapping[str, Any]], name: str, side: str) -> _Tensor:
+    if not isinstance(entries, list):
+        msg = f"{side} is no list"
+        raise TypeError(msg)
     if len(entries) != 1:
         msg = f"The model package {name} has {len(entries)} {side}; only models with one are read."
         raise InputFileError(msg)
@@ -310,7 +314,9 @@ def _computing(model: PackagedModel, device: str) -> tuple[Any, str]:
         return _onnx(model)
     torch = need_torch(f"The model '{model.name}'")
     try:
-        network = torch.jit.load(io.BytesIO(model.content), map_location=device).eval()
+        with warnings.catch_warnings():  # torch would rather have a newer form, which packages do not hold
+            warnings.simplefilter("ignore", DeprecationWarning)
+            network = torch.jit.load(io.BytesIO(model.content), map_location=device).eval()
     except RuntimeError as error:
         msg = f"The network of the model '{model.name}' cannot be read: {' '.join(str(error).split())[:200]}."
         raise InputFileError(msg) from error
