@@ -1,4 +1,4 @@
-"""Whole stories in a real window: from files to tracks, with clicks and keys; the store and the pixels are looked at."""
+"""Whole stories in a real window, with clicks and keys; afterwards the store and the pixels are looked at."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import kinocyte
 from kinocyte.pipeline.importing import unpack_demo
 from tests.app.conftest import Hands
 
+pytestmark = pytest.mark.timeout(900)
 PIPELINE = Path(kinocyte.__file__).parent / "data" / "demo" / "pipeline.toml"
 
 
@@ -156,11 +157,10 @@ def test_a_run_in_its_own_process_while_the_window_lives(hands: Hands, demo: Pat
     hands.rest()
     hands.window.show_panel("run")
     hands.pump(0.5)
-    gaps = watched(hands, lambda: hands.click("run_everything"), lambda: not run.is_running)
+    blocks = watched(hands, lambda: hands.click("run_everything"), lambda: not run.is_running)
     assert run.what.text().startswith("12 steps done"), run.what.text()
     assert run.results.rowCount() == 0
-    # Qt draws and the store is read meanwhile; a machine under load may take the processor away, so the bulk counts
-    assert np.percentile(gaps, 95) < 0.2, sorted(gaps)[-5:]
+    assert not [b for b in blocks if b > 0.2], sorted(blocks)[-5:]
 
     made = kinocyte.open(demo / "made.zarr")
     from kinocyte.pipeline.execute import Workers
@@ -174,28 +174,31 @@ def test_a_run_in_its_own_process_while_the_window_lives(hands: Hands, demo: Pat
 
 
 def watched(hands: Hands, begin: Any, is_over: Any) -> list[float]:
-    """Return how long the window took to answer, again and again, from the begin to the end of something."""
+    """Return how long the window's thread computed between two beats of its clock, from begin to end of something.
+
+    Counted is the processor time of that thread: on a machine that others use too, the wall clock would say how busy
+    they are.
+    """
     from qtpy.QtCore import QTimer
 
-    gaps: list[float] = []
-    last = [time.monotonic()]
+    begin()
+    hands.pump(0.3)
+    blocks: list[float] = []
+    last = [time.thread_time()]
 
     def beat() -> None:
-        now = time.monotonic()
-        gaps.append(now - last[0])
+        now = time.thread_time()
+        blocks.append(now - last[0])
         last[0] = now
 
     timer = QTimer()
     timer.setInterval(10)
     timer.timeout.connect(beat)
-    begin()
-    hands.pump(0.3)
-    last[0] = time.monotonic()
     timer.start()
-    hands.until(is_over, 200)
+    hands.until(is_over, 500)
     timer.stop()
-    assert len(gaps) > 20
-    return gaps
+    assert len(blocks) > 20
+    return blocks
 
 
 def test_a_click_on_a_cell_chooses_it_and_the_picture_shows_it(hands: Hands, demo: Path) -> None:
@@ -445,11 +448,11 @@ def test_a_run_that_is_stopped_goes_on_later(hands: Hands, demo: Path, tmp_path:
     run = hands.window.panel("run")
     hands.window.show_panel("run")
     hands.click("run_everything")
-    hands.until(lambda: run._done >= 1 or not run.is_running, 200)
+    hands.until(lambda: run._done >= 1 or not run.is_running, 500)
     run.stop_run()
     hands.until(lambda: not run.is_running, 60)
     hands.click("run_everything")
-    hands.until(lambda: not run.is_running, 200)
+    hands.until(lambda: not run.is_running, 500)
     assert "kept from before" in run.what.text()
     assert run._failed == 0, run.what.text()
 

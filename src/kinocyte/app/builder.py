@@ -79,8 +79,6 @@ class BuilderPanel(QWidget):
         self.title.setPlaceholderText("Name of the analysis")
         self.title.textEdited.connect(self._renamed)
         self.steps = named(QListWidget(), "builder_steps")
-        self.steps.setMinimumHeight(120)
-        self.steps.setMaximumHeight(190)
         self.steps.currentRowChanged.connect(self._chosen)
         self.empty = hint(
             "No steps yet. Answer a few questions with 'Which steps?', add a step with '+', or open a pipeline file."
@@ -201,6 +199,8 @@ class BuilderPanel(QWidget):
             item.setData(Qt.ItemDataRole.UserRole, step)
             self.steps.addItem(item)
         self._filling = False
+        row_px = self.steps.sizeHintForRow(0) if found else 0
+        self.steps.setFixedHeight(min(190, max(60, row_px * len(found) + 8)))
         self.empty.setVisible(not found)
         self.steps.setVisible(bool(found))
         at = next((i for i, s in enumerate(found) if s.path == choose), 0 if found else -1)

@@ -468,9 +468,9 @@ def _number(name: str, info: FieldInfo, *, optional: bool, whole: bool) -> Edito
         fields.write_number,
         optional=optional,
         unit=_unit_shown(unit_of(info)),
+        narrow=True,
     )
     editor.line.numeric, editor.line.whole = True, whole
-    editor.line.setMaximumWidth(130)
     return editor
 
 

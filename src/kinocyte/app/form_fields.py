@@ -140,6 +140,8 @@ class Text(Editor):
         Returns names to choose from.
     several : bool
         Choosing from the list adds a name to those there.
+    narrow : bool
+        As wide as a number.
     """
 
     def __init__(
@@ -152,6 +154,7 @@ class Text(Editor):
         unit: str = "",
         choices: Callable[[], Sequence[str]] | None = None,
         several: bool = False,
+        narrow: bool = False,
     ) -> None:
         super().__init__()
         self._read, self._write, self._optional, self._several = read, write, optional, several
@@ -162,11 +165,14 @@ class Text(Editor):
         if optional:
             self.line.setPlaceholderText(LEFT_OUT)
         row = _row(self)
-        row.addWidget(self.line, 1)
+        row.addWidget(self.line, 0 if narrow else 1)
         if choices is not None:
             row.addWidget(self._button(name))
         if unit:
             row.addWidget(QLabel(unit))
+        if narrow:
+            self.line.setFixedWidth(120)
+            row.addStretch(1)
         self.line.textEdited.connect(lambda _text: self.changed.emit())
 
     def _button(self, name: str) -> QToolButton:

@@ -121,7 +121,6 @@ class MessagesPanel(QWidget):
         self.setObjectName("messages_panel")
         self.list = named(QListWidget(), "messages_list")
         self.list.setWordWrap(True)
-        self.list.setAlternatingRowColors(True)
         self.empty = named(QLabel("Nothing to report. Warnings and errors are listed here."), "messages_empty")
         self.empty.setWordWrap(True)
         clear = named(QPushButton("Clear"), "messages_clear")

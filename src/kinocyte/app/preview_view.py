@@ -46,7 +46,7 @@ class PreviewPlot(QWidget):
             plot.setMouseEnabled(x=False, y=False)
             plot.hideButtons()
             plot.setMenuEnabled(False)
-            plot.setFixedHeight(150)
+            plot.setFixedHeight(175)
             self._column.addWidget(plot)
             self._plot = plot
         return self._plot

@@ -69,6 +69,7 @@ class Window(QObject):
         self._closed = self._may_close = False
         self._theme = theme.apply(self.viewer)
         self._qt.setMinimumSize(900, 560)
+        self.viewer.window._qt_viewer.show_welcome_screen = False  # it invites to drop files past our wizard
         self.notices = NoticeBar(self.session)
         self._add_notices()
         for spec in PANELS:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _UNITS = ("_um2", "_um3", "_um", "_min", "_px", "_deg")
-_SHORT = {"sd": "SD", "iou": "IoU", "min": "smallest", "max": "largest", "n": "number of"}
+_SHORT = {"sd": "SD", "iou": "IoU", "bic": "BIC", "n": "number of", "snr": "signal to noise"}
 
 
 def label_of(key: str, unit: str | None = None) -> str:
@@ -16,6 +16,7 @@ def label_of(key: str, unit: str | None = None) -> str:
         for ending in _UNITS:
             text = text.removesuffix(ending) if unit == ending[1:] else text
     text = text.replace("_", " ").strip() or key
+    text = " ".join(_SHORT.get(word, word) for word in text.split())
     return text[0].upper() + text[1:]
 
 
