@@ -271,7 +271,7 @@ def chase(folder: Path, seconds: float) -> None:
         fill(hunt.place)
         begin, n = time.monotonic(), 0
         while n < len(FAULTS) or time.monotonic() - begin < seconds:
-            if 0 < seconds < time.monotonic() - begin:
+            if n >= _LEAST and time.monotonic() - begin > seconds:
                 break
             fault = FAULTS[n] if n < len(FAULTS) else hunt.chance.choice(FAULTS)
             n += 1
@@ -281,7 +281,6 @@ def chase(folder: Path, seconds: float) -> None:
                 assert "Traceback" not in said, f"{what} ({code}): {said}"
                 assert "please report" not in said, f"{what} ({code}): {said}"
             check_what_stands(hunt, fault.__name__)
-        assert n >= 3
         wait_for_workers(hunt)
         assert hunt.finish(hunt.start(0), "undisturbed") == 0, hunt.said[-1][2]
         assert_same(hunt.calm, results(kinocyte.open(hunt.place)))
@@ -289,6 +288,7 @@ def chase(folder: Path, seconds: float) -> None:
         assert end.run_state == "finished", end.run_state
         assert set(end.counts) == {"done"}
         assert end.comparisons["state"].to_list() == ["done"]
+        print(f"{n} faults in {time.monotonic() - begin:.0f} s: {[(what, code) for what, code, _ in hunt.said]}")  # noqa: T201
         left = [p for p in hunt.place.rglob("*") if p.name.endswith((".partial", ".old")) and "runs" not in p.parts]
         assert left == []
 
@@ -304,6 +304,8 @@ def wait_for_workers(hunt: Hunt) -> None:
             time.sleep(0.5)
 
 
+#: Faults of a run on a machine that is busy with other things.
+_LEAST = 3
 needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL and no quotas")
 
 
