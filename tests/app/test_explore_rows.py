@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("qtpy")
@@ -41,6 +41,7 @@ def test_columns_that_can_be_drawn_and_make_groups() -> None:
     assert group_columns(many) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), max_size=80), st.integers(2, 50))
 def test_cumulative_shares_are_those_of_numpy(values: list[float], most: int) -> None:
     array = np.array(values)

@@ -13,7 +13,7 @@ from qtpy.QtGui import QImage, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QComboBox, QFrame, QGridLayout, QLabel, QLineEdit, QScrollArea, QVBoxLayout, QWidget
 
 from kinocyte.app.correct.acting import CorrectingPanel, named
-from kinocyte.app.correct.gallery_data import Subject, Tile, chosen_events, make_tiles, sides_of, signals_of
+from kinocyte.app.correct.gallery_data import Offer, Subject, Tile, chosen_events, make_tiles, offer_of
 from kinocyte.app.session import Selection, Session
 from kinocyte.app.widgets import heading
 from kinocyte.core.schema import EVENT_CLASSES
@@ -118,6 +118,8 @@ class EventsPanel(CorrectingPanel):
         self.current = -1
         self.page = 0
         self._filling = False
+        self._within = True
+        self._said: dict[tuple[Subject, int], tuple[str, float | None]] = {}  # not applied yet
         self._shown_columns, self._page_size = 3, 6
         self._resized = QTimer(self)
         self._resized.setSingleShot(True)
@@ -138,7 +140,7 @@ class EventsPanel(CorrectingPanel):
         scroll.setMinimumHeight(200)
         self.column.addWidget(scroll, 1)
         session.cells_changed.connect(self.refresh)
-        session.tables_changed.connect(self.refresh)
+        session.tables_changed.connect(self._applied)
         session.population_changed.connect(self._restart)
         session.position_changed.connect(self._restart)
         self.refresh()
@@ -231,18 +233,25 @@ class EventsPanel(CorrectingPanel):
             self._show_tiles([])
             self.count.setText("no cells")
             return
-        position = cells.position
-        pairs = [t.removesuffix("_pair_events") for t in position.tables if t.endswith("_pair_events")]
-        pairs = [i for i in pairs if sides_of(position, i)[0] == cells.population]
+        if cells.waiting and self.tiles:
+            return  # the tables follow in a moment; what was said stands on the tiles already
         whose = self.whose.currentData() or ""
-        interaction = whose if whose in pairs else ""
-        if interaction:
-            events = position.table(f"{interaction}_pair_events")["event"].unique(maintain_order=True).to_list()
-        else:
-            events = cells.events["event"].unique(maintain_order=True).to_list()
-        signals = signals_of(cells, Subject("", interaction))
-        names = [f"cells: {cells.population}", *(f"pairs: {i}" for i in pairs)]
-        self._fill_boxes(names, ["", *pairs], events, signals)
+        self.session.jobs.start(
+            "Reading events", offer_of, cells, whose, done=self._offered, failed=self._not_loaded, quiet=True,
+            lane="events",
+        )  # fmt: skip
+
+    def _applied(self) -> None:
+        self._said.clear()
+        self.refresh()
+
+    def _offered(self, offer: Offer) -> None:
+        cells = self.cells
+        if cells is None:
+            return
+        self._within = offer.within
+        names = [f"cells: {cells.population}", *(f"pairs: {i}" for i in offer.interactions)]
+        self._fill_boxes(names, ["", *offer.interactions], list(offer.events), list(offer.signals))
         self._load()
 
     def _fill_boxes(self, names: list[str], data: list[str], events: list[str], signals: list[str]) -> None:
@@ -331,6 +340,10 @@ class EventsPanel(CorrectingPanel):
                 self.grid.addWidget(view, number // self._shown_columns, number % self._shown_columns)
                 self.tiles.append(view)
             self.current = min(self.current, len(tiles) - 1)
+        for view in self.tiles:
+            said = self._said.get((self.subject, view.tile.key))
+            if said is not None:
+                view.show_verdict(*said)
         for button in self.class_buttons:
             button.setEnabled(bool(tiles))
         self._mark()
@@ -347,13 +360,9 @@ class EventsPanel(CorrectingPanel):
         self._mark()
         tile, cells = self.tiles[number].tile, self.cells
         if cells is not None:
-            own = tile.tracks if self._same_population() else tile.tracks[:1]
+            own = tile.tracks if self._within else tile.tracks[:1]
             self.session.select(Selection(cells.population, own, (), "events"))
         self.setFocus()
-
-    def _same_population(self) -> bool:
-        cells, interaction = self.cells, self.subject.interaction
-        return not interaction or (cells is not None and len(set(sides_of(cells.position, interaction))) == 1)
 
     def _open(self, view: TileView) -> None:
         self.session.go_to(view.tile.frame, view.tile.x_um, view.tile.y_um)
@@ -403,6 +412,7 @@ class EventsPanel(CorrectingPanel):
     def _set(self, view: TileView, event_class: str, time: float | None) -> None:
         subject, tracks, session = self.subject, view.tile.tracks, self.session
         view.show_verdict(event_class, time)
+        self._said[subject, view.tile.key] = (event_class, time)
         if not subject.interaction:
             (track,) = tracks
 

@@ -81,6 +81,41 @@ class Tile:
     crops: RGB = field(default_factory=lambda: np.zeros((0, 1, 1, 3), np.uint8))
 
 
+@dataclass(frozen=True)
+class Offer:
+    """What the gallery can show of a population.
+
+    Attributes
+    ----------
+    interactions : tuple of str
+        Whose reference the population is, and whose pairs have events.
+    events, signals : tuple of str
+        Of the cells, or of the pairs of the interaction that was asked for.
+    within : bool
+        Whether both cells of its pairs are of this population.
+    """
+
+    interactions: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    signals: tuple[str, ...] = ()
+    within: bool = True
+
+
+def offer_of(cells: Cells, interaction: str) -> Offer:
+    """Return what the gallery can show; an interaction that is not there is taken for none."""
+    position = cells.position
+    ends = "_pair_events"
+    sides = {
+        t.removesuffix(ends): sides_of(position, t.removesuffix(ends)) for t in position.tables if t.endswith(ends)
+    }
+    mine = tuple(n for n, (reference, _) in sides.items() if reference == cells.population)
+    chosen = interaction if interaction in mine else ""
+    events = position.table(f"{chosen}{ends}") if chosen else cells.events
+    names = tuple(events["event"].unique(maintain_order=True).to_list())
+    within = not chosen or sides[chosen][1] == cells.population
+    return Offer(mine, names, tuple(signals_of(cells, Subject("", chosen))), within)
+
+
 def events_of(cells: Cells, subject: Subject) -> pl.DataFrame:
     """Return ``key tracks class time_min confidence``, one row a cell or pair, of one event."""
     if subject.interaction:

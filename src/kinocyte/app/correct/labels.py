@@ -256,6 +256,8 @@ class LabelsPanel(CorrectingPanel):
         self.session.job("Checking masks", go, done=lambda found: self._show_findings(found, len(frames)))
 
     def _show_findings(self, found: pl.DataFrame, n_frames: int = 0) -> None:
+        self.list.clearSelection()  # the row of a mended finding holds another one now
+        self.list.setCurrentCell(-1, -1)
         self.findings = found
         self.list.setRowCount(found.height)
         for number, row in enumerate(found.iter_rows(named=True)):

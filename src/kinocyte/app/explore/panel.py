@@ -180,7 +180,6 @@ class ExplorePanel(CorrectingPanel):
     def reload(self) -> None:
         """Read the rows again."""
         cells, experiment = self.cells, self.session.experiment
-        self._list_pairs()
         self.statistic.setEnabled(bool(self.collapse.currentData()))
         if cells is None or experiment is None:
             self._show(Shown(pl.DataFrame()))
@@ -197,10 +196,7 @@ class ExplorePanel(CorrectingPanel):
             quiet=True, lane="explore",
         )  # fmt: skip
 
-    def _list_pairs(self) -> None:
-        position = self.session.position
-        tables = [] if position is None else position.tables
-        known = [t.removesuffix("_pair_tracks") for t in tables if t.endswith("_pair_tracks")]
+    def _list_pairs(self, known: list[str]) -> None:
         listed = [self.table_box.itemData(i) for i in range(len(TABLES), self.table_box.count())]
         if listed == known:
             return
@@ -219,6 +215,7 @@ class ExplorePanel(CorrectingPanel):
     def _loaded(self, shown: Shown) -> None:
         self._job = None
         self.error.hide()
+        self._list_pairs(list(shown.interactions))
         self._show(shown)
 
     def _show(self, shown: Shown) -> None:

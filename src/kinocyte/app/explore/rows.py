@@ -149,12 +149,15 @@ class Shown:
     frame: pl.DataFrame
     numbers: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    interactions: tuple[str, ...] = ()
 
 
 def read_shown(cells: Cells, experiment: Experiment, ask: Ask) -> Shown:
     """Return `read_rows` with what a panel needs to know of them."""
     frame = read_rows(cells, experiment, ask)
-    return Shown(frame, tuple(numeric_columns(frame)), tuple(group_columns(frame)))
+    ends = "_pair_tracks"
+    pairs = tuple(t.removesuffix(ends) for t in cells.position.tables if t.endswith(ends))
+    return Shown(frame, tuple(numeric_columns(frame)), tuple(group_columns(frame)), pairs)
 
 
 def numeric_columns(frame: pl.DataFrame) -> list[str]:
