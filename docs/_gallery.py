@@ -1,4 +1,4 @@
-"""Makes the pictures of the application: ``xvfb-run -s "-screen 0 1366x768x24" python docs/_gallery.py [NAME ..]``.
+"""Makes the pictures of the application: ``xvfb-run -s "-screen 0 1366x768x24" python docs/_gallery.py``.
 
 Run it when the application has changed its looks, and look at what it makes before committing. The demo is imported and
 run in a folder of its own; nothing that the person who runs it has set up is touched.

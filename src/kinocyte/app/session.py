@@ -104,7 +104,7 @@ class Session(QObject):
         self._apply_again = False
         self.position_changed.connect(self._load_cells)
         self.population_changed.connect(self._load_cells)
-        self.tables_changed.connect(self._load_cells)
+        self.tables_changed.connect(self._look_again)
         if viewer is not None:
             self.attach(viewer)
 
@@ -199,6 +199,20 @@ class Session(QObject):
         self.wells_chosen.emit()
 
     # ------------------------------------------------------------ cells and corrections
+    def _look_again(self) -> None:
+        """Show what a run made: a first population is chosen where none was shown."""
+        position = self.position
+        if position is not None and self.population is None:
+            try:
+                found = position.populations
+            except (StoreError, OSError) as error:
+                self.say(str(error), "error")
+                return
+            if found:
+                self.show_population(found[0])
+                return
+        self._load_cells()
+
     def _load_cells(self) -> None:
         if self._loading is not None:
             self._loading.cancel()
