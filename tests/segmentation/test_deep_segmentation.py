@@ -15,10 +15,13 @@ import kinocyte  # noqa: E402
 from kinocyte import Scale  # noqa: E402
 from kinocyte.core.errors import CalibrationError, InputFileError, MissingExtraError, ParameterError  # noqa: E402
 from kinocyte.experiment.experiment import Experiment  # noqa: E402
+from kinocyte.learning.model import ImageModel, InputChannel  # noqa: E402
+from kinocyte.learning.tasks.flows import Flows as FlowTask  # noqa: E402
 from kinocyte.pipeline.parse import parse_pipeline  # noqa: E402
 from kinocyte.pipeline.run import run  # noqa: E402
 from kinocyte.restoration.chain import fit_chain  # noqa: E402
 from kinocyte.restoration.deep import Deep  # noqa: E402
+from kinocyte.segmentation.flows import Flows  # noqa: E402
 from kinocyte.segmentation.semantic import Semantic  # noqa: E402
 from kinocyte.segmentation.stardist import StarDist  # noqa: E402
 from tests.deep_models import blob_finder, saved, unchanging  # noqa: E402
@@ -115,6 +118,37 @@ def test_restoration_keeps_grey_values_and_type(tmp_path: Path) -> None:
     scale = Scale.isotropic(0.5, 1.0, z_um=2.0)
     volume = fit_chain([Deep(model=str(model))], stacks, scale).restore(stacks[0], 0)
     assert np.abs(volume.astype(int) - stacks[0]).max() <= 1
+
+
+def test_probabilities_of_another_program_become_objects(data: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    folder = data / "bioimageio_unet2d_nuclei_broad"
+    image = np.load(folder / "test_input.npy")[0, 0]
+    method = Semantic(model=str(folder), min_area_um2=20)
+    labels, quality = method.segment_with_quality({"raw_intensity": image}, Scale.isotropic(1.0))
+    assert method.channels == ("raw_intensity",)
+    assert labels.max() == len(quality) > 5
+    assert quality.min() > 0.5
+    with pytest.raises(ParameterError, match=r"no class 'nucleus'.*probability"):
+        Semantic(model=str(folder), object_class="nucleus").segment(image, Scale.isotropic(1.0))
+
+
+def test_flows_of_a_network_become_objects(tmp_path: Path) -> None:
+    task = FlowTask(width=1, depth=0)
+    weights = {n: np.zeros(t.shape, np.float32) for n, t in task.build(1, 1, 2).state_dict().items()}
+    weights["down.0.first.weight"][0, 0, 1, 1] = weights["down.0.second.weight"][0, 0, 1, 1] = 1.0
+    weights["out.weight"][0] = 20.0
+    weights["out.bias"][0] = -6.0
+    model = ImageModel(
+        "flat", task, (InputChannel(name="dna"),), (InputChannel(name="labels"),), "yx", None, weights
+    )  # fmt: skip
+    place = saved(model, tmp_path / "flat")
+    labels, quality = Flows(model=str(place)).segment_with_quality(frame(), SCALE)
+    # vectors of length 0: nobody walks, no crowd, no object
+    assert not labels.any()
+    assert quality.size == 0
+    with pytest.raises(ParameterError, match="is for flows"):
+        StarDist(model=str(place)).segment(frame(), SCALE)
 
 
 PIPELINE = """\
