@@ -191,6 +191,42 @@ def test_a_question_is_answered_failed_or_open(make_experiment: Maker) -> None:
     assert status(experiment).comparisons["state"].to_list() == ["todo"]
 
 
+def test_what_is_settled_is_told_as_a_plan_would_tell_it(
+    make_experiment: Maker, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kinocyte.pipeline import status as module
+    from kinocyte.pipeline.steps.tracking import Tracking
+
+    experiment = make_experiment()
+    run(pipeline, experiment, where=Workers(workers=0))
+    planned: list[Any] = []
+
+    def look(*arguments: Any, **more: Any) -> Any:
+        planned.append(arguments[2])
+        return plan_run(*arguments, **more)
+
+    monkeypatch.setattr(module, "plan_run", look)
+
+    def told() -> tuple[dict[str, int], list[Any]]:
+        planned.clear()
+        return status(kinocyte.open(experiment.url)).counts, planned
+
+    assert told() == ({"done": 9}, [["A1/1"]]), "one position stands for all"
+    position = experiment.position("A2/1")
+    position.records.drop("tracking", "nuclei")
+    assert told() == ({"done": 8, "todo": 1}, [["A1/1"], ["A2/1"]])
+    run(pipeline, experiment, where=Workers(workers=0))
+    position.remove_table("nuclei_links")
+    assert told()[0] == {"done": 8, "todo": 1}
+    run(pipeline, experiment, where=Workers(workers=0))
+    position.edit("nuclei").remove(int(position.objects("nuclei")["object_id"][0]))
+    assert told()[0] == {"done": 9, "todo": 1}, "the correction is to be applied"
+    monkeypatch.setattr(Tracking, "version", 99)
+    counts, looks = told()
+    assert counts == {"done": 6, "todo": 4}, "another version of a step"
+    assert looks[-1] == ["A1/1", "A2/1", "A3/1"]
+
+
 def test_the_process_tells_here_and_the_heartbeat_tells_elsewhere() -> None:
     def said(seconds_ago: float, **more: Any) -> dict[str, Any]:
         then = datetime.now(UTC) - timedelta(seconds=seconds_ago)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
@@ -117,16 +118,24 @@ def view(state: Status, title: str, height: int) -> RenderableType:
     parts += [Text(f"{k}: {v}", style="dim") for k, v in addresses.items()]
     parts.append(steps_table(state))
     parts += _running(state)
-    used = 12 + state.tasks["step"].n_unique() * 2 + 2 * min(_MOST_FAILURES, state.failed.height)
-    parts.append(positions_table(state, max(4, height - used)))
-    parts += _failures(state)
+    failures = _failures(state)
+    n_steps = state.tasks.select("population", "step").n_unique()
+    n_running = min(_MOST_RUNNING, len(_running_tasks(state)))
+    # title, bar and addresses; a table has five lines beside its rows, a failure two, and the positions a last line
+    used = 2 + len(addresses) + 5 + n_steps + (5 + n_running) * (n_running > 0) + 6 + 2 * len(failures) + 1
+    parts.append(positions_table(state, max(3, height - used - 1)))
+    parts += failures
     if state.comparisons.height:
         parts.append(_comparisons(state))
     return Group(*parts)
 
 
+def _running_tasks(state: Status) -> list[Mapping[str, Any]]:
+    return [t for one in state.live if one["verdict"] == "running" for t in one.get("running", ())]
+
+
 def _running(state: Status) -> list[RenderableType]:
-    running = [t for one in state.live if one["verdict"] == "running" for t in one.get("running", ())]
+    running = _running_tasks(state)
     if not running:
         return []
     table = _table("Running", ("task", "worker"), ("done", "since"))
@@ -138,12 +147,15 @@ def _running(state: Status) -> list[RenderableType]:
 
 
 def _failures(state: Status) -> list[RenderableType]:
-    failed = state.failed
+    blocked = state.failed["message"].str.starts_with("not run because")
+    failed = state.failed.filter(~blocked)
     told: list[RenderableType] = [
         Text(f"failed: {name}: {message}", style="red") for name, message in failed.head(_MOST_FAILURES).iter_rows()
     ]
     if failed.height > _MOST_FAILURES:
         told.append(Text(f"and {failed.height - _MOST_FAILURES} more; see: kinocyte status --json", style="red"))
+    if blocked.any():
+        told.append(Text(f"and {blocked.sum()} tasks that need what failed were not run", style="red"))
     if state.died:
         told.append(Text(state.died, style="bold red"))
     return told

@@ -131,6 +131,9 @@ def _rows(
         entries.setdefault(entry["position"], []).append(entry)
     positions = list(seen.positions.values())
     settled = dict(zip(seen.positions, on_all(positions, lambda p: is_settled(p, entries.get(p.id, ()))), strict=True))
+    sample = next((name for name, is_so in settled.items() if is_so), None)
+    if sample is not None and plan_run(pipeline, seen, [sample], whole=False).todo:
+        settled = dict.fromkeys(settled, False)  # a step or a method has another version than when the run was made
     rest = [name for name, is_so in settled.items() if not is_so]
     planned: dict[str, list[Task]] = {name: [] for name in rest}
     if rest or not positions:
