@@ -170,7 +170,9 @@ def links(desk: Desk) -> None:
 def experiment(desk: Desk) -> None:
     navigator = desk.window.panel("navigator")
     desk.window.show_panel("navigator")
-    navigator.colour_by.setCurrentText("nuclei: median area_um2 of objects")
+    choice = "nuclei: median area_um2 of objects"
+    desk.until(lambda: navigator.colour_by.findText(choice) >= 0)
+    navigator.colour_by.setCurrentText(choice)
     row = desk.session.cells.frame(7).row(2, named=True)
     desk.window.layers.choose_at((7.0, row["y_um"], row["x_um"]))
     desk.rest()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("qtpy")
@@ -100,9 +100,12 @@ def test_files_beside_a_pipeline_file_are_named_by_their_full_path(tmp_path: Pat
     assert found["restoration"]["field"]["flat"] == str(tmp_path / "dark.tif")
 
 
+#: a machine under load is no defect
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 names = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=12)
 
 
+@patient
 @given(st.lists(names.filter(lambda n: n == n.strip() and n), max_size=5))
 def test_any_list_of_names_is_written_and_read(found: list[str]) -> None:
     from kinocyte.app.form_fields import join_list, split_list
@@ -110,6 +113,7 @@ def test_any_list_of_names_is_written_and_read(found: list[str]) -> None:
     assert split_list(join_list(found)) == found
 
 
+@patient
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_any_number_is_written_and_read(number: float) -> None:
     from kinocyte.app.form_fields import read_number, write_number
@@ -117,6 +121,7 @@ def test_any_number_is_written_and_read(number: float) -> None:
     assert read_number(write_number(number)) == number
 
 
+@patient
 @given(st.one_of(names, st.floats(allow_nan=False, allow_infinity=False)))
 def test_a_word_stays_a_word_and_a_number_a_number(value: Any) -> None:
     from kinocyte.app.form_fields import read_word_or_number, write_word_or_number

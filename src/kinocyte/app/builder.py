@@ -7,7 +7,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QHideEvent, QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
@@ -314,7 +314,7 @@ class BuilderPanel(QWidget):
             item = self.steps.item(row)
             bad = refused.get(row)
             item.setText(f"✖ {step.title}" if bad else step.title)
-            item.setForeground(QColor("#e0483f") if bad else self.palette().text())
+            item.setData(Qt.ItemDataRole.ForegroundRole, QColor("#e0483f") if bad else None)
             item.setToolTip("; ".join(bad) if bad else "")
         if rest and self._editor is not None:
             self.form_error.setText("; ".join(rest))
@@ -384,6 +384,17 @@ class BuilderPanel(QWidget):
             settings.remember(_draft_key(experiment.url), {"document": draft.document, "source": draft.source})
 
     # ------------------------------------------------------------ the preview
+    def showEvent(self, event: QShowEvent) -> None:
+        """Preview again when the panel comes to the front."""
+        super().showEvent(event)
+        self._ask()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Leave the image to the panel that is looked at now."""
+        super().hideEvent(event)
+        self._asker.drop()
+        self._preview_layers.clear()
+
     def toggle_preview(self) -> None:
         """Turn the live preview on or off."""
         self.live.toggle()
@@ -434,7 +445,7 @@ class BuilderPanel(QWidget):
     def _ask(self, if_kind: str = "") -> None:
         """Ask for the preview of the step on the frame, if it is wanted and can be had."""
         step = self._step
-        if not self.live.isChecked() or step is None or (if_kind and step.kind != if_kind):
+        if not self.live.isChecked() or not self.isVisible() or step is None or (if_kind and step.kind != if_kind):
             return
         if step.kind not in _KINDS_WITH_PREVIEW:
             self.said.setText("This step is about the whole experiment; run it to see its result.")

@@ -295,7 +295,7 @@ class Layers(QObject):
                 size=_ring_um(rows),
                 face_color="transparent",
                 border_color="white",
-                border_width=0.12,
+                border_width=0.06,
                 metadata={"kinocyte": True},
             )
         )

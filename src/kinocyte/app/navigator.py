@@ -151,7 +151,8 @@ class NavigatorPanel(QWidget):
             state = self._state.states.get(position, "nothing")
             item.setText(f"{position}   {STATE_WORDS[state]}")
             item.setToolTip(self._state.messages.get(position, ""))
-            item.setForeground(QColor(STATE_COLOURS[state]) if state == "failed" else self.palette().text())
+            colour = QColor(STATE_COLOURS[state]) if state == "failed" else None  # None: that of the theme
+            item.setData(Qt.ItemDataRole.ForegroundRole, colour)
         self._colour(self.colour_by.currentText())
 
     # ------------------------------------------------------------ the plate

@@ -32,6 +32,7 @@ class NoticeBar(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.setObjectName("notices")
+        self.setMaximumHeight(44)  # two lines; the whole sentence is in the tooltip and in Messages
         self._session = session
         self._job: Job | None = None
         self.sentence = named(QLabel("Ready."), "notice_text")

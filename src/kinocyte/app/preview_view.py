@@ -47,6 +47,7 @@ class PreviewPlot(QWidget):
             plot.hideButtons()
             plot.setMenuEnabled(False)
             plot.setFixedHeight(175)
+            plot.getAxis("bottom").setHeight(44)
             self._column.addWidget(plot)
             self._plot = plot
         return self._plot

@@ -28,7 +28,7 @@ CONDITION_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d5
 
 SHEET = """
 QLabel[role="title"] { font-size: 15px; font-weight: 600; }
-QLabel[role="hint"] { color: palette(mid); }
+QLabel[role="hint"] { color: #80868f; }
 QLabel[role="error"] { color: #e0483f; font-weight: 600; }
 QPushButton[role="main"] { font-weight: 600; padding: 6px 12px; background-color: #0072b2; color: white; }
 QPushButton[role="main"]:hover { background-color: #2a8ac4; }

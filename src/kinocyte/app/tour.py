@@ -11,6 +11,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
 
+from kinocyte.app import theme
 from kinocyte.app.draft import Draft, anchored_document
 from kinocyte.app.jobs import Job
 from kinocyte.app.session import Selection
@@ -74,13 +75,15 @@ class Tour(QObject):
         self.forth.clicked.connect(lambda: self.go(self.at + 1))
         column = QVBoxLayout(self.dialog)
         column.addWidget(self.title)
-        column.addWidget(self.text, 1)
+        column.addWidget(self.text)
+        column.addStretch(1)
         row = QHBoxLayout()
         row.addStretch(1)
         row.addWidget(self.back)
         row.addWidget(self.forth)
         column.addLayout(row)
-        self.dialog.resize(380, 210)
+        self.dialog.setStyleSheet(theme.SHEET)
+        self.dialog.resize(380, 190)
 
     def start(self) -> None:
         """Import the demo in the background and begin."""

@@ -206,6 +206,9 @@ class Window(QObject):
         dock.show()
         dock.raise_()
         self._looked_at(name)
+        if _area_of(name) == "bottom":
+            height = max(dock.height(), round(0.45 * self._qt.height()))
+            QTimer.singleShot(0, partial(self._qt.resizeDocks, [dock], [height], Qt.Orientation.Vertical))
         self.panels[name].setFocus()
 
     def _retitle(self) -> None:
