@@ -140,7 +140,7 @@ def test_strokes_on_the_image_become_one_correction(desk: Open) -> None:  # noqa
     choose(opened, whole["object_id"])
     opened.click("labels_split")
     y, x = whole["y_um"] / 0.5, whole["x_um"] / 0.5
-    opened.panel.strokes.add_lines(np.array([[y - 8, x], [y + 8, x]]))
+    drag((y - 8, x), (y - 3, x), (y + 3, x), (y + 8, x))
     opened.rest()
     parts = opened.position().objects("nuclei").filter(frame=0)
     assert (

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QSpinBox, QTableWidget, QTableWidgetItem
 
 from kinocyte.app.cells import Cells
@@ -189,13 +190,22 @@ class LabelsPanel(CorrectingPanel):
     def _on_line(self, event: Any = None) -> None:
         if self.strokes is None or self.tool != "split" or not len(self.strokes.data):
             return
-        action = str(getattr(event, "action", ""))
-        line = np.asarray(self.strokes.data[-1])
-        if "add" not in action.lower() or len(line) < 2 or np.allclose(line[0], line[-1]):
+        action = str(getattr(event, "action", "")).lower()  # "adding" while it is drawn, "added" at its end
+        line = np.asarray(self.strokes.data[-1], np.float64)
+        if not action.endswith("added") or len(line) < 2:
             return
+        # napari is still at work on the layer, which goes when the cell is cut
+        QTimer.singleShot(0, lambda: self._cut_along(line))
+
+    def _cut_along(self, line: NDArray[np.float64]) -> None:
         cells = self.cells
-        if cells is not None:
-            self.cut(line[0][-2:], line[-1][-2:], cells)
+        if cells is None or self.tool != "split":
+            return
+        if np.linalg.norm(line[0] - line[-1]) < 1.0:
+            self.refuse("The line is too short to cut with; draw it across the cell.")
+            self.cancel()
+            return
+        self.cut(line[0][-2:], line[-1][-2:], cells)
 
     def cut(self, begin: NDArray[np.float64], end: NDArray[np.float64], cells: Cells) -> None:
         """Cut the chosen cell along a line from (y, x) to (y, x) in pixels."""
