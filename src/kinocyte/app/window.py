@@ -317,10 +317,13 @@ class Window(QObject):
                 event.ignore()
                 if not self.panel("run").is_running or self._may_interrupt():
                     self._may_close = True  # closed by us and not by the person: napari does not ask a second time
-                    QTimer.singleShot(0, self._qt.close)
+                    QTimer.singleShot(0, self._close_now)
                 return True
             self._end()
         return False
+
+    def _close_now(self) -> None:
+        self._qt.close()
 
     def _may_interrupt(self) -> bool:
         answer = QMessageBox.question(
