@@ -111,14 +111,16 @@ def test_words_of_augmentation() -> None:
 
 def test_maps_keep_sign_and_depth(tmp_path: Path) -> None:
     """The maps of ZeroCostDL4Mic are uint8, in which negative values wrap around."""
-    pairs = noisy(2)
     keeper = report.Keeper(tmp_path)
-    judge(model(Smooth(), 2.0), pairs, predict, seen=keeper.maps)
-    error = tifffile.imread(tmp_path / "maps" / "im0_error.tif")
-    assert error.dtype == np.float32
+    target = np.random.default_rng(0).integers(0, 200, (1, 32, 32)).astype(np.uint8)
+    prediction = target[:, ::-1].astype(np.float32)
+    keeper.maps(Pair("im0", target, target), target, prediction)
+    error, similar = (tifffile.imread(tmp_path / "maps" / f"im0_{what}.tif") for what in ("error", "ssim"))
+    assert error.dtype == similar.dtype == np.float32
+    np.testing.assert_array_equal(error, prediction[0] - target[0])
     assert error.min() < 0 < error.max()
-    assert tifffile.imread(tmp_path / "maps" / "im1_ssim.tif").dtype == np.float32
-    keeper.maps(pairs[0], pairs[0].image, pairs[0].image.astype(np.float32))
+    assert similar.min() < 0
+    keeper.maps(Pair("im0", target, target), target, prediction)
     assert (tmp_path / "maps" / "im0_2_error.tif").is_file(), "two images of one name are both kept"
 
 

@@ -16,7 +16,7 @@ from kinocyte.experiment.editing import Disc
 from kinocyte.learning.data.split import split
 from kinocyte.pipeline.execute import Workers
 from kinocyte.pipeline.model import Pipeline
-from kinocyte.pipeline.pairs import experiment_pairs, read_pairs
+from kinocyte.pipeline.pairs import experiment_pairs, image_pairs, read_pairs
 from kinocyte.pipeline.run import run
 from tests.pipeline.conftest import blobs
 
@@ -101,3 +101,15 @@ def test_images_without_labels_can_be_kept(tmp_path: Path) -> None:
     np.save(tmp_path / "out" / "z.npy", np.ones((8, 8), np.uint8))
     with pytest.raises(InputFileError, match="z"):
         read_pairs(tmp_path / "in", tmp_path / "out", axes="yx", keep_unlabelled=True)
+
+
+def test_images_of_an_experiment_and_of_files_without_targets(make_experiment: Maker, tmp_path: Path) -> None:
+    made = make_experiment({"A1": blobs(3, 1), "B2": blobs(2, 2)})
+    pairs = image_pairs(Path(made.url))
+    assert [p.name for p in pairs] == [f"A1/1, frame {t}" for t in range(3)] + [f"B2/1, frame {t}" for t in range(2)]
+    assert pairs[0].channels == ("dna",)
+    assert not pairs[0].has_target
+    np.testing.assert_array_equal(pairs[4].image[0], blobs(2, 2)[1])
+    tifffile.imwrite(tmp_path / "one.tif", np.ones((4, 5), np.uint8))
+    (single,) = image_pairs(tmp_path / "one.tif")
+    assert single.image.shape == (1, 4, 5)

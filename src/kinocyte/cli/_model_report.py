@@ -53,6 +53,18 @@ _TILES = {
 }
 
 
+_LABELS = {
+    "f1": "F1", "psnr_db": "PSNR (dB)", "ssim": "SSIM", "st_lpips": "ST-LPIPS", "nrmse_range": "NRMSE (range)",
+    "nrmse_norm": "NRMSE (norm)", "pearson": "Pearson", "mean_matched_iou": "mean matched IoU", "mean_iou": "mean IoU",
+    "mean_true_iou": "mean true IoU", "foreground_iou": "foreground IoU", "da_sq": "DA and SQ", "mean_f1": "mean F1",
+}  # fmt: skip
+
+
+def label(score: str) -> str:
+    """Return the name of a score as papers write it."""
+    return _LABELS.get(score, score.replace("_", " "))
+
+
 # ------------------------------------------------------------------------------------------ the training
 def run_of(model: str) -> Path | None:
     """Return the folder of the training of a model, None where there is none beside it."""
@@ -157,6 +169,8 @@ class Keeper:
             made = {"labels": prediction}
         for what, image in made.items():
             whole = image.astype(np.float32) if image.dtype.kind == "f" else image
+            if what != "labels" and len(whole) == 1:  # one channel: a plain image
+                whole = whole[0]
             tifffile.imwrite(folder / f"{stem}_{what}.tif", whole, compression="zlib", photometric="minisblack")
 
     def report(
@@ -217,9 +231,9 @@ def page(
     return TrainingPage(
         title=title or model.name,
         subtitle=words.subtitle(model, len(pairs), data),
-        tiles=[(n.replace("_", " "), judged.pooled.get(n)) for n in _TILES[judged.kind]],
+        tiles=[(label(n), judged.pooled[n]) for n in _TILES[judged.kind] if judged.pooled.get(n) is not None],
         n_images=judged.per_image["image"].n_unique(),
-        scores=score_table(judged).with_columns(pl.col("score").str.replace_all("_", " ")),
+        scores=_labelled(score_table(judged)),
         per_image=_named_shortly(judged.per_image.select(_columns(judged))),
         plates=[
             *_training_plates(kept, found),
@@ -233,13 +247,22 @@ def page(
         verdict="" if found is None else found.verdict,
         verdict_sentence="" if found is None else found.sentence,
         sweep=None if swept is None else swept.table.select("rank", "name", "step", "score"),
-        sweep_sentence="" if swept is None else words.sweep_sentence(swept),
+        sweep_sentence="" if swept is None else words.sweep_sentence(swept, label(swept.score)),
         notes=judged.notes,
     )
 
 
+def _labelled(scores: pl.DataFrame) -> pl.DataFrame:
+    """Return the scores that are defined, under the names of papers."""
+    known = scores.filter(~pl.all_horizontal(pl.exclude("score").is_null()))
+    return known.with_columns(score=pl.Series([label(n) for n in known["score"]], dtype=pl.String))
+
+
 def _named_shortly(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(image=pl.Series([short(n) for n in rows["image"]], dtype=pl.String))
+    """Return the rows of images with short names and the columns that hold anything, under the names of papers."""
+    shown = rows.with_columns(image=pl.Series([short(n) for n in rows["image"]], dtype=pl.String))
+    filled = [c for c in shown.columns if shown[c].null_count() < shown.height]
+    return shown.select(filled).rename({c: label(c) for c in filled})
 
 
 def _record(run: Path | None, model: ImageModel) -> Mapping[str, Any]:
@@ -289,8 +312,7 @@ def _training_plates(kept: pl.DataFrame | None, found: CurveVerdict | None) -> l
 def _score_plates(judged: Judgement) -> list[Plate]:
     from kinocyte.report.learning_figures import precision_by_overlap, scores_by_image
 
-    label = judged.main.replace("_", " ")
-    rows = judged.per_image
+    name, rows = label(judged.main), judged.per_image
     if judged.kind == "image":
         series = {
             of: rows.filter(pl.col("of") == of)[judged.main].drop_nulls().to_list() for of in ("input", "prediction")
@@ -299,7 +321,7 @@ def _score_plates(judged: Judgement) -> list[Plate]:
     else:
         series = {"images": rows[judged.main].drop_nulls().to_list()}
         text = "Each dot is one image; the line is the median."
-    plates = [Plate("scores", "by_image", scores_by_image(series, label), label.capitalize(), text)]
+    plates = [Plate("scores", "by_image", scores_by_image(series, name), name[0].upper() + name[1:], text)]
     if judged.kind == "labels":
         text = "Share TP / (TP + FP + FN) of all objects when at least this overlap is asked of a found object."
         plates.append(Plate("scores", "precision", precision_by_overlap(judged.pooled), "Average precision", text))
@@ -370,9 +392,8 @@ def _tried(tried: pl.DataFrame | None, judged: Judgement) -> list[Plate]:
 
     if tried is None or tried.height == 0:
         return []
-    label = judged.main.replace("_", " ")
     text = (
         "Score of a few images when a setting of the model is another, or when noise, blur or another size is given to "
         "the images. Orange: how the model and the images are. A steep curve asks for care."
     )
-    return [Plate("sensitivity", "sensitivity", sensitivity_curves(tried, label), "Sensitivity", text)]
+    return [Plate("sensitivity", "sensitivity", sensitivity_curves(tried, label(judged.main)), "Sensitivity", text)]

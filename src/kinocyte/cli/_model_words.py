@@ -157,7 +157,7 @@ def parameters(
     return [(title, rows) for title, rows in found if rows]
 
 
-def sweep_sentence(swept: Sweep) -> str:
+def sweep_sentence(swept: Sweep, score: str) -> str:
     """Return which checkpoint is the best."""
     best = swept.table.row(0, named=True)
     by = (
@@ -165,5 +165,5 @@ def sweep_sentence(swept: Sweep) -> str:
     )
     return (
         f"{swept.table.height} different states of the network were compared; '{best['name']}' of step {best['step']} "
-        f"is the best by {by or swept.score.replace('_', ' ')}."
+        f"is the best by {by or score}."
     )

@@ -166,7 +166,7 @@ def rank(
     model : str
         Name of a model, its package, or the folder of a training.
     files : Path
-        Folders of images, or images.
+        Images, folders of images, or experiments (.zarr).
     channels : list of str
         Channels that the model reads, in its order, by name or by number from 1.
     diversity : float

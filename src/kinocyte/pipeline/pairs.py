@@ -70,13 +70,20 @@ def read_pairs(
 
 
 def image_pairs(path: Path, *, axes: str | None = None) -> list[Pair]:
-    """Return the images of a folder, or of one file, as pairs without a target.
+    """Return the images of a folder, of one file, or of an experiment (``.zarr``), as pairs without a target.
 
     Raises
     ------
     InputFileError
         If there is none or it cannot be read.
+    StoreError
+        If a folder ending in ``.zarr`` is no experiment.
     """
+    if path.suffix == ".zarr":
+        import kinocyte
+
+        positions = kinocyte.open(path).positions
+        return [p for name, position in positions.items() for p in _position_images(name, position)]
     paths = image_paths(path) if path.is_dir() else [path]
     return [p for found in paths for p in _file_pairs(found, None, "none", axes=axes, group=None)]
 
@@ -185,3 +192,16 @@ def _position_pairs(
         return lambda: labels.frame(t)
 
     return [Pair(f"{name}, frame {t}", image(t), target(t), name, channels=names, pixel_um=size) for t in frames]
+
+
+def _position_images(name: str, position: Position) -> list[Pair]:
+    pixels = position.image()
+    size = pixels.scale.spacing_um(3 if pixels.is_3d else 2)
+
+    def image(t: int) -> Callable[[], Array]:
+        return lambda: np.stack([pixels.frame(t, c) for c in pixels.channels])
+
+    return [
+        Pair(f"{name}, frame {t}", image(t), None, name, channels=pixels.channels, pixel_um=size)
+        for t in range(pixels.n_frames)
+    ]

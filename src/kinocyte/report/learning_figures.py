@@ -133,6 +133,7 @@ def _coloured(labels: Array) -> Array:
 def _picture(axes: Axes, image: Array, **how: Any) -> Any:
     axes.set_xticks([])
     axes.set_yticks([])
+    axes.set_anchor("N")
     for side in axes.spines.values():
         side.set_visible(False)
     return axes.imshow(image, interpolation="nearest", **how)
@@ -150,7 +151,7 @@ def image_examples(
     maps : sequence of (error, similarity)
         Prediction minus target and the map of SSIM, both floating point with their sign.
     """
-    figure = new_figure(0.2 + 2.55 * len(rows), _WIDE_IN)
+    figure = new_figure(0.2 + 2.15 * len(rows), _WIDE_IN)
     grid = figure.subplots(len(rows), 5, squeeze=False)
     for axes, (title, start, target, prediction, scores), (error, similarity) in zip(grid, rows, maps, strict=True):
         low, high = np.nanpercentile(target, (0.5, 99.8))
