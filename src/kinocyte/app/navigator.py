@@ -41,6 +41,7 @@ class NavigatorPanel(QWidget):
         self._state = PlateState({}, {})
         self._values: dict[str, Any] = {}
         self._job: Job | None = None
+        self._choices_of: str | None = None
         self._filling = False
         self._rows: list[ChannelRow] = []
         self.empty = hint("No experiment is open. Open one, or make one from your movies, in the panel Start.")
@@ -130,6 +131,7 @@ class NavigatorPanel(QWidget):
             return
         if self._job is not None:
             self._job.cancel()
+        self._choices_of = self._session.population
         jobs = self._session.jobs
         self._job = jobs.start(
             "Reading the state", _state_and_choices, experiment, self._session.population, quiet=True
@@ -231,6 +233,8 @@ class NavigatorPanel(QWidget):
         self.population.setVisible(self.population.count() > 0)
         self._filling = False
         self._show_counts()
+        if self._choices_of != self._session.population:  # what the plate can be coloured by is another list now
+            self._reload()
 
     def _population_chosen(self, name: str) -> None:
         if not self._filling and name:
