@@ -13,7 +13,8 @@ Singles = NDArray[np.float32]
 
 def sigmoid(x: Singles) -> Singles:
     """Return 1 / (1 + exp(-x)) without overflow."""
-    return (0.5 * (1.0 + np.tanh(0.5 * x))).astype(np.float32)
+    found: Singles = (0.5 * (1.0 + np.tanh(0.5 * x))).astype(np.float32)
+    return found
 
 
 def best_settings(
