@@ -25,7 +25,8 @@ _LPIPS = "Ghildyal & Liu 2022, Shift-tolerant perceptual similarity metric, ECCV
 def subtitle(model: ImageModel, n_images: int, data: tuple[Path, Path]) -> str:
     """Return what the model is and what it was judged by."""
     space = "planes" if model.ndim == 2 else "volumes"
-    return f"Model for {model.task.name().replace('_', ' ')} of {space}, judged by {n_images} images of {data[0].name}"
+    task = model.task.name().replace("_", " ")
+    return f"Model of the task {task} for {space}, judged by {n_images} images in '{data[0].name}'"
 
 
 def methods(model: ImageModel, judged: Judgement, record: Mapping[str, Any], n_images: int) -> list[str]:

@@ -151,7 +151,7 @@ def image_examples(
     maps : sequence of (error, similarity)
         Prediction minus target and the map of SSIM, both floating point with their sign.
     """
-    figure = new_figure(0.2 + 2.15 * len(rows), _WIDE_IN)
+    figure = new_figure(0.2 + 1.9 * len(rows), _WIDE_IN)
     grid = figure.subplots(len(rows), 5, squeeze=False)
     for axes, (title, start, target, prediction, scores), (error, similarity) in zip(grid, rows, maps, strict=True):
         low, high = np.nanpercentile(target, (0.5, 99.8))
@@ -170,7 +170,8 @@ def image_examples(
 
 def _bar(figure: Figure, drawn: Any, axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=9.5, color=INK)
-    bar = figure.colorbar(drawn, ax=axes, orientation="horizontal", fraction=0.06, pad=0.03)
+    # an inset, as a bar that takes its room from the axes would shift them out of their row
+    bar = figure.colorbar(drawn, cax=axes.inset_axes((0.0, -0.1, 1.0, 0.05)), orientation="horizontal")
     bar.ax.tick_params(colors=INK, labelsize=7, length=2)
     bar.ax.locator_params(nbins=3)
     bar.outline.set_visible(False)
