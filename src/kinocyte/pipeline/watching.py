@@ -63,6 +63,8 @@ def _by_heartbeat(state: Status, mine: Mapping[str, Any], live: tuple[Mapping[st
         key = (row["position"], row["population"], row["step"])
         name = f"{row['position']}:{row['population']}.{row['step']}" if row["population"] else ":".join(key[::2])
         now = _SHOWN.get(said.get(key, ""), row["state"] if key not in said else "todo")
+        if row["state"] == "done":  # the record was seen; the heartbeat may be of a moment before
+            now = "done"
         fraction = running.get(name, 0.0) if now == "running" else float(now == "done")
         message = why.get(name) or (row["message"] if row["state"] == now else "")
         rows.append((*key, now, fraction, message))
