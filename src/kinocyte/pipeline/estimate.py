@@ -1,8 +1,9 @@
 """What a step will need of a worker, estimated before it runs: memory and a GPU.
 
 Steps go frame by frame, so memory grows with the size of a frame and hardly with the length of the movie. The factors
-were measured (`benchmarks/engine.py memory`): peak memory of a process that does one step of a movie, less that of one
-which only starts, over the size of a plane or stack of 64-bit numbers.
+are meant to be generous: `benchmarks/engine.py memory` compares them with the peak of a process that does one step. At
+2048 x 2048 pixels and two channels registration, correction and segmentation took 0.65, 0.44 and 0.52 GB where the
+estimates are 1.00, 0.94 and 1.07 GB.
 """
 
 from __future__ import annotations
