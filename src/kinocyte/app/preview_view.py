@@ -17,6 +17,7 @@ from kinocyte.experiment.position import Position
 
 _INK = "#8a8f98"
 _LINE = "#e69f00"
+_SMALL = {"font-size": "8pt"}
 #: More arrows than these would hide the image.
 _MOST_ARROWS = 4000
 
@@ -47,6 +48,7 @@ class PreviewPlot(QWidget):
             plot.hideButtons()
             plot.setMenuEnabled(False)
             plot.setFixedHeight(175)
+            plot.setStyleSheet("background: transparent;")  # so that it follows the theme
             plot.getAxis("bottom").setHeight(44)
             self._column.addWidget(plot)
             self._plot = plot
@@ -66,7 +68,7 @@ class PreviewPlot(QWidget):
         self.plot.clear()
         heights = np.log10(histogram.counts + 1.0)
         self.plot.plot(histogram.edges, heights, stepMode="center", fillLevel=0, brush=_INK, pen=None)
-        self.plot.setLabel("bottom", "grey value after the filters")
+        self.plot.setLabel("bottom", "grey value after the filters", **_SMALL)
         self.plot.setLabel("left", "pixels (log)")
         self.plot.getAxis("left").setTicks([[(n, f"{10**n:g}") for n in range(0, int(heights.max()) + 1, 2)]])
         at = histogram.level if histogram.level is not None else float(histogram.edges[-1])
@@ -93,7 +95,7 @@ class PreviewPlot(QWidget):
         self.plot.plot(
             series.times_min, series.values, pen=pg.mkPen(_INK, width=2), symbol="o", symbolSize=4, symbolBrush=_INK
         )
-        self.plot.setLabel("bottom", "time (min)")
+        self.plot.setLabel("bottom", "time (min)", **_SMALL)
         self.plot.setLabel("left", series.label)
         self.plot.getAxis("left").setTicks(None)
         if series.event_min is not None:
