@@ -51,7 +51,8 @@ def test_cells_are_merged_deleted_and_renumbered_by_buttons(desk: Open) -> None:
     for _ in range(3):
         opened.key("z", ctrl=True)
         opened.rest()
-    assert opened.position().objects("nuclei").height == 65 or opened.position().journal.active() == []
+    assert opened.position().journal.active() == []
+    assert {2, 3} <= set(opened.position().objects("nuclei")["object_id"])
 
 
 def test_suspicious_masks_are_listed_shown_and_mended(desk: Open) -> None:  # noqa: F811
@@ -97,6 +98,8 @@ def test_strokes_on_the_image_become_one_correction(desk: Open) -> None:  # noqa
 
     opened = open_labels(desk, image=True)
     canvas = opened.viewer.window._qt_viewer.canvas.native
+    opened.session.go_to(0)  # napari begins in the middle of a movie
+    opened.rest()
 
     def at(y_px: float, x_px: float) -> QPoint:
         """Return where a pixel of the movie lies on the canvas."""
