@@ -275,7 +275,8 @@ def test_a_correction_is_shown_and_applied(hands: Hands, demo: Path) -> None:
     assert gone not in stored.objects("nuclei")["object_id"].to_list()
     assert stored.corrections("nuclei")["status"].to_list() == ["applied"]
     hands.session.editor().undo()
-    hands.until(lambda: hands.session.corrected().is_over, 120)
+    job = hands.session.corrected()
+    hands.until(lambda: job.is_over and hands.session._applying is None, 120)
 
 
 def test_what_was_built_is_there_again_after_the_window_closed(hands: Hands, demo: Path) -> None:
