@@ -19,6 +19,8 @@ from kinocyte.experiment.storage import Storage
 if TYPE_CHECKING:
     import zarr
 
+_PLAIN_TYPES = frozenset(f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)) - {"float8"}
+
 
 class _Frames:
     """An OME-Zarr image group; arrays are opened on first use and never read whole."""
@@ -96,7 +98,10 @@ class _Frames:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Return the type of a pixel."""
+        """Return the type of a pixel, read from the metadata alone where these say it in one word."""
+        named = self._document.get("data_type")
+        if isinstance(named, str) and named in _PLAIN_TYPES:
+            return np.dtype(named)
         return np.dtype(self._levels[0].dtype)
 
     def size(self, axis: str) -> int:
