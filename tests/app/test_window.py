@@ -281,6 +281,7 @@ def test_a_correction_is_shown_and_applied(hands: Hands, demo: Path) -> None:
 
 def test_what_was_built_is_there_again_after_the_window_closed(hands: Hands, demo: Path) -> None:
     builder = hands.window.panel("builder")
+    hands.open(str(demo / "made.zarr"))
     hands.type("builder_name", "My own name")
     builder.save_draft()
     hands.open(str(demo / "made.zarr"))
@@ -302,8 +303,9 @@ def test_the_text_of_the_pipeline_shows_its_mistakes_in_place(hands: Hands) -> N
     assert "did you mean 'min_area_um2'?" in dialog.error.text()
     assert not dialog.accept_button.isEnabled()
     assert len(dialog.editor.extraSelections()) == 1
-    line = dialog.editor.extraSelections()[0].cursor.block().text()
-    assert line.startswith("min_aera_um2")
+    marks = dialog.editor.extraSelections()
+    cursor = marks[0].cursor
+    assert dialog.editor.toPlainText().splitlines()[cursor.blockNumber()].startswith("min_aera_um2")
     dialog.editor.setPlainText(good.replace("My own name", "Changed as text"))
     hands.click("text_use", dialog)
     assert hands.session.draft.document["name"] == "Changed as text"
