@@ -146,13 +146,13 @@ def previews(clock: Clock, window: Any, draft: Any) -> None:
     found = draft()
     found.add_population("nuclei", "nuclei")
     window.session.set_draft(found)
-    clock.until(lambda: panel.previewed is not None)
+    clock.until(lambda: panel.preview.shown is not None)
     times = []
     for area in range(11, 16):
-        panel.previewed = None
+        panel.preview.shown = None
         start = time.perf_counter()
         panel.set_values({"min_area_um2": float(area)})
-        clock.until(lambda: panel.previewed is not None)
+        clock.until(lambda: panel.preview.shown is not None)
         times.append(time.perf_counter() - start)
     clock.note("preview of a threshold after a changed value (120 ms rest included)", float(np.median(times)))
     question = panel.question()

@@ -48,7 +48,7 @@ class Desk:
             self.wait(0.02)
 
     def rest(self) -> None:
-        self.until(lambda: not self.session.jobs.running and not self.window.panel("builder").preview_is_busy)
+        self.until(lambda: not self.session.jobs.running and not self.window.panel("builder").preview.is_busy)
         self.wait(0.3)
 
     def find(self, name: str) -> Any:
@@ -116,14 +116,14 @@ def builder(desk: Desk) -> None:
     opened(desk)
     panel = desk.window.panel("builder")
     desk.window.show_panel("builder")
-    desk.until(lambda: panel.previewed is not None)
+    desk.until(lambda: panel.preview.shown is not None)
     desk.picture("pipeline-threshold")
     panel.set_values({"min_area_um2": -4})
     desk.picture("pipeline-mistake", panel)
     panel.set_values({"min_area_um2": 40.0})
     panel._added(desk.session.draft.add_registration("h2b"))
-    panel.previewed = None
-    desk.until(lambda: panel.previewed is not None)
+    panel.preview.shown = None
+    desk.until(lambda: panel.preview.shown is not None)
     desk.picture("pipeline-drift")
     panel._remove()
     panel._guide()
@@ -160,11 +160,11 @@ def links(desk: Desk) -> None:
     panel = desk.window.panel("builder")
     desk.window.show_panel("builder")
     panel.steps.setCurrentRow(3)
-    panel.previewed = None
+    panel.preview.shown = None
     panel._ask()
-    desk.until(lambda: panel.previewed is not None)
+    desk.until(lambda: panel.preview.shown is not None)
     desk.picture("pipeline-links")
-    panel.live.setChecked(False)
+    panel.preview.live.setChecked(False)
 
 
 def experiment(desk: Desk) -> None:

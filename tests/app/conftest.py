@@ -111,7 +111,7 @@ class Hands:
 
     def rest(self) -> None:
         """Wait until no work is left."""
-        self.until(lambda: not self.session.jobs.running and not self.window.panel("builder").preview_is_busy)
+        self.until(lambda: not self.session.jobs.running and not self.window.panel("builder").preview.is_busy)
 
 
 @pytest.fixture(scope="module")

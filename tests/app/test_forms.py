@@ -45,8 +45,9 @@ def required_values(model: type[Method]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("kind", "name"), METHODS, ids=[f"{k}.{n}" for k, n in METHODS])
 def test_a_form_has_every_field_and_shows_the_defaults(kind: str, name: str) -> None:
-    from kinocyte.app.form import ModelForm, model_fields, plain
+    from kinocyte.app.form import ModelForm
     from kinocyte.app.form_fields import Choices
+    from kinocyte.app.form_models import model_fields, plain
 
     model = registry.get(kind, name)
     form = ModelForm(model, Choices(channels=("dapi",)))
@@ -63,8 +64,9 @@ def test_a_form_has_every_field_and_shows_the_defaults(kind: str, name: str) -> 
 
 @pytest.mark.parametrize(("kind", "name"), METHODS, ids=[f"{k}.{n}" for k, n in METHODS])
 def test_a_form_gives_the_method_that_the_table_gives(kind: str, name: str) -> None:
-    from kinocyte.app.form import ModelForm, plain
+    from kinocyte.app.form import ModelForm
     from kinocyte.app.form_fields import Choices
+    from kinocyte.app.form_models import plain
 
     model = registry.get(kind, name)
     try:
@@ -106,8 +108,9 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("kind", "name", "values"), CASES)
 def test_any_value_survives_the_form(kind: str, name: str, values: dict[str, Any]) -> None:
-    from kinocyte.app.form import ModelForm, plain
+    from kinocyte.app.form import ModelForm
     from kinocyte.app.form_fields import Choices
+    from kinocyte.app.form_models import plain
 
     model = registry.get(kind, name)
     wanted = model.model_validate(values)

@@ -83,18 +83,18 @@ def test_a_pipeline_is_built_and_previewed(hands: Hands, demo: Path) -> None:
         "nuclei: measure (intensity)",
         "nuclei: follow cells (lap)",
     ]
-    hands.until(lambda: builder.previewed is not None)
-    shown = builder.previewed.labels
+    hands.until(lambda: builder.preview.shown is not None)
+    shown = builder.preview.shown.labels
     image = hands.session.position.image()
     method = hands.session.draft.pipeline().population["nuclei"].segmentation
     same = method.segment(image.frame_channels(0, ("h2b",)), hands.session.position.scale, seed=1)
     assert np.array_equal(shown, same), "the preview is what the library makes"
 
     n = shown.max()
-    builder.previewed = None
+    builder.preview.shown = None
     hands.type("step_min_area_um2", "150", builder)
-    hands.until(lambda: builder.previewed is not None)
-    assert builder.previewed.labels.max() < n
+    hands.until(lambda: builder.preview.shown is not None)
+    assert builder.preview.shown.labels.max() < n
     assert hands.session.draft.document["population"]["nuclei"]["segmentation"]["min_area_um2"] == 150
 
     hands.type("step_min_area_um2", "-4", builder)
@@ -108,15 +108,15 @@ def test_a_pipeline_is_built_and_previewed(hands: Hands, demo: Path) -> None:
 def test_the_level_is_set_on_the_histogram(hands: Hands, demo: Path) -> None:
     builder = hands.window.panel("builder")
     hands.rest()
-    hands.until(lambda: builder.plot.level is not None)
-    builder.previewed = None
-    builder.plot.level.setValue(60.0)
-    builder.plot.level.sigPositionChangeFinished.emit(builder.plot.level)
+    hands.until(lambda: builder.preview.plot.level is not None)
+    builder.preview.shown = None
+    builder.preview.plot.level.setValue(60.0)
+    builder.preview.plot.level.sigPositionChangeFinished.emit(builder.preview.plot.level)
     table = hands.session.draft.document["population"]["nuclei"]["segmentation"]
     assert (table["threshold"], table["low"]) == ("fixed", 60.0)
     assert "level_factor" in table
-    hands.until(lambda: builder.previewed is not None)
-    assert builder.previewed.histogram.level == 60.0
+    hands.until(lambda: builder.preview.shown is not None)
+    assert builder.preview.shown.histogram.level == 60.0
     builder.set_values({"threshold": "triangle"})
     assert "low" not in hands.session.draft.document["population"]["nuclei"]["segmentation"]
 
@@ -125,11 +125,11 @@ def test_the_other_previews(hands: Hands, demo: Path) -> None:
     builder, draft = hands.window.panel("builder"), hands.session.draft
 
     def preview() -> Any:
-        builder.previewed = None
+        builder.preview.shown = None
         builder._ask()
-        hands.until(lambda: builder.previewed is not None or not builder.preview_is_busy)
-        assert builder.previewed is not None, builder.said.text()
-        return builder.previewed
+        hands.until(lambda: builder.preview.shown is not None or not builder.preview.is_busy)
+        assert builder.preview.shown is not None, builder.preview.said.text()
+        return builder.preview.shown
 
     builder.steps.setCurrentRow(3)
     links = preview()

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Any
 
+from pydantic import BaseModel
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QHideEvent, QShowEvent
 from qtpy.QtWidgets import (
-    QCheckBox,
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
     QInputDialog,
-    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
     QMenu,
-    QPushButton,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -27,18 +24,13 @@ from qtpy.QtWidgets import (
 
 from kinocyte.app import settings
 from kinocyte.app.applying import last_pipeline
+from kinocyte.app.builder_preview import LivePreview
 from kinocyte.app.draft import Draft, DraftStep, Path, anchored_document
 from kinocyte.app.form import MethodEdit
 from kinocyte.app.form_fields import Choices
-from kinocyte.app.jobs import Latest
-from kinocyte.app.preview_view import PreviewLayers, PreviewPlot
-from kinocyte.app.previews import Previews, Question, Shown, Suggestion, bare, before_step, suggestions
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import error_label, heading, hint, named
+from kinocyte.app.widgets import error_label, heading, hint, named, push_button, tool_button
 from kinocyte.core.errors import KinocyteError
-from kinocyte.experiment.position import Position
-
-_KINDS_WITH_PREVIEW = {"restoration", "registration", "segmentation", "tracking", "measurement", "event"}
 
 
 class BuilderPanel(QWidget):
@@ -54,10 +46,8 @@ class BuilderPanel(QWidget):
         self._step: DraftStep | None = None
         self._editor: MethodEdit | None = None
         self._filling = False
-        self._previews = Previews()
-        self._preview_layers = PreviewLayers(session)
-        self._asker = Latest(session.jobs, "Preview", parent=self)
-        self.previewed: Shown | None = None
+        self.preview = LivePreview(session, lambda: self._step, self._model)
+        self.preview.values_wanted.connect(self.set_values)
         self._saver = QTimer(self)
         self._saver.setSingleShot(True)
         self._saver.setInterval(1000)
@@ -67,8 +57,8 @@ class BuilderPanel(QWidget):
         session.experiment_changed.connect(self._experiment_changed)
         session.position_changed.connect(self._place_changed)
         session.cells_changed.connect(self._place_changed)
-        session.frame_changed.connect(lambda _frame: self._ask())
-        session.selection_changed.connect(lambda _selection: self._ask(if_kind="event"))
+        session.frame_changed.connect(lambda _frame: self.preview.ask())
+        session.selection_changed.connect(lambda _selection: self.preview.ask(if_kind="event"))
         session.draft_changed.connect(self._draft_changed)
         self._draft_changed()
         self._experiment_changed()
@@ -89,26 +79,22 @@ class BuilderPanel(QWidget):
         menu = QMenu(self.add)
         menu.aboutToShow.connect(lambda: self._fill_menu(menu))
         self.add.setMenu(menu)
-        self.remove = _tool("Remove", "builder_remove", "Take the chosen step away", self._remove)
-        self.up = _tool("▲", "builder_up", "Before the one above, among steps of its kind", lambda: self._move(-1))
-        self.down = _tool("▼", "builder_down", "After the one below, among steps of its kind", lambda: self._move(1))
-        self.guide = _button("Which steps?", "builder_guide", "A few questions that lead to steps", self._guide)
-        self.load = _button("Open…", "builder_open", "Open a pipeline file (.toml)", self._ask_file)
-        self.save = _button("Save…", "builder_save", "Save the pipeline file, for the command line too", self._ask_save)
-        self.text = _button("As text…", "builder_text", "See and change the text of the file", self._as_text)
+        self.remove = tool_button("Remove", "builder_remove", "Take the chosen step away", self._remove)
+        self.up = tool_button(
+            "▲", "builder_up", "Before the one above, among steps of its kind", lambda: self._move(-1)
+        )
+        self.down = tool_button(
+            "▼", "builder_down", "After the one below, among steps of its kind", lambda: self._move(1)
+        )
+        self.guide = push_button("Which steps?", "builder_guide", "A few questions that lead to steps", self._guide)
+        self.load = push_button("Open…", "builder_open", "Open a pipeline file (.toml)", self._ask_file)
+        self.save = push_button(
+            "Save…", "builder_save", "Save the pipeline file, for the command line too", self._ask_save
+        )
+        self.text = push_button("As text…", "builder_text", "See and change the text of the file", self._as_text)
         self.form_title = heading("")
         self.form_place = QVBoxLayout()
         self.form_error = error_label("builder_form_error")
-        self.live = named(QCheckBox("Live preview on this frame"), "builder_live")
-        self.live.setChecked(bool(settings.recall("builder/live", True)))
-        self.live.toggled.connect(self._live_changed)
-        self.suggest = _button(
-            "Suggest…", "builder_suggest", "Ways to set this step, tried on this frame", self._suggest
-        )
-        self.said = named(QLabel(""), "builder_said")
-        self.said.setWordWrap(True)
-        self.plot = PreviewPlot()
-        self.plot.level_dragged.connect(self.set_level)
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
@@ -125,12 +111,7 @@ class BuilderPanel(QWidget):
         row.addStretch(1)
         column.addLayout(row)
         column.addWidget(self.form_title)
-        preview = QHBoxLayout()
-        preview.addWidget(self.live, 1)
-        preview.addWidget(self.suggest)
-        column.addLayout(preview)
-        column.addWidget(self.said)
-        column.addWidget(self.plot)
+        column.addWidget(self.preview)
         column.addWidget(self.form_error)
         column.addLayout(self.form_place)
         column.addStretch(1)
@@ -244,11 +225,9 @@ class BuilderPanel(QWidget):
             self._editor.setParent(None)
             self._editor.deleteLater()
             self._editor = None
-        for widget in (self.form_title, self.live, self.suggest, self.said):
-            widget.setVisible(step is not None)
+        self.form_title.setVisible(step is not None)
         self.form_error.hide()
-        self.plot.show_nothing()
-        self._preview_layers.clear()
+        self.preview.prepare(step)
         if step is None:
             return
         self.form_title.setText(step.title)
@@ -265,10 +244,8 @@ class BuilderPanel(QWidget):
             return
         self._editor.changed.connect(self._form_changed)
         self.form_place.addWidget(self._editor)
-        self.live.setEnabled(step.kind in _KINDS_WITH_PREVIEW)
-        self.suggest.setVisible(step.kind == "segmentation")
         self._check_form()
-        self._ask()
+        self.preview.ask()
 
     def _form_changed(self) -> None:
         if self._editor is None or self._step is None:
@@ -280,7 +257,7 @@ class BuilderPanel(QWidget):
         self._retitle()
         self._check_form()
         self._changed()
-        self._ask()
+        self.preview.ask()
 
     def _retitle(self) -> None:
         found = {s.path: s for s in self._session.draft.steps()}
@@ -374,7 +351,7 @@ class BuilderPanel(QWidget):
 
     def _place_changed(self) -> None:
         self._refresh_choices()
-        self._ask()
+        self.preview.ask()
 
     def save_draft(self) -> None:
         """Keep what is being built, so that a crash or a closed window loses nothing."""
@@ -387,110 +364,20 @@ class BuilderPanel(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Preview again when the panel comes to the front."""
         super().showEvent(event)
-        self._ask()
+        self.preview.ask()
 
     def hideEvent(self, event: QHideEvent) -> None:
         """Leave the image to the panel that is looked at now."""
         super().hideEvent(event)
-        self._asker.drop()
-        self._preview_layers.clear()
+        self.preview.leave()
 
     def toggle_preview(self) -> None:
         """Turn the live preview on or off."""
-        self.live.toggle()
+        self.preview.live.toggle()
 
-    def _live_changed(self, is_on: bool) -> None:
-        settings.remember("builder/live", is_on)
-        if is_on:
-            self._ask()
-        else:
-            self._asker.drop()
-            self._preview_layers.clear()
-            self.plot.show_nothing()
-            self.said.setText("")
-
-    def question(self) -> Question | None:
-        """Return what is to be previewed, or None where the form or the place does not allow it."""
-        session, step = self._session, self._step
-        if session.position is None or step is None or self._editor is None or self._editor.form is None:
-            return None
-        model = self._editor.form.model_class
-        try:
-            method = bare(model.model_validate(session.draft.get(step.path)))
-        except ValueError:
-            return None
-        population = str(step.path[1]) if step.path[0] == "population" else None
-        pipeline, _ = session.draft.check()
-        restorers: tuple[Any, ...] = ()
-        segmentation = None
-        if pipeline is not None:
-            restorers = before_step(pipeline, str(step.path[1]) if step.kind == "restoration" else None)
-            if population is not None:
-                segmentation = pipeline.population[population].segmentation
-        cells = session.cells if population is not None and session.population == population else None
-        track = session.selection.track_ids[-1] if session.selection.track_ids else None
-        return Question(
-            session.position,
-            session.frame,
-            step.kind,
-            method,
-            restorers,
-            segmentation,
-            cells,
-            track,
-            str((session.draft.get(step.path) or {}).get("name", "")),
-            int(session.draft.document.get("seed", 1)),
-        )
-
-    def _ask(self, if_kind: str = "") -> None:
-        """Ask for the preview of the step on the frame, if it is wanted and can be had."""
-        step = self._step
-        if not self.live.isChecked() or not self.isVisible() or step is None or (if_kind and step.kind != if_kind):
-            return
-        if step.kind not in _KINDS_WITH_PREVIEW:
-            self.said.setText("This step is about the whole experiment; run it to see its result.")
-            return
-        question = self.question()
-        if question is None:
-            place = "Open an experiment to see what this does." if self._session.position is None else ""
-            self.said.setText(place or "The preview waits until the values below are right.")
-            return
-        self.said.setText(self.said.text() or "Computing …")
-        position, frame = question.position, question.frame
-        self._asker.ask(
-            self._previews.answer,
-            question,
-            done=lambda shown: self._show(shown, position, frame),
-            failed=self._not_shown,
-        )
-
-    def _show(self, shown: Shown, position: Position, frame: int) -> None:
-        if self._session.position is not position or frame != self._session.frame or not self.live.isChecked():
-            return
-        self.previewed = shown
-        self.said.setText(shown.sentence)
-        self._preview_layers.show(shown, position, frame)
-        if shown.histogram is not None:
-            self.plot.show_histogram(shown.histogram)
-        elif shown.series is not None:
-            self.plot.show_series(shown.series)
-        else:
-            self.plot.show_nothing()
-
-    def _not_shown(self, message: str) -> None:
-        self.previewed = None
-        self._preview_layers.clear()
-        self.plot.show_nothing()
-        self.said.setText(message)
-
-    @property
-    def preview_is_busy(self) -> bool:
-        """Tell whether a preview is still to come."""
-        return self._asker.is_busy
-
-    def set_level(self, level: float) -> None:
-        """Make the threshold a fixed level, as dragged on the histogram."""
-        self.set_values({"threshold": "fixed", "low": float(f"{level:.5g}")}, drop=("high", "hysteresis"))
+    def _model(self) -> type[BaseModel] | None:
+        """Return the model of the form that is shown."""
+        return None if self._editor is None or self._editor.form is None else self._editor.form.model_class
 
     def set_values(self, values: dict[str, Any], drop: tuple[str, ...] = ()) -> None:
         """Change some values of the step that is shown, as if they were typed."""
@@ -501,27 +388,6 @@ class BuilderPanel(QWidget):
             table = {k: v for k, v in table.items() if k not in ("low", "high", "hysteresis_low")}
         self._editor.set_value({**table, **values})
         self._form_changed()
-
-    def _suggest(self) -> None:
-        question = self.question()
-        if question is None:
-            self._session.say(
-                "Nothing can be suggested until an experiment is open and the values are right.", "warning"
-            )
-            return
-        self._session.job("Trying ways to set this step", suggestions, self._previews, question, done=self._suggested)
-
-    def _suggested(self, found: list[Suggestion]) -> None:
-        menu = QMenu(self.suggest)
-        menu.setObjectName("builder_suggestions")
-        for suggestion in found:
-            menu.addAction(suggestion.title).triggered.connect(
-                lambda _on=False, values=dict(suggestion.values): self.set_values(values)
-            )
-        if not found:
-            menu.addAction("No way gives a result on this frame").setEnabled(False)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(self.suggest.mapToGlobal(self.suggest.rect().bottomLeft()))
 
     # ------------------------------------------------------------ files
     def _guide(self) -> None:
@@ -590,18 +456,3 @@ _NOT_MEASURED = {"object_id", "track_id", "label", "frame", "x_um", "y_um", "z_u
 
 def _draft_key(url: str) -> str:
     return "draft/" + url.replace("/", "|").replace("\\", "|")
-
-
-def _tool(text: str, name: str, tip: str, slot: Callable[[], Any]) -> QToolButton:
-    button = named(QToolButton(), name)
-    button.setText(text)
-    button.setToolTip(tip)
-    button.clicked.connect(lambda _on=False: slot())
-    return button
-
-
-def _button(text: str, name: str, tip: str, slot: Callable[[], Any]) -> QPushButton:
-    button = named(QPushButton(text), name)
-    button.setToolTip(tip)
-    button.clicked.connect(lambda _on=False: slot())
-    return button

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QLabel, QMenu, QToolButton, QVBoxLayout, QWidget
 
 from kinocyte.app import form_fields as fields
 from kinocyte.app.form_fields import BadTextError, Choices, Editor
+from kinocyte.app.form_models import (
+    ROLES,
+    about,
+    bare_type,
+    is_constant,
+    model_fields,
+    plain,
+    tag,
+    tag_key,
+    tooltip_of,
+    with_constants,
+)
+from kinocyte.app.form_values import compound_editor, number_editor, write_word_or_empty
 from kinocyte.app.widgets import Fold, error_label, named
 from kinocyte.app.words import explain, label_of
 from kinocyte.core import registry
 from kinocyte.core.method import is_advanced, unit_of
 from kinocyte.pipeline.placed import MethodOf, placed
 
-#: Which names of the experiment a field of this name takes.
-_ROLES = {
-    "channel": "channels",
-    "channels": "channels",
-    "source_channel": "channels",
-    "target_channel": "channels",
-    "populations": "populations",
-    "population": "populations",
-    "cells": "populations",
-    "neighbour": "populations",
-    "value": "columns",
-    "signal": "columns",
-    "signals": "columns",
-    "features": "columns",
-    "feature": "columns",
-    "column": "columns",
-    "by": "conditions",
-    "replicate": "conditions",
-    "event": "events",
-    "after": "events",
-    "victim_event": "events",
-}
+_TOOLTIP_ROLE = 3  # Qt.ItemDataRole.ToolTipRole
 
 
 class ModelForm(QWidget):
@@ -84,7 +74,7 @@ class ModelForm(QWidget):
         column.addWidget(self.fold)
         column.addWidget(self.whole_error)
         for key, info in model_fields(model).items():
-            if key in hidden or _is_constant(info):
+            if key in hidden or is_constant(info):
                 continue
             self._add(key, info, choices, prefix)
         self.fold.setVisible(self._more.rowCount() > 0)
@@ -158,7 +148,7 @@ class ModelForm(QWidget):
         found: BaseModel | None = None
         errors: list[tuple[tuple[str | int, ...], str]] = []
         try:
-            found = self.model_class.model_validate(_with_constants(self.model_class, values))
+            found = self.model_class.model_validate(with_constants(self.model_class, values))
         except ValidationError as error:
             errors = [(tuple(e["loc"]), explain(e)) for e in error.errors(include_url=False)]
         errors = [e for e in errors if not e[0] or e[0][0] not in self._bad]
@@ -394,7 +384,7 @@ class TableEdit(Editor):
 
     def value(self) -> dict[str, Any]:
         """Return the table."""
-        return _with_constants(self._model, self.form.values())
+        return with_constants(self._model, self.form.values())
 
     def set_value(self, value: Any) -> None:
         """Show a table."""
@@ -409,8 +399,8 @@ class TableEdit(Editor):
 # ---------------------------------------------------------------- from annotations to editors
 def editor_of(key: str, info: FieldInfo, choices: Choices, name: str) -> Editor:
     """Return the editor of a field of a model."""
-    kind, optional, metadata = _bare(info.annotation, tuple(info.metadata))
-    role = _ROLES.get(key.removeprefix("event_") if key == "event_name" else key, "")
+    kind, optional, metadata = bare_type(info.annotation, tuple(info.metadata))
+    role = ROLES.get(key.removeprefix("event_") if key == "event_name" else key, "")
     if key.endswith("_channel"):
         role = "channels"
     special = _special(kind, optional, metadata, choices, name)
@@ -421,13 +411,13 @@ def editor_of(key: str, info: FieldInfo, choices: Choices, name: str) -> Editor:
     if kind is bool:
         return fields.Flag(name)
     if kind in (int, float):
-        return _number(name, info, optional=optional, whole=kind is int)
+        return number_editor(name, info, optional=optional, whole=kind is int)
     offered = (lambda: choices.of(role)) if role else None
     if kind is str:
         if offered is not None:
             return fields.Choice(name, choices=offered, optional=optional)
-        return fields.Text(name, fields.read_word, _write_word(optional), optional=optional)
-    return _compound(kind, name, offered, optional=optional, unit=unit_of(info) or "")
+        return fields.Text(name, fields.read_word, write_word_or_empty(optional), optional=optional)
+    return compound_editor(kind, name, offered, optional=optional, unit=unit_of(info) or "")
 
 
 def _special(kind: Any, optional: bool, metadata: tuple[Any, ...], choices: Choices, name: str) -> Editor | None:
@@ -439,7 +429,7 @@ def _special(kind: Any, optional: bool, metadata: tuple[Any, ...], choices: Choi
         return TableEdit(kind, choices, name)
     if get_origin(kind) is not tuple or get_args(kind)[-1] is not Ellipsis:
         return None
-    inner, _, inner_metadata = _bare(get_args(kind)[0], ())
+    inner, _, inner_metadata = bare_type(get_args(kind)[0], ())
     chosen = next((m for m in inner_metadata if isinstance(m, MethodOf)), None)
     if chosen is not None:
         there = chosen
@@ -451,156 +441,14 @@ def _special(kind: Any, optional: bool, metadata: tuple[Any, ...], choices: Choi
     models = [a for a in (get_args(inner) or (inner,)) if isinstance(a, type) and issubclass(a, BaseModel)]
     if not models:
         return None
-    tags = {_tag(m) or m.__name__: m for m in models}
+    tags = {tag(m) or m.__name__: m for m in models}
     makers = {t: _table_maker(m, choices) for t, m in tags.items()}
     first = next(iter(tags))
-    return ModelList(name, makers, lambda value: str(value.get(_tag_key(models[0]), first)))
+    return ModelList(name, makers, lambda value: str(value.get(tag_key(models[0]), first)))
 
 
 def _table_maker(model: type[BaseModel], choices: Choices) -> Callable[[str], Editor]:
     return lambda entry: TableEdit(model, choices, entry)
-
-
-def _number(name: str, info: FieldInfo, *, optional: bool, whole: bool) -> Editor:
-    editor = fields.Text(
-        name,
-        lambda text: fields.read_number(text, whole=whole),
-        fields.write_number,
-        optional=optional,
-        unit=_unit_shown(unit_of(info)),
-        narrow=True,
-    )
-    editor.line.numeric, editor.line.whole = True, whole
-    return editor
-
-
-def _compound(
-    kind: Any, name: str, offered: Callable[[], Sequence[str]] | None, *, optional: bool, unit: str
-) -> Editor:
-    """Return the editor of a list, a table of names, or a value of one of several types."""
-    options = set(get_args(kind)) if get_origin(kind) in (Union, types.UnionType) else {kind}
-    plain_options = {_bare(o, ())[0] for o in options}
-    if any(get_origin(o) is dict for o in plain_options):
-        inner = _bare(get_args(next(o for o in plain_options if get_origin(o) is dict))[1], ())[0]
-        read = fields.read_number if inner in (int, float) else str
-        return fields.Lines(name, read, or_text=str in plain_options, optional=optional)
-    if plain_options == {str, float}:
-        return fields.Text(
-            name, fields.read_word_or_number, fields.write_word_or_number, optional=optional, choices=offered
-        )
-    either = str in plain_options
-    whole_list = next((o for o in plain_options if get_origin(o) is tuple), None)
-    if whole_list is None:
-        msg = f"No editor for {kind} of {name}"
-        raise TypeError(msg)
-    inner = _bare(get_args(whole_list)[0], ())[0]
-    if inner in (int, float) or get_origin(inner) is tuple:
-        pairs = get_origin(inner) is tuple
-        number = _bare(get_args(inner)[0], ())[0] if pairs else inner
-        return fields.Text(
-            name,
-            lambda text: fields.read_numbers(text, whole=number is int, pairs=pairs),
-            fields.write_numbers,
-            optional=optional,
-            unit=_unit_shown(unit),
-        )
-    if get_origin(inner) is Literal:
-        words = [str(w) for w in get_args(inner)]
-        offered = lambda: words  # noqa: E731 - the one name for both origins
-    return fields.Text(
-        name,
-        (lambda text: _one_or_list(fields.split_list(text))) if either else fields.split_list,
-        lambda value: fields.join_list([value] if isinstance(value, str) else value),
-        optional=optional,
-        choices=offered or tuple,
-        several=True,
-    )
-
-
-def _one_or_list(names: list[str]) -> str | list[str]:
-    return names[0] if len(names) == 1 else names
-
-
-def _write_word(optional: bool) -> Callable[[Any], str]:
-    return fields.write_word if optional else lambda value: fields.write_word(value) if value else ""
-
-
-def _bare(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Any, bool, tuple[Any, ...]]:
-    """Return a type without Annotated and None, whether it may be None, and what it was annotated with."""
-    optional = False
-    while True:
-        if get_origin(annotation) is Annotated:
-            metadata = (*metadata, *annotation.__metadata__)
-            annotation = annotation.__origin__
-        elif get_origin(annotation) in (Union, types.UnionType) and type(None) in get_args(annotation):
-            optional = True
-            rest = tuple(a for a in get_args(annotation) if a is not type(None))
-            annotation = rest[0] if len(rest) == 1 else Union[rest]  # noqa: UP007 - made at run time
-        else:
-            return annotation, optional, metadata
-
-
-def model_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """Return the fields of a model by the key a file uses."""
-    return {info.alias or name: info for name, info in model.model_fields.items()}
-
-
-def _is_constant(info: FieldInfo) -> bool:
-    """Tell whether a field selects the model, as ``method`` and ``filter`` do."""
-    return get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1
-
-
-def _with_constants(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
-    constants = {k: get_args(i.annotation)[0] for k, i in model_fields(model).items() if _is_constant(i)}
-    return {**constants, **values}
-
-
-def _tag_key(model: type[BaseModel]) -> str:
-    return next((k for k, i in model_fields(model).items() if _is_constant(i)), "")
-
-
-def _tag(model: type[BaseModel]) -> str:
-    key = _tag_key(model)
-    return str(get_args(model_fields(model)[key].annotation)[0]) if key else ""
-
-
-def plain(value: Any) -> Any:
-    """Return a value as lists, tables and plain values, such that equal values are equal."""
-    if isinstance(value, BaseModel):
-        return {k: plain(v) for k, v in value.model_dump(mode="json", by_alias=True).items()}
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    return None if value is PydanticUndefined else value
-
-
-def about(model: type[BaseModel]) -> str:
-    """Return what a method does, as its docstring says, with paragraphs on lines of their own."""
-    import inspect
-
-    paragraphs = (inspect.getdoc(model) or "").replace("``", "").split("\n\n")
-    return "\n".join(" ".join(p.split()) for p in paragraphs)
-
-
-def tooltip_of(key: str, info: FieldInfo) -> str:
-    """Return the help of a field with its bounds and default."""
-    lines = [info.description or key]
-    bounds = [f"{sign} {getattr(m, name):g}" for m in info.metadata for name, sign in _SIGNS if hasattr(m, name)]
-    if bounds:
-        lines.append("Allowed: " + " and ".join(bounds))
-    default = info.get_default(call_default_factory=True)
-    if not info.is_required() and default is not None and not isinstance(default, tuple | dict | BaseModel):
-        lines.append(f"Default: {default}")
-    return f"<p>{'<br>'.join(lines)}</p><p><small>{key}</small></p>"
-
-
-_SIGNS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
-_TOOLTIP_ROLE = 3  # Qt.ItemDataRole.ToolTipRole
-
-
-def _unit_shown(unit: str | None) -> str:
-    return (unit or "").replace("um", "µm").replace("2", "²").replace("3", "³")
 
 
 def _hint_needed(editor: Editor) -> None:

@@ -319,7 +319,7 @@ class Lines(Editor):
     or_text : bool
         A text without names is the value itself.
     optional : bool
-        An empty field is None.
+        An empty field is None; ``{}`` is a table without entries.
     """
 
     def __init__(self, name: str, read: Callable[[str], Any], *, or_text: bool = False, optional: bool = False) -> None:
@@ -338,6 +338,8 @@ class Lines(Editor):
         text = self.box.toPlainText().strip()
         if not text and (self._optional or not self._or_text):
             return None if self._optional else {}
+        if text == "{}":
+            return {}
         parts = [_NAMED.match(line) for line in text.splitlines() if line.strip()]
         if self._or_text and (not parts or any(p is None for p in parts)):
             return " ".join(text.split())
@@ -348,7 +350,9 @@ class Lines(Editor):
 
     def set_value(self, value: Any) -> None:
         """Write a table."""
-        if isinstance(value, dict):
+        if isinstance(value, dict) and not value and self._optional:
+            text = "{}"
+        elif isinstance(value, dict):
             text = "\n".join(f"{k}: {v if isinstance(v, str) else write_number(v)}" for k, v in value.items())
         else:
             text = "" if value is None else str(value)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QLabel, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 _Widget = TypeVar("_Widget", bound=QWidget)
 
@@ -40,6 +41,23 @@ def error_label(name: str = "") -> QLabel:
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     label.hide()
     return label
+
+
+def tool_button(text: str, name: str, tip: str, slot: Callable[[], Any]) -> QToolButton:
+    """Return a small button."""
+    button = named(QToolButton(), name)
+    button.setText(text)
+    button.setToolTip(tip)
+    button.clicked.connect(lambda _on=False: slot())
+    return button
+
+
+def push_button(text: str, name: str, tip: str, slot: Callable[[], Any]) -> QPushButton:
+    """Return a button."""
+    button = named(QPushButton(text), name)
+    button.setToolTip(tip)
+    button.clicked.connect(lambda _on=False: slot())
+    return button
 
 
 def mark(widget: QWidget, *, bad: bool) -> None:

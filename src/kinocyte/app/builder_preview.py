@@ -1,0 +1,195 @@
+"""The live preview of the pipeline builder: what a step does to the frame that is looked at, and ways to set it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QMenu, QVBoxLayout, QWidget
+
+from kinocyte.app import settings
+from kinocyte.app.draft import DraftStep
+from kinocyte.app.jobs import Latest
+from kinocyte.app.preview_view import PreviewLayers, PreviewPlot
+from kinocyte.app.previews import Previews, Question, Shown, Suggestion, bare, before_step, suggestions
+from kinocyte.app.session import Session
+from kinocyte.app.widgets import named, push_button
+from kinocyte.experiment.position import Position
+
+_KINDS_WITH_PREVIEW = {"restoration", "registration", "segmentation", "tracking", "measurement", "event"}
+
+
+class LivePreview(QWidget):
+    """Shows what the chosen step does, in the image and as a plot.
+
+    Parameters
+    ----------
+    session : Session
+        What is open.
+    step : callable
+        Returns the step that is chosen, or None.
+    model : callable
+        Returns the model of its form, or None.
+    """
+
+    #: values that a person chose here, and keys that go with them
+    values_wanted = Signal(dict, tuple)
+
+    def __init__(
+        self,
+        session: Session,
+        step: Callable[[], DraftStep | None],
+        model: Callable[[], type[BaseModel] | None],
+    ) -> None:
+        super().__init__()
+        self._session, self._step, self._model = session, step, model
+        self._previews = Previews()
+        self._layers = PreviewLayers(session)
+        self._asker = Latest(session.jobs, "Preview", parent=self)
+        self.shown: Shown | None = None
+        self.live = named(QCheckBox("Live preview on this frame"), "builder_live")
+        self.live.setChecked(bool(settings.recall("builder/live", True)))
+        self.live.toggled.connect(self._live_changed)
+        self.suggest = push_button(
+            "Suggest…", "builder_suggest", "Ways to set this step, tried on this frame", self._suggest
+        )
+        self.said = named(QLabel(""), "builder_said")
+        self.said.setWordWrap(True)
+        self.plot = PreviewPlot()
+        self.plot.level_dragged.connect(self.set_level)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        row = QHBoxLayout()
+        row.addWidget(self.live, 1)
+        row.addWidget(self.suggest)
+        column.addLayout(row)
+        column.addWidget(self.said)
+        column.addWidget(self.plot)
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether a preview is still to come."""
+        return self._asker.is_busy
+
+    def prepare(self, step: DraftStep | None) -> None:
+        """Show nothing yet, and what can be asked of a step."""
+        self.plot.show_nothing()
+        self._layers.clear()
+        for widget in (self.live, self.said):
+            widget.setVisible(step is not None)
+        self.suggest.setVisible(step is not None and step.kind == "segmentation")
+        self.live.setEnabled(step is not None and step.kind in _KINDS_WITH_PREVIEW)
+
+    def leave(self) -> None:
+        """Leave the image to whatever is looked at now."""
+        self._asker.drop()
+        self._layers.clear()
+
+    def _live_changed(self, is_on: bool) -> None:
+        settings.remember("builder/live", is_on)
+        if is_on:
+            self.ask()
+        else:
+            self.leave()
+            self.plot.show_nothing()
+            self.said.setText("")
+
+    def question(self) -> Question | None:
+        """Return what is to be previewed, or None where the form or the place does not allow it."""
+        session, step, model = self._session, self._step(), self._model()
+        if session.position is None or step is None or model is None:
+            return None
+        try:
+            method = bare(model.model_validate(session.draft.get(step.path)))
+        except ValueError:
+            return None
+        population = str(step.path[1]) if step.path[0] == "population" else None
+        pipeline, _ = session.draft.check()
+        restorers: tuple[Any, ...] = ()
+        segmentation = None
+        if pipeline is not None:
+            restorers = before_step(pipeline, str(step.path[1]) if step.kind == "restoration" else None)
+            if population is not None:
+                segmentation = pipeline.population[population].segmentation
+        cells = session.cells if population is not None and session.population == population else None
+        track = session.selection.track_ids[-1] if session.selection.track_ids else None
+        return Question(
+            session.position,
+            session.frame,
+            step.kind,
+            method,
+            restorers,
+            segmentation,
+            cells,
+            track,
+            str((session.draft.get(step.path) or {}).get("name", "")),
+            int(session.draft.document.get("seed", 1)),
+        )
+
+    def ask(self, if_kind: str = "") -> None:
+        """Ask for the preview of the step on the frame, if it is wanted and can be had."""
+        step = self._step()
+        if not self.live.isChecked() or not self.isVisible() or step is None or (if_kind and step.kind != if_kind):
+            return
+        if step.kind not in _KINDS_WITH_PREVIEW:
+            self.said.setText("This step is about the whole experiment; run it to see its result.")
+            return
+        question = self.question()
+        if question is None:
+            place = "Open an experiment to see what this does." if self._session.position is None else ""
+            self.said.setText(place or "The preview waits until the values below are right.")
+            return
+        self.said.setText(self.said.text() or "Computing …")
+        position, frame = question.position, question.frame
+        self._asker.ask(
+            self._previews.answer,
+            question,
+            done=lambda shown: self._show(shown, position, frame),
+            failed=self._not_shown,
+        )
+
+    def _show(self, shown: Shown, position: Position, frame: int) -> None:
+        if self._session.position is not position or frame != self._session.frame or not self.live.isChecked():
+            return
+        self.shown = shown
+        self.said.setText(shown.sentence)
+        self._layers.show(shown, position, frame)
+        if shown.histogram is not None:
+            self.plot.show_histogram(shown.histogram)
+        elif shown.series is not None:
+            self.plot.show_series(shown.series)
+        else:
+            self.plot.show_nothing()
+
+    def _not_shown(self, message: str) -> None:
+        self.shown = None
+        self._layers.clear()
+        self.plot.show_nothing()
+        self.said.setText(message)
+
+    def set_level(self, level: float) -> None:
+        """Make the threshold a fixed level, as dragged on the histogram."""
+        self.values_wanted.emit({"threshold": "fixed", "low": float(f"{level:.5g}")}, ("high", "hysteresis"))
+
+    def _suggest(self) -> None:
+        question = self.question()
+        if question is None:
+            self._session.say(
+                "Nothing can be suggested until an experiment is open and the values are right.", "warning"
+            )
+            return
+        self._session.job("Trying ways to set this step", suggestions, self._previews, question, done=self._suggested)
+
+    def _suggested(self, found: list[Suggestion]) -> None:
+        menu = QMenu(self.suggest)
+        menu.setObjectName("builder_suggestions")
+        for suggestion in found:
+            menu.addAction(suggestion.title).triggered.connect(
+                lambda _on=False, values=dict(suggestion.values): self.values_wanted.emit(values, ())
+            )
+        if not found:
+            menu.addAction("No way gives a result on this frame").setEnabled(False)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(self.suggest.mapToGlobal(self.suggest.rect().bottomLeft()))
