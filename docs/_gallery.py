@@ -161,7 +161,7 @@ def links(desk: Desk) -> None:
     desk.window.show_panel("builder")
     panel.steps.setCurrentRow(3)
     panel.preview.shown = None
-    panel._ask()
+    panel.preview.ask()
     desk.until(lambda: panel.preview.shown is not None)
     desk.picture("pipeline-links")
     panel.preview.live.setChecked(False)

@@ -126,7 +126,7 @@ def test_the_other_previews(hands: Hands, demo: Path) -> None:
 
     def preview() -> Any:
         builder.preview.shown = None
-        builder._ask()
+        builder.preview.ask()
         hands.until(lambda: builder.preview.shown is not None or not builder.preview.is_busy)
         assert builder.preview.shown is not None, builder.preview.said.text()
         return builder.preview.shown
