@@ -203,7 +203,7 @@ def watched(hands: Hands, begin: Any, is_over: Any) -> list[float]:
 
 def test_a_click_on_a_cell_chooses_it_and_the_picture_shows_it(hands: Hands, demo: Path) -> None:
     hands.open(str(demo / "made.zarr"))
-    hands.window.panel("builder").live.setChecked(False)
+    hands.window.panel("builder").preview.live.setChecked(False)
     hands.rest()
     hands.until(lambda: hands.window.layers.tracks is not None)
     cells = hands.session.cells
