@@ -21,10 +21,11 @@ THEIRS = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave warnings of napari's own code out of the tests of this folder."""
+    """Leave warnings of napari's own code out of the tests of this folder; a module stays in one process."""
     here = str(Path(__file__).parent)
     for item in items:
         if str(item.path).startswith(here):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))  # the stories of a module go on in one window
             for text in THEIRS:
                 item.add_marker(pytest.mark.filterwarnings(text), append=False)
 
@@ -104,8 +105,12 @@ class Hands:
 
     def open(self, place: str) -> None:
         """Open an experiment and wait until its first position is on the screen."""
+        opened: list[bool] = []  # it may be open already
+        slot = lambda: opened.append(True)  # noqa: E731 - disconnected below
+        self.session.experiment_changed.connect(slot)
         self.session.open(place)
-        self.until(lambda: self.session.experiment is not None and self.session.experiment.url == place)
+        self.until(lambda: opened and self.session.experiment is not None and self.session.experiment.url == place)
+        self.session.experiment_changed.disconnect(slot)
         self.until(lambda: bool(self.window.layers.channels) and self.window.layers._opening is None)
         self.until(lambda: self.session.population is None or self.session.cells is not None)
 

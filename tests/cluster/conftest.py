@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import shutil
 import subprocess
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("long") is not None:
             item.add_marker(reason)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_open_sessions() -> Iterator[None]:
+    """Let go of the sessions that file systems of a module keep, while nobody minds their last words."""
+    yield
+    import fsspec
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for protocol in ("s3", "http"):
+            with contextlib.suppress(ImportError, ValueError):
+                fsspec.get_filesystem_class(protocol).clear_instance_cache()
+        gc.collect()
 
 
 def _slurm_missing() -> str:

@@ -108,6 +108,7 @@ def _restart(hosts: Hosts, address: str, keys: dict[str, str]) -> None:
     threading.Timer(1.0, lambda: (_scheduler(hosts, keys), _worker(hosts, "three", address, keys))).start()
 
 
+@pytest.mark.long
 def test_a_scheduler_that_does_not_know_our_certificate_gives_us_nothing(
     hosts: Hosts, keys: dict[str, str], plate: Maker, pipeline_file: Path, tmp_path: Path
 ) -> None:

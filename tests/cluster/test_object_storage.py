@@ -115,7 +115,7 @@ def test_a_server_that_stays_away_is_named_and_nothing_is_half(bucket: str, faul
 
 def test_an_entry_whose_answer_was_lost_is_there_once(bucket: str, faults: Faults) -> None:
     position = fill(f"{bucket}/e.zarr", ("A1",)).position("A1/1")
-    faults.share = 0.4
+    faults.share = 0.1
     for n in range(12):
         position.journal.append("remove_object", {"n": n}, "nuclei")
     faults.share = 0.0

@@ -174,8 +174,9 @@ class _LocalClaim:
             return _Holder("another process", stays=False, advice=advice)
 
     def release(self) -> None:
-        """Give the lock back."""
-        self._owner.unlink(missing_ok=True)
+        """Give the lock back; a disk that became read-only meanwhile keeps the name of a holder that is gone."""
+        with contextlib.suppress(OSError):
+            self._owner.unlink(missing_ok=True)
         self._file.release()
 
 
