@@ -66,6 +66,7 @@ def _worker(hosts: Hosts, name: str, address: str, keys: dict[str, str]) -> None
     )  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_one_worker_cut_off_one_killed_and_the_scheduler_restarted(
