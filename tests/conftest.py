@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the stories of a module in one window, in one process; all other tests go wherever there is room."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByWindow(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid.split("::", 1)[0] if nodeid.startswith("tests/app/") else nodeid
+
+    return ByWindow(config, log)
 
 
 @pytest.fixture(scope="session")

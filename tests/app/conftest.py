@@ -21,11 +21,10 @@ THEIRS = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave warnings of napari's own code out of the tests of this folder; a module stays in one process."""
+    """Leave warnings of napari's own code out of the tests of this folder."""
     here = str(Path(__file__).parent)
     for item in items:
         if str(item.path).startswith(here):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))  # the stories of a module go on in one window
             for text in THEIRS:
                 item.add_marker(pytest.mark.filterwarnings(text), append=False)
 

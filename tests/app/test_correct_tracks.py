@@ -168,10 +168,10 @@ def test_the_list_of_corrections_says_who_what_and_what_became_of_it(desk: Open)
     opened.rest()
     table = opened.find("history_table")
     rows = [[table.item(r, c).text() for c in range(table.columnCount())] for r in range(table.rowCount())]
-    assert [r[3] for r in rows] == ["event set", "cell removed"]
-    assert [r[5] for r in rows] == ["✓ applied"] * 2
-    assert rows[0][4] == "track of 3 bright event at 4 min"
-    assert rows[0][2] == opened.position().journal.entries()[0].author
+    assert [r[2] for r in rows] == ["event set", "cell removed"]
+    assert [r[1] for r in rows] == ["✓ applied"] * 2
+    assert rows[0][3] == "track of 3 bright event at 4 min"
+    assert rows[0][4] == opened.position().journal.entries()[0].author
     opened.click("history_undo")
     opened.rest()
     assert table.rowCount() == 1

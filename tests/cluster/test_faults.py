@@ -311,6 +311,7 @@ needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKI
 
 @pytest.mark.slow
 @needs_signals
+@pytest.mark.long
 def test_faults_of_half_a_minute(tmp_path: Path) -> None:
     chase(tmp_path, 30.0)
 

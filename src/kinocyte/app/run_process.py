@@ -96,8 +96,8 @@ def main() -> int:
     teller = _Teller(sys.stdout)
     sys.stdout = sys.stderr  # libraries that print must not end up between the events
     asked = json.loads(sys.stdin.readline())
-    threading.Thread(target=_listen, name="kinocyte-stop", daemon=True).start()
     try:
+        threading.Thread(target=_listen, name="kinocyte-stop", daemon=True).start()
         return work(asked, teller)
     except KinocyteError as error:
         teller.say("refused", message=str(error))

@@ -42,13 +42,13 @@ def local_cluster(n: int, memory_bytes: int, watch: Watch) -> Iterator[Any]:
         Told the address.
     """
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
     from distributed.security import Security
 
     encrypted = importlib.util.find_spec("cryptography") is not None
     with (
         dask.config.set(DASK_SETTINGS),
-        LocalCluster(
+        _started(
             n_workers=n,
             threads_per_worker=1,
             processes=True,
@@ -65,6 +65,16 @@ def local_cluster(n: int, memory_bytes: int, watch: Watch) -> Iterator[Any]:
     ):
         watch.place(place_of(client))
         yield client
+
+
+def _started(**options: Any) -> Any:
+    from distributed import LocalCluster
+
+    try:
+        return LocalCluster(**options)
+    except RuntimeError as error:
+        msg = f"The worker processes did not start ({error}); run the same command again, or with --workers 0."
+        raise StoreError(msg) from error
 
 
 @contextmanager
