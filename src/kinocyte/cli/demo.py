@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +11,9 @@ from cyclopts import Parameter
 from kinocyte.cli.console import out
 from kinocyte.cli.importing import import_movies
 from kinocyte.cli.running import run_pipeline
-from kinocyte.core.errors import StoreError
 from kinocyte.interop.options import ImportOptions
 from kinocyte.pipeline.execute import Workers
-
-_FILES = ("A1_1.tif", "A1_2.tif", "A2_1.tif", "A2_2.tif", "plate.csv", "pipeline.toml", "SOURCE.md")
+from kinocyte.pipeline.importing import unpack_demo
 
 
 def demo(
@@ -36,7 +32,7 @@ def demo(
         Who does the work.
     """
     start = time.perf_counter()
-    _unpack(folder)
+    unpack_demo(folder, remedy="name another folder: kinocyte demo FOLDER")
     movies, store, pipeline = folder / "movies", folder / "demo.zarr", folder / "pipeline.toml"
     _say(1, "import the movies", f"kinocyte import {movies} {store} --channels h2b --wells {folder / 'plate.csv'}")
     options = ImportOptions(channels=("h2b",), wells=str(folder / "plate.csv"))
@@ -57,22 +53,6 @@ def demo(
     ):
         out.print(f"  {line}", markup=False, soft_wrap=True)
     return code
-
-
-def _unpack(folder: Path) -> None:
-    """Copy the movies and the pipeline file; files that are there already are the user's and stay."""
-    try:
-        (folder / "movies").mkdir(parents=True, exist_ok=True)
-        with as_file(files("kinocyte") / "data" / "demo") as source:
-            for name in _FILES:
-                target = folder / ("movies" if name.endswith(".tif") else "") / name
-                if not target.exists():
-                    partial = target.with_name(f".{name}.partial")
-                    shutil.copyfile(source / name, partial)
-                    partial.replace(target)
-    except OSError as error:
-        msg = f"Cannot write to {folder}: {error.strerror or error}; name another folder: kinocyte demo FOLDER"
-        raise StoreError(msg) from error
 
 
 def _say(number: int, what: str, command: str) -> None:

@@ -26,8 +26,15 @@ __all__ = [
 _DEMO = ("A1_1.tif", "A1_2.tif", "A2_1.tif", "A2_2.tif", "plate.csv", "pipeline.toml", "SOURCE.md")
 
 
-def unpack_demo(folder: Path) -> None:
+def unpack_demo(folder: Path, *, remedy: str = "name another folder") -> None:
     """Copy the movies and the pipeline file of the demo; files that are there already are the user's and stay.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to.
+    remedy : str
+        What to do where that cannot be written, as the end of the sentence.
 
     Raises
     ------
@@ -44,5 +51,5 @@ def unpack_demo(folder: Path) -> None:
                     shutil.copyfile(source / name, partial)
                     partial.replace(target)
     except OSError as error:
-        msg = f"Cannot write to {folder}: {error.strerror or error}; name another folder."
+        msg = f"Cannot write to {folder}: {error.strerror or error}; {remedy}."
         raise StoreError(msg) from error

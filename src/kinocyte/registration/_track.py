@@ -108,6 +108,7 @@ class Tracker:
 
     def correlator(self, group: Sequence[int], factor: int) -> Correlator:
         """Return the correlator of a group at a resolution."""
+        self.frames.fetch(group)
         images = [self.small(t, factor) for t in group]
         planes, y, x = self.frames.shape
         shape = (planes, y // factor, x // factor)

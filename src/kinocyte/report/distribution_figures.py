@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 
 from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.report.colours import group_colours
-from kinocyte.report.drawing import INK, mm, new_figure, plain, style
+from kinocyte.report.drawing import INK, LINES, legend, mm, new_figure, plain, style
 
 Floats = NDArray[np.float64]
 #: Most groups in one figure.
 MOST_GROUPS = 12
-_LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _KINDS = ("violin", "strip", "box")
 _MOST_POINTS = 400
@@ -72,9 +71,9 @@ def ecdf(
                 _cumulative(axes, _finite(part, value), color=colour, linewidth=0.7, alpha=0.6)
         numbers = _finite(own, value)
         label = f"{plain(_text(name), 24, 1)} (n = {numbers.size})"
-        _cumulative(axes, numbers, color=colour, linewidth=1.9, linestyle=_LINES[i % len(_LINES)], label=label)
+        _cumulative(axes, numbers, color=colour, linewidth=1.9, linestyle=LINES[i % len(LINES)], label=label)
     axes.set_ylim(0, 1.02)
-    _legend(axes)
+    legend(axes)
     return figure
 
 
@@ -83,12 +82,6 @@ def _cumulative(axes: Axes, numbers: Floats, **look: Any) -> None:
         steps = np.sort(numbers)
         share = np.arange(1, steps.size + 1) / steps.size
         axes.step(np.concatenate([steps[:1], steps]), np.concatenate([[0.0], share]), where="post", **look)
-
-
-def _legend(axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        axes.legend(handles, labels, fontsize=8.5, frameon=False, loc="best", labelcolor=INK)
 
 
 def distributions(
@@ -228,7 +221,7 @@ def neighbour_histogram(
     axes.set_xlim(-0.6, most + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
     axes.tick_params(axis="x", length=0)
-    _legend(axes)
+    legend(axes)
     return figure
 
 

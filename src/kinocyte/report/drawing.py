@@ -28,6 +28,9 @@ WIDTH_IN = 4.1
 #: Widths of figures in journals: one column, one and a half, two.
 JOURNAL_MM = (85.0, 114.0, 174.0)
 
+#: Dashes that tell groups apart without colour.
+LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+
 FORMATS = ("svg", "pdf", "png")
 # matplotlib takes the format of SVG text and ids from its global settings; one figure at a time
 _LOCK = threading.Lock()
@@ -55,6 +58,13 @@ def mm(width_mm: float | None) -> tuple[float]:
         msg = f"A figure cannot be {width_mm:g} mm wide; journals print {usual} mm."
         raise ParameterError(msg)
     return (width_mm / 25.4,)
+
+
+def legend(axes: Axes) -> None:
+    """Name what was drawn with a label; nothing where nothing was."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(handles, labels, fontsize=8.5, frameon=False, loc="best", labelcolor=INK)
 
 
 def style(axes: Axes, *, x_label: str = "", y_label: str = "", grid: str | None = None) -> Axes:

@@ -5,18 +5,14 @@ Every function takes polars frames and returns a figure; nothing is written.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kinocyte.report.colours import group_colours
-from kinocyte.report.drawing import INK, mm, new_figure, plain, style
+from kinocyte.report.drawing import LINES, legend, mm, new_figure, plain, style
 
 _MOST_GROUPS = 12
-_LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 
 
 def histogram(
@@ -55,9 +51,9 @@ def histogram(
             numbers = known.filter(pl.col(group) == name)[value].to_numpy()
             share = np.histogram(numbers, edges)[0] / numbers.size
             label = f"{plain(str(name), 24, 1)} (n = {numbers.size})"
-            axes.stairs(share, edges, color=colour, linewidth=1.6, linestyle=_LINES[i % len(_LINES)], label=label)
+            axes.stairs(share, edges, color=colour, linewidth=1.6, linestyle=LINES[i % len(LINES)], label=label)
         axes.set_ylim(bottom=0)
-    _legend(axes)
+    legend(axes)
     return figure
 
 
@@ -103,12 +99,6 @@ def time_courses(
         mean = own.group_by(time).agg(pl.col(value).mean()).sort(time)
         n = cells.filter(pl.col(group) == name).height
         label = f"{plain(str(name), 24, 1)} (n = {n})"
-        axes.plot(mean[time], mean[value], color=colour, linewidth=2.0, linestyle=_LINES[i % len(_LINES)], label=label)
-    _legend(axes)
+        axes.plot(mean[time], mean[value], color=colour, linewidth=2.0, linestyle=LINES[i % len(LINES)], label=label)
+    legend(axes)
     return figure
-
-
-def _legend(axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        axes.legend(handles, labels, fontsize=8.5, frameon=False, loc="best", labelcolor=INK)
