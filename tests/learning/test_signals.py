@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from pathlib import Path
 
 import numpy as np
-import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packaging.version import Version
 
 from kinocyte.core.errors import InputFileError, MissingExtraError, ParameterError
 from kinocyte.learning.signals.fit import fit, score
@@ -202,13 +201,13 @@ def test_a_package_that_computes_something_else_is_refused(tmp_path: Path) -> No
         load_model(tmp_path / "b")
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # bioimageio.spec leaves files open
 def test_a_model_is_a_valid_bioimageio_package(tmp_path: Path) -> None:
     spec = pytest.importorskip("bioimageio.spec", reason="bioimageio.spec is not installed (extra 'deep')")
-    if Version(pydantic.VERSION) >= Version("2.13"):
-        pytest.skip("bioimageio.spec 0.5.12 does not work with pydantic 2.13 and later")
-    plain_model().save(tmp_path / "m")  # the library leaves an archive open
-    summary = spec.load_description_and_validate_format_only(tmp_path / "m" / "rdf.yaml")
-    assert summary.status != "failed", summary.display()
+    plain_model().save(tmp_path / "m")
+    status = spec.load_description_and_validate_format_only(tmp_path / "m" / "rdf.yaml").status
+    gc.collect()  # what was left open is closed here, and not in the middle of another test
+    assert status in {"passed", "valid-format"}
 
 
 def test_a_model_refuses_another_number_of_signals_and_times_that_do_not_rise() -> None:
