@@ -17,6 +17,7 @@ from kinocyte.experiment.experiment import Experiment
 from kinocyte.experiment.position import Position, on_all
 from kinocyte.experiment.records import fingerprint
 from kinocyte.experiment.storage import Storage
+from kinocyte.pipeline.declare import owner_of
 from kinocyte.pipeline.model import ComparisonPlace, Pipeline
 from kinocyte.pipeline.task import Outcome, versions
 from kinocyte.statistics.base import Comparer, Comparison
@@ -150,16 +151,18 @@ class _Cells:
 
     def __init__(self, pipeline: Pipeline, experiment: Experiment, asked: ComparisonPlace, tables: _Tables) -> None:
         self.asked, self.experiment, self._tables = asked, experiment, tables
-        self.subject = asked.interaction or _population(pipeline, asked)
-        self._is_pair = asked.interaction is not None
+        self._made = asked.table
+        self._owner = None if asked.table is None else owner_of(asked.table, pipeline)
+        self.subject = asked.table or asked.interaction or _population(pipeline, asked)
+        self._is_pair = asked.interaction is not None and asked.table is None
         self.positions = [p for p in experiment.positions.values() if self._standing(p)]
         if not self.positions:
-            msg = f"comparison '{title_of(asked)}': no position has tracks of '{self.subject}' that are up to date."
+            msg = f"comparison '{title_of(asked)}': no position has a table of '{self.subject}' that is up to date."
             raise TableError(msg)
 
     def _standing(self, position: Position) -> bool:
-        table = f"{self.subject}_pair_tracks" if self._is_pair else f"{self.subject}_tracks"
-        return position.stands(table)
+        kind = "table" if self._made is not None else "pair_tracks" if self._is_pair else "tracks"
+        return position.stands(f"{self.subject}_{kind}")
 
     def mark(self) -> str:
         """Return the fingerprint of the question and all it rests on: records of every position and conditions."""
@@ -169,6 +172,8 @@ class _Cells:
 
     def table(self, method: Comparer) -> pl.DataFrame:
         """Return the rows a method compares: durations, one row a cell, or one row a cell and frame."""
+        if self._made is not None:
+            return self._where(self._of_made(method))
         durations: Any = getattr(method, "table", None)
         if durations is not None:
             tracks = self._where(self._gathered(self._tracks))
@@ -196,8 +201,27 @@ class _Cells:
             frame = pl.concat(on_all(self.positions, part), how="diagonal_relaxed")
             return frame.join(self.experiment.conditions, on="well", how="left", maintain_order="left")
 
-        kind = "pair" if self._is_pair else "population"
+        kind = "table" if self._made is not None else "pair" if self._is_pair else "population"
         return self._tables.get((read.__name__, kind, self.subject), gather)
+
+    def _rows(self, position: Position) -> pl.DataFrame:
+        return position.table(f"{self.subject}_table")
+
+    def _of_made(self, method: Comparer) -> pl.DataFrame:
+        """Return the rows of a table that was made: with the times of the event, or one row a track, where asked."""
+        rows = self._gathered(self._rows)
+        tracked = set(KEYS) <= set(rows.columns)
+        if "signal" in type(method).model_fields and "event_time_min" not in rows.columns and tracked and self._owner:
+            return self._timed(rows, self._gathered(self._events), str(getattr(method, "event", "")), self._owner)
+        value = getattr(method, "value", None)
+        if not tracked or value not in rows.columns or getattr(method, "cell", ()):
+            return rows
+        keys = list(dict.fromkeys([*KEYS, *(c for c in (getattr(method, "by", None),) if c in rows.columns)]))
+        if not rows.select(keys).is_duplicated().any():
+            return rows
+        rest = [c for c in rows.columns if c not in (*keys, value)]
+        known = rows.filter(pl.col("track_id").is_not_null()).group_by(keys, maintain_order=True)
+        return known.agg(pl.col(str(value)).mean(), *(pl.col(c).first() for c in rest))
 
     def _tracks(self, position: Position) -> pl.DataFrame:
         if self._is_pair:
@@ -213,7 +237,7 @@ class _Cells:
     def _events(self, position: Position) -> pl.DataFrame:
         if self._is_pair:
             return position.table(f"{self.subject}_pair_events").rename({"pair_id": "track_id"})
-        return position.events(self.subject)
+        return position.events(self._owner or self.subject)
 
     def _objects(self, position: Position) -> pl.DataFrame:
         if self._is_pair:
@@ -223,10 +247,13 @@ class _Cells:
     def _signals(self, event: str) -> pl.DataFrame:
         """Return the objects of tracks with the time of their event."""
         objects = self._gathered(self._objects).filter(pl.col("track_id").is_not_null())
-        events = self._gathered(self._events)
+        return self._timed(objects, self._gathered(self._events), event, self.subject)
+
+    @staticmethod
+    def _timed(objects: pl.DataFrame, events: pl.DataFrame, event: str, subject: str) -> pl.DataFrame:
         named = events.filter((pl.col("event") == event) & (pl.col("class") == "event"))
         if not events.filter(pl.col("event") == event).height:
-            msg = f"No event '{event}' was looked for in {self.subject}; "
+            msg = f"No event '{event}' was looked for in {subject}; "
             raise TableError(msg + f"{nearest(event, events['event'].unique().to_list())}.")
         times = named.select(*KEYS, pl.col("time_min").alias("event_time_min"))
         return objects.join(times, on=KEYS, how="inner", maintain_order="left")

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from kinocyte.core.errors import ParameterError
 from kinocyte.events.base import EventMethod
-from kinocyte.pipeline.model import AnyEvent, EventPlace, InteractionPlace, Pipeline, Population
+from kinocyte.events.table_operations import JoinPopulations
+from kinocyte.pipeline.model import AnyEvent, EventPlace, InteractionPlace, MadeTable, Pipeline, Population
 from kinocyte.pipeline.steps.base import Step
 from kinocyte.pipeline.steps.combination import Combination
 from kinocyte.pipeline.steps.compartments import Compartments
@@ -18,6 +19,7 @@ from kinocyte.pipeline.steps.objects import ImportedObjects
 from kinocyte.pipeline.steps.registration import Registration
 from kinocyte.pipeline.steps.replay import Replay
 from kinocyte.pipeline.steps.segmentation import Segmentation
+from kinocyte.pipeline.steps.tables import Cells, Tables
 from kinocyte.pipeline.steps.tracking import Tracking
 from kinocyte.segmentation.combined import Combined
 
@@ -60,7 +62,7 @@ def steps_of(pipeline: Pipeline) -> list[Step]:
                     earlier=bool(first),
                 )
             )
-    return steps
+    return [*steps, *(_table(t, pipeline, split) for t in pipeline.table)]
 
 
 def _in_order(populations: Mapping[str, Population]) -> list[str]:
@@ -130,6 +132,67 @@ def split_events(
         follows = any(e.event_name == after or f"{e.event_name}_state" in columns for e in late)
         (late if around or follows else first).append(event)
     return tuple(first), tuple(late)
+
+
+_Split = Mapping[str, tuple[tuple[EventPlace, ...], tuple[EventPlace, ...]]]
+
+
+def _table(table: MadeTable, pipeline: Pipeline, split: _Split) -> Tables:
+    """Return the step of a table, with all that it may read named."""
+    interactions = {i.called for i in pipeline.interaction}
+    earlier = [t.name for t in pipeline.table[: pipeline.table.index(table)]]
+    named = [str(o.other) for o in table.step if isinstance(o, JoinPopulations)]
+    owner = owner_of(table.name, pipeline)
+    read = dict.fromkeys([*([owner] if owner else []), *(n for n in named if n in pipeline.population)])
+    made = [n for n in dict.fromkeys([table.of, *named]) if n in earlier and n not in read]
+    default = "pairs" if table.of in interactions else "objects"
+    return Tables(
+        population=table.name,
+        of=table.of,
+        rows="" if table.of in made else table.rows or default,
+        operations=table.step,
+        cells=tuple(_all_of(n, pipeline, split[n]) for n in read),
+        owner=owner,
+        made=tuple(made),
+        interaction=table.of if table.of in interactions and table.of not in pipeline.population else None,
+    )
+
+
+def owner_of(table: str, pipeline: Pipeline) -> str | None:
+    """Return the population that the rows of a table come from; None for an interaction."""
+    tables = {t.name: t for t in pipeline.table}
+    of = tables[table].of
+    while of not in pipeline.population and of in tables:
+        of = tables[of].of
+    return of if of in pipeline.population else None
+
+
+def _all_of(name: str, pipeline: Pipeline, events: tuple[Sequence[EventPlace], Sequence[EventPlace]]) -> Cells:
+    """Return a population with every table that the pipeline makes of it."""
+    population = pipeline.population[name]
+    around = _names_around(name, pipeline.interaction)
+    steps = {
+        "segmentation": True,
+        "measurement": bool(population.measure),
+        "compartments": population.cells is not None,
+        "tracking": population.tracking is not None,
+        "events": bool(events[0]),
+        "neighbour_events": bool(events[1]),
+    }
+    tables = {
+        "measurement": "features",
+        "compartments": "compartments",
+        "tracking": "members",
+        "events": "states",
+        "neighbour_events": "neighbour_states",
+    }
+    done = [step for step, there in steps.items() if there]
+    return Cells(
+        population=name,
+        beside=(*(f"{name}_{tables[s]}" for s in done if s in tables), *(f"{i}_neighbourhood" for i in around)),
+        events=tuple(f"{name}_{s}" for s in done if s.endswith("events")),
+        reads=(*(f"{name}.{s}" for s in done), *(f"{i}.interaction" for i in around)),
+    )
 
 
 def _interaction(interaction: InteractionPlace, pipeline: Pipeline, with_events: set[str]) -> Interaction:

@@ -21,6 +21,7 @@ AnyLinker = Annotated[Method, MethodOf("tracking")]
 AnyFeatureSet = Annotated[Method, MethodOf("measurement")]
 AnyMender = Annotated[Method, MethodOf("mending")]
 AnyKiller = Annotated[Method, MethodOf("killing")]
+AnyTableOperation = Annotated[Method, MethodOf("table")]
 
 
 class EventPlace(Place):
@@ -29,6 +30,15 @@ class EventPlace(Place):
     method_kind: ClassVar[str] = "event"
 
     event_name: str = Field(alias="name", pattern=_NAME, description="What the event or the class is called.")
+
+
+#: Rows a table can be made of, by whether it is of a population and whether of an interaction.
+_ROWS_OF = {
+    (True, False): ("objects", "tracks"),
+    (False, True): ("pairs", "pair_tracks", "contacts"),
+    (True, True): ("objects", "tracks"),
+    (False, False): (),
+}
 
 
 AnyEvent = Annotated[EventPlace, MethodOf("event", EventPlace)]
@@ -78,6 +88,7 @@ class ComparisonPlace(Place):
     title: str = Field("", description="Heading in the report; made from the keys when left out.")
     population: str | None = Field(None, description="Whose cells; needed where several populations are declared.")
     interaction: str | None = Field(None, description="Whose pairs, instead of a population's cells.")
+    table: str | None = Field(None, description="Name of a [[table]] whose rows count, instead of a population's cells.")
     where: str | None = Field(None, description='Which cells count, such as "generation == 0".')
 
 
@@ -117,6 +128,19 @@ class Population(_Section):
         return value
 
 
+class MadeTable(_Section):
+    """A table made of measured ones, step by step, in every position."""
+
+    name: str = Field(pattern=_NAME, description="What the table is called; it is stored as NAME_table.")
+    of: str = param(help="Population, interaction or earlier [[table]] whose rows it is made of.")
+    rows: Literal["objects", "tracks", "pairs", "pair_tracks", "contacts"] | None = param(
+        None,
+        help="Which rows: objects (one a cell and frame) or tracks of a population; pairs (one a pair and frame), "
+        "pair_tracks or contacts of an interaction. Left out: objects, or pairs.",
+    )
+    step: tuple[AnyTableOperation, ...] = param((), help="What is done to the table, in order: [[table.step]].")
+
+
 class Corrected(_Section):
     """How frames are moved when the corrected image is made."""
 
@@ -153,6 +177,8 @@ class Pipeline(_Section):
         The kinds of cell.
     interaction : tuple of Interaction
         Who stands near whom.
+    table : tuple of MadeTable
+        Tables made of what was measured.
     comparison : tuple of Comparison
         What is asked of the whole experiment once every position is done.
     report : Report
@@ -170,6 +196,7 @@ class Pipeline(_Section):
     corrected: Corrected = param(Corrected(), help="How the image without drift is made.")
     population: dict[str, Population] = param({}, help="One table a kind of cell: [population.NAME...].")
     interaction: tuple[AnyInteraction, ...] = param((), help="Which cells stand near which: [[interaction]].")
+    table: tuple[MadeTable, ...] = param((), help="Tables made of what was measured, step by step: [[table]].")
     comparison: tuple[AnyComparison, ...] = param(
         (), help="What is asked of the whole experiment once every position is done: [[comparison]]."
     )
@@ -232,6 +259,33 @@ class Pipeline(_Section):
             twice = next((n for n in names if names.count(n) > 1), None)
             if twice is not None:
                 msg = f"{place}: two are called '{twice}'; give one of them another name"
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _tables_come_from_somewhere(self) -> Pipeline:
+        interactions = {i.called for i in self.interaction}
+        made: list[str] = []
+        for table in self.table:
+            if table.name in made:
+                msg = f"two tables are called '{table.name}'; give one of them another name"
+                raise ValueError(msg)
+            known = [*self.population, *sorted(interactions), *made]
+            if table.of not in known:
+                msg = f"table '{table.name}' is made of '{table.of}', which is nothing before it; "
+                raise ValueError(msg + nearest(table.of, known))
+            fitting = _ROWS_OF[table.of in self.population, table.of in interactions]
+            if table.rows is not None and table.rows not in fitting:
+                said = f"give one of: {', '.join(fitting)}" if fitting else "leave out rows"
+                msg = f"table '{table.name}': '{table.of}' has no rows '{table.rows}'; {said}"
+                raise ValueError(msg)
+            if table.rows == "tracks" and self.population[table.of].tracking is None:
+                msg = f"table '{table.name}' needs tracks; add [population.{table.of}.tracking]"
+                raise ValueError(msg)
+            made.append(table.name)
+        for asked in self.comparison:
+            if asked.table is not None and asked.table not in made:
+                msg = f"a comparison names the table '{asked.table}'; {nearest(asked.table, made)}"
                 raise ValueError(msg)
         return self
 

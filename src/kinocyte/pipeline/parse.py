@@ -18,6 +18,7 @@ from kinocyte.pipeline.model import (
     Corrected,
     EventPlace,
     InteractionPlace,
+    MadeTable,
     Pipeline,
     Population,
     Report,
@@ -37,6 +38,7 @@ _KINDS = {
     "interaction": "interaction",
     "killer": "killing",
     "comparison": "comparison",
+    "step": "table",
 }
 #: Keys that a place adds to those of the method that stands there.
 _PLACES: dict[str, type[Place]] = {"event": EventPlace, "interaction": InteractionPlace, "comparison": ComparisonPlace}
@@ -193,6 +195,8 @@ def _keys_beside(path: Sequence[str | int], cls: type | None) -> list[str]:
         return ["method", *more, *parameters(cls)]
     if len(path) == 3 and path[0] == "population":
         return list(Population.model_fields)
+    if len(path) == 3 and path[0] == "table":
+        return list(MadeTable.model_fields)
     sections: dict[str, type[BaseModel]] = {"report": Report, "corrected": Corrected}
     if len(path) == 2 and path[0] in sections:
         return list(sections[str(path[0])].model_fields)

@@ -29,6 +29,7 @@ _VERBS: Mapping[str, str] = {
     "interaction": "Neighbours ({population}) were found",
     "neighbour_events": "Events of {population} that depend on neighbours were found",
     "compartments": "Nuclei of {population} were paired with the cells around them",
+    "table": "The table {population} was made",
     "replay": "Corrections made by hand were applied to {population}",
 }
 #: Steps without methods of a kind of their own, by the kind after which they come.
@@ -239,7 +240,7 @@ def _sentence(step: Step, references: list[str], n_positions: int) -> str:
     verb = _VERBS.get(step.step.partition(".")[0], f"The step {step.step} was run").format(population=population)
     if not verb.startswith("Objects"):
         verb = verb.replace("Objects of the population", "the population")
-    if step.step == "interaction":
+    if step.step in {"interaction", "table"}:
         verb = verb.replace("the population ", "")
     clauses = [_clause(step.step, m, references) for m in step.methods]
     text = f"{verb} with {_and(clauses)}" if clauses else verb
