@@ -15,7 +15,7 @@ import tifffile
 from kinocyte.cli import _model_report as report
 from kinocyte.cli import run
 from kinocyte.cli._model_words import augmented
-from kinocyte.cli.model_evaluating import cropped, fitting
+from kinocyte.cli.model_evaluating import cropped
 from kinocyte.core.errors import InputFileError, ParameterError
 from kinocyte.learning.data.augment import Augmentation
 from kinocyte.learning.data.pairs import Pair
@@ -23,6 +23,7 @@ from kinocyte.learning.model import ImageModel
 from kinocyte.learning.quality.judging import judge
 from kinocyte.learning.quality.sensitivity import sensitivity
 from kinocyte.learning.quality.sweeping import Candidate, sweep_checkpoints
+from kinocyte.pipeline.training.run import fitting
 from kinocyte.report.training_page import html_report, pdf_report
 from tests.learning._small_models import Above, AboveClasses, Smooth, model, predict
 from tests.learning.test_quality import curve, history, labelled, noisy

@@ -161,7 +161,7 @@ def test_images_that_cannot_be_learnt_from_leave_no_folder(folder: Path, capsys:
 
 
 def test_the_training_file_of_the_model_that_comes_with_kinocyte_is_the_one_it_was_trained_with() -> None:
-    from kinocyte.cli._image_training import parse_image_training
+    from kinocyte.pipeline.training.file import parse_image_training
     from kinocyte.cli._training_file import read_table
     from kinocyte.learning.image_package import shipped
 

@@ -9,83 +9,50 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from kinocyte.cli._image_training import ImageTraining, parse_image_training
 from kinocyte.cli.console import err, table
 from kinocyte.cli.console import out as console
-from kinocyte.core.errors import ParameterError
 from kinocyte.learning.training.loop import Progress as Told
+from kinocyte.pipeline.training.file import ImageTraining
+from kinocyte.pipeline.training.run import experiment_training
 
 if TYPE_CHECKING:
-    from kinocyte.learning.tasks.base import Task
-    from kinocyte.learning.training.fit import Lesson
-    from kinocyte.learning.training.run_folder import RunFolder
+    from kinocyte.learning.data.checks import Finding
 
 
 def train_images(wanted: ImageTraining, folder: Path, out: Path, *, resume: bool) -> int:
-    """Train as a training file says and write the model into the run folder."""
-    from kinocyte.learning.devices import need_torch
-    from kinocyte.learning.training.fit import fit
-    from kinocyte.learning.training.run_folder import begin_run, resume_run
+    """Train as a training file says, show how it goes, and say where the model is."""
+    from kinocyte.pipeline.training.run import train_images as train
 
-    need_torch("Training")
-    lesson, task = wanted.lesson(folder)
-    first = int(os.environ.get("RANK", "0")) == 0
-    begun = resume_run if resume or not first else begin_run
-    run = begun(out, wanted.asked(), log=wanted.training.tensorboard)
-    if run.finished:
-        console.print(f"The run in {out} is finished; its model is in {run.model}.", markup=False, soft_wrap=True)
+    with _Bar(wanted.training.steps, shown=int(os.environ.get("RANK", "0")) == 0) as bar:
+        made = train(wanted, folder, out, resume=resume, told=bar, begun=_say, found=_show_finding)
+    if not bar.shown:
         return 0
-    if first:
-        err.print(f"{task.name()}: {len(lesson.pairs)} images", markup=False)
-        if run.last_checkpoint() is None:
-            _check(lesson, task, wanted, run)
-    with _Bar(wanted.training.steps, shown=first) as bar:
-        model = fit(lesson, task, wanted.training, run, told=bar)
-    if first:
-        run.keep_record(model.card["training"])
-        model.save(run.model)
-        scores = model.card["training"]["held_out"]
-        table("Held-out images", ["score", "value"], list(scores.items()))
-        console.print(f"The model is in {run.model}.", markup=False, soft_wrap=True)
+    if made.before:
+        console.print(f"The run in {out} is finished; its model is in {made.model}.", markup=False, soft_wrap=True)
+        return 0
+    table("Held-out images", ["score", "value"], list(made.scores.items()))
+    console.print(f"The model is in {made.model}.", markup=False, soft_wrap=True)
     return 0
 
 
-def _check(lesson: Lesson, task: Task, wanted: ImageTraining, run: RunFolder) -> None:
-    """Say what is wrong with the images; refuse them, and leave no folder, where they cannot be learnt from."""
-    from kinocyte.learning.data.checks import check_pairs
+def _say(sentence: str) -> None:
+    err.print(sentence, markup=False)
 
-    asked = wanted.training.patch_px
-    ndim = lesson.pairs[0].image.ndim - 1
-    size = (asked,) * ndim if isinstance(asked, int) else asked
-    report = check_pairs(lesson.pairs, task=task, patch_px=size)
-    for finding in report.findings:
-        if finding.severity != "note":
-            err.print(f"{finding.severity}: {finding.sentence}", markup=False, soft_wrap=True)
-    if not report.ok:
-        run.abandon()
-        msg = "Training was not begun: mend what is an error above (`kinocyte data check` shows all)."
-        raise ParameterError(msg)
+
+def _show_finding(finding: Finding) -> None:
+    err.print(f"{finding.severity}: {finding.sentence}", markup=False, soft_wrap=True)
 
 
 def train_from_experiment(path: Path, population: str, *, start: str | None, out: Path, resume: bool) -> int:
     """Train on the labels of an experiment with their corrections, with settings that suit few images."""
-    asked = {
-        "name": f"{path.stem}-{population}",
-        "description": f"Segments {population} as in {path.stem}.",
-        "task": {} if start is not None else {"method": "stardist"},
-        "data": {"experiment": str(path.resolve()), "population": population},
-        "start": start,
-        "augmentation": {"rotation_deg": 180.0, "scale": 0.2, "gain": 0.3, "offset": 0.1, "gamma": 0.2},
-        "training": {"steps": 2000, "batch_size": 4, "ema": 0.995, "patience": 8},
-    }
-    return train_images(parse_image_training(asked, "the command"), Path(), out, resume=resume)
+    return train_images(experiment_training(path, population, start=start), Path(), out, resume=resume)
 
 
 class _Bar:
     """Shows loss and remaining time on standard error; without a terminal, a line a look at the held-out images."""
 
     def __init__(self, steps: int, *, shown: bool) -> None:
-        self._shown = shown
+        self.shown = shown
         self._bar = Progress(
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
             TextColumn("{task.fields[loss]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
@@ -104,7 +71,7 @@ class _Bar:
         self._bar.update(self._id, completed=told.step)
         if loss is not None:
             self._bar.update(self._id, loss=loss)
-        if loss is not None and self._shown and not err.is_terminal:
+        if loss is not None and self.shown and not err.is_terminal:
             left = "" if told.seconds_left is None else f", {told.seconds_left / 60:.0f} min left"
             err.print(f"step {told.step} of {told.steps}: {loss}{left}", markup=False, soft_wrap=True)
 

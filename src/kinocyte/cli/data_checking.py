@@ -12,9 +12,7 @@ from kinocyte.cli.console import TaskBar, err, out, table
 from kinocyte.core.errors import ParameterError
 
 if TYPE_CHECKING:
-    from kinocyte.interop.pair_folders import NamedPairs
-    from kinocyte.learning.data.checks import DataReport, Finding
-    from kinocyte.learning.tasks.base import Task
+    from kinocyte.pipeline.training.checking import FolderReport
 
 app = App(name="data", help_format="plaintext", help="Check pairs of images and targets; choose what to annotate.")
 
@@ -64,75 +62,30 @@ def check(
     json : bool
         Print one JSON object instead of tables.
     """
-    from kinocyte.learning.data.checks import Finding, check_pairs, guess_target
-    from kinocyte.pipeline.pairs import read_pairs
+    from kinocyte.pipeline.training.checking import check_folders, named_task
 
     chosen = None if task is None else named_task(task)
-    kind: Literal["labels", "classes", "image", "none"] = chosen.target if chosen is not None else target or "image"
-    if targets is None:
-        kind = "none"
-    lonely = [] if targets is None else _lonely(inputs, targets)
-    if held_out_targets is not None and held_out_inputs is not None:
-        lonely += _lonely(held_out_inputs, held_out_targets)
-    pairs = read_pairs(inputs, targets, target="image", axes=axes, group=group, partial=True)
-    if chosen is None and target is None:
-        kind = guess_target(pairs[0])
-    # labels come as the one channel of an image here, so that colour masks are found and not refused
-    pairs = read_pairs(inputs, targets, target=kind, axes=axes, group=group, partial=True)
-    out_of = (held_out_inputs, held_out_targets)
-    held = (
-        [] if out_of[0] is None else read_pairs(out_of[0], out_of[1], target=kind, axes=axes, group=group, partial=True)
-    )
-    size = None if patch_px is None else (patch_px, patch_px)
-    report = check_pairs(pairs, held, target=kind, task=chosen, patch_px=size)
-    unpaired = [Finding("error", "unpaired", names, sentence) for names, sentence in lonely]
-    findings = [*unpaired, *report.findings]
+    found = check_folders(
+        inputs, targets, task=chosen, target=target, held_out_inputs=held_out_inputs,
+        held_out_targets=held_out_targets, patch_px=patch_px, axes=axes, group=group,
+    )  # fmt: skip
     if json:
         document = {
-            "inputs": str(inputs), "targets": None if targets is None else str(targets), "target": kind,
-            "ok": report.ok and not unpaired, "findings": [vars(f) for f in findings],
-            "pairs": report.pairs.fill_nan(None).to_dicts(),
+            "inputs": str(inputs), "targets": None if targets is None else str(targets), "target": found.target,
+            "ok": found.ok, "findings": [vars(f) for f in found.findings],
+            "pairs": found.facts.pairs.fill_nan(None).to_dicts(),
         }  # fmt: skip
         print(json_format.dumps(document, ensure_ascii=False, allow_nan=False))  # noqa: T201 - for programs
     else:
-        _show(findings, report, kind, guessed=chosen is None and target is None)
-    return 0 if report.ok and not unpaired else 1
+        _show(found)
+    return 0 if found.ok else 1
 
 
-def named_task(name: str) -> Task:
-    """Return a task by its name, with its defaults.
-
-    Raises
-    ------
-    ParameterError
-        If no installed package offers it.
-    """
-    from kinocyte.core import registry
-    from kinocyte.learning.tasks.base import Task
-
-    found = registry.parse("task", {"method": name})
-    if not isinstance(found, Task):
-        msg = f"'{name}' is no task of deep learning; see `kinocyte methods`."
-        raise ParameterError(msg)
-    return found
-
-
-def _lonely(inputs: Path, targets: Path) -> list[tuple[tuple[str, ...], str]]:
-    from kinocyte.interop.pair_folders import match_names, unpaired
-
-    found: NamedPairs = match_names(inputs, targets)
-    alone = [tuple(p.name for p in side) for side in (found.only_inputs, found.only_targets) if side]
-    sentences = [s[0].upper() + s[1:] + "; rename it or take it out." for s in unpaired(found)]
-    if not found.pairs:
-        msg = f"No file of '{inputs}' has a partner in '{targets}': {' '.join(sentences)}"
-        raise ParameterError(msg)
-    return list(zip(alone, sentences, strict=True))
-
-
-def _show(findings: list[Finding], report: DataReport, kind: str, *, guessed: bool) -> None:
-    n = report.pairs.height
+def _show(report: FolderReport) -> None:
+    findings, kind, guessed = report.findings, report.target, report.guessed
+    n = report.facts.pairs.height
     words = {"labels": "labels of objects", "classes": "classes", "image": "images", "none": "nothing"}
-    objects = f", {report.pairs['objects'].sum()} objects" if kind == "labels" else ""
+    objects = f", {report.facts.pairs['objects'].sum()} objects" if kind == "labels" else ""
     assumed = " (guessed; --target says otherwise)" if guessed and kind != "none" else ""
     out.print(f"{n} pairs{objects}; targets hold {words[kind]}{assumed}.", soft_wrap=True)
     for finding in findings:
@@ -180,12 +133,12 @@ def rank(
     json : bool
         Print one JSON object instead of a table.
     """
-    from kinocyte.cli.model_evaluating import fitting
     from kinocyte.core.errors import StoreError
     from kinocyte.learning.model import load_image_model
     from kinocyte.learning.quality.judging import applied
     from kinocyte.learning.quality.ranking import rank_frames
     from kinocyte.pipeline.pairs import image_pairs
+    from kinocyte.pipeline.training.run import fitting
 
     if not files:
         msg = "Name at least one image or folder of images to rank."

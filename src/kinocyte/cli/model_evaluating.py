@@ -97,6 +97,7 @@ def model(
     from kinocyte.learning.model import load_image_model
     from kinocyte.learning.quality.judging import applied, judge
     from kinocyte.pipeline.pairs import read_pairs
+    from kinocyte.pipeline.training.run import fitting
 
     loaded = load_image_model(model)
     run = report.run_of(model)
@@ -125,33 +126,6 @@ def model(
     else:
         _show(judged, swept, run, document.get("written", []))
     return 0
-
-
-def fitting(model: ImageModel, pair: Pair, channels: list[str] | None) -> Pair:
-    """Return a pair with the channels that a model reads, in its order.
-
-    Raises
-    ------
-    ParameterError
-        If a channel is unknown, or the image has others than the model reads and none were named.
-    """
-    if channels:
-        return pair.with_channels([_number(pair, c) for c in channels])
-    names = [c.name for c in model.inputs]
-    if pair.channels and all(n in pair.channels for n in names):
-        return pair.with_channels([pair.channels.index(n) for n in names])
-    return pair  # without names the numbers of channels must be equal, which is told when the image is read
-
-
-def _number(pair: Pair, channel: str) -> int:
-    from kinocyte.core.errors import nearest
-
-    if channel in pair.channels:
-        return pair.channels.index(channel)
-    if channel.isdigit() and int(channel) > 0:
-        return int(channel) - 1
-    msg = f"'{pair.name}' has no channel '{channel}'; {nearest(channel, pair.channels)}, or numbers from 1."
-    raise ParameterError(msg)
 
 
 def _swept(model: ImageModel, run: Path | None, pairs: list[Pair], predict: Predict, perceptual: Any) -> Sweep:

@@ -51,7 +51,7 @@ def notebook_text(task: str) -> str:
     ParameterError
         If there is no such task.
     """
-    from kinocyte.cli.data_checking import named_task
+    from kinocyte.pipeline.training.checking import named_task
 
     chosen = named_task(task)
     cells = [_cell(kind, text, f"{task}-{i}") for i, (kind, text) in enumerate(_cells(chosen, task))]
@@ -116,10 +116,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import IFrame, display
 
-from kinocyte.cli._image_training import ImageData
 from kinocyte.cli.notebook_forms import Form, command, training_text
 from kinocyte.learning.data.augment import Augmentation
 from kinocyte.learning.training.settings import TrainingSettings
+from kinocyte.pipeline.training.file import ImageData
 from {module} import {cls}
 
 TASK = "{name}"

@@ -68,9 +68,9 @@ def train(
 
 
 def _from_file(file: Path, out: Path, *, start: str | None, resume: bool) -> int:
-    from kinocyte.cli._image_training import parse_image_training
     from kinocyte.cli._training_file import read_table
     from kinocyte.core.errors import ParameterError
+    from kinocyte.pipeline.training.file import parse_image_training
 
     table = read_table(file)
     if isinstance(table.get("task"), dict):

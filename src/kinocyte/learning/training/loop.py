@@ -186,7 +186,11 @@ class _Loop:
             if self.step % s.checkpoint_every == 0 or self.step == s.steps or (looked and self._ends()):
                 self._keep()
             pace = (time.monotonic() - begun_here) / (self.step - first)
-            told(Progress(self.step, s.steps, self.rows[-1] if looked else None, pace * (s.steps - self.step)))
+            try:
+                told(Progress(self.step, s.steps, self.rows[-1] if looked else None, pace * (s.steps - self.step)))
+            except KeyboardInterrupt:  # asked to stop between two steps: nothing that was learnt is lost
+                self._keep()
+                raise
         last = _weights(self._judged())
         best = self.run_folder.best_weights() if self.best_step else None
         return Learnt(last if best is None else best, last, self.best_step or self.step, self.step, self.rows)

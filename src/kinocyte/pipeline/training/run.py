@@ -1,0 +1,157 @@
+"""Training as a training file says, in a run folder, with whoever asked told how it goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kinocyte.core.errors import ParameterError
+from kinocyte.pipeline.training.file import ImageTraining, parse_image_training
+
+if TYPE_CHECKING:
+    from kinocyte.learning.data.checks import DataReport, Finding
+    from kinocyte.learning.data.pairs import Pair
+    from kinocyte.learning.model import ImageModel
+    from kinocyte.learning.tasks.base import Task
+    from kinocyte.learning.training.fit import Lesson
+    from kinocyte.learning.training.loop import Progress
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What became of a training: where the model is, its scores on held-out images, and whether it was there before."""
+
+    model: Path
+    scores: dict[str, Any] = field(default_factory=dict)
+    before: bool = False
+
+
+def _nothing(_said: Any) -> None:
+    """Listen to nothing."""
+
+
+def train_images(
+    wanted: ImageTraining,
+    folder: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    told: Callable[[Progress], None] = _nothing,
+    begun: Callable[[str], None] = _nothing,
+    found: Callable[[Finding], None] = _nothing,
+) -> Trained:
+    """Train as a training file says and write the model into the run folder.
+
+    Parameters
+    ----------
+    wanted : ImageTraining
+        The training file.
+    folder : Path
+        Where its relative paths start from.
+    out : Path
+        The run folder; new, unless the run is resumed.
+    resume : bool
+        Go on with the run in the folder.
+    told : callable
+        Told after every step.
+    begun : callable
+        Told what is learnt from how many images.
+    found : callable
+        Told what is wrong with the images, notes left out.
+
+    Raises
+    ------
+    ParameterError
+        If the images cannot be learnt from; a new folder is left away then.
+    StoreError
+        If the folder exists, or was begun with another file.
+    MissingExtraError
+        If torch is not installed.
+    """
+    from kinocyte.learning.devices import need_torch
+    from kinocyte.learning.training.fit import fit
+    from kinocyte.learning.training.run_folder import begin_run, resume_run
+
+    need_torch("Training")
+    lesson, task = wanted.lesson(folder)
+    first = int(os.environ.get("RANK", "0")) == 0
+    start = resume_run if resume or not first else begin_run
+    run = start(out, wanted.asked(), log=wanted.training.tensorboard)
+    if run.finished:
+        return Trained(run.model, dict(run.record().get("held_out", {})), before=True)
+    if first:
+        begun(f"{task.name()}: {len(lesson.pairs)} images")
+        if run.last_checkpoint() is None:
+            report = check_lesson(lesson, task, wanted.training.patch_px)
+            for finding in report.findings:
+                if finding.severity != "note":
+                    found(finding)
+            if not report.ok:
+                run.abandon()
+                msg = "Training was not begun: mend what is an error above (`kinocyte data check` shows all)."
+                raise ParameterError(msg)
+    model = fit(lesson, task, wanted.training, run, told=told)
+    if first:
+        run.keep_record(model.card["training"])
+        model.save(run.model)
+    return Trained(run.model, dict(model.card["training"]["held_out"]))
+
+
+def check_lesson(lesson: Lesson, task: Task, patch_px: int | Sequence[int]) -> DataReport:
+    """Return what is wrong with the images of a lesson, as `kinocyte data check` says it."""
+    from kinocyte.learning.data.checks import check_pairs
+
+    ndim = lesson.pairs[0].image.ndim - 1
+    size = (patch_px,) * ndim if isinstance(patch_px, int) else patch_px
+    return check_pairs(lesson.pairs, task=task, patch_px=size)
+
+
+def experiment_training(path: Path, population: str, *, start: str | None) -> ImageTraining:
+    """Return what learns from the labels of an experiment with their corrections, with settings for few images."""
+    asked = {
+        "name": f"{path.stem}-{population}",
+        "description": f"Segments {population} as in {path.stem}.",
+        "task": {} if start is not None else {"method": "stardist"},
+        "data": {"experiment": str(path.resolve()), "population": population},
+        "start": start,
+        "augmentation": FEW_IMAGES["augmentation"],
+        "training": FEW_IMAGES["training"],
+    }
+    return parse_image_training(asked, "the command")
+
+
+#: how to learn from the few images that one person annotates
+FEW_IMAGES: dict[str, dict[str, Any]] = {
+    "augmentation": {"rotation_deg": 180.0, "scale": 0.2, "gain": 0.3, "offset": 0.1, "gamma": 0.2},
+    "training": {"steps": 2000, "batch_size": 4, "ema": 0.995, "patience": 8},
+}
+
+
+def fitting(model: ImageModel, pair: Pair, channels: Sequence[str] | None) -> Pair:
+    """Return a pair with the channels that a model reads, in its order.
+
+    Raises
+    ------
+    ParameterError
+        If a channel is unknown, or the image has others than the model reads and none were named.
+    """
+    if channels:
+        return pair.with_channels([_number(pair, c) for c in channels])
+    names = [c.name for c in model.inputs]
+    if pair.channels and all(n in pair.channels for n in names):
+        return pair.with_channels([pair.channels.index(n) for n in names])
+    return pair  # without names the numbers of channels must be equal, which is told when the image is read
+
+
+def _number(pair: Pair, channel: str) -> int:
+    from kinocyte.core.errors import nearest
+
+    if channel in pair.channels:
+        return pair.channels.index(channel)
+    if channel.isdigit() and int(channel) > 0:
+        return int(channel) - 1
+    msg = f"'{pair.name}' has no channel '{channel}'; {nearest(channel, pair.channels)}, or numbers from 1."
+    raise ParameterError(msg)
