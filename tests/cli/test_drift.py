@@ -16,8 +16,8 @@ from PIL import Image
 from scipy import ndimage
 
 from kinocyte.cli import run
-from kinocyte.cli.drifting import _sentence
 from kinocyte.core.schema import DRIFT
+from kinocyte.pipeline.plain.drift import sentence
 
 #: dz, dy, dx of the content
 PATH = np.array([[0, 0, 0], [0, 1.5, -0.75], [0, 2.25, -3], [0, -1, -4.5], [0, -3.5, -2.25], [0, 0.6, 5]])
@@ -115,8 +115,8 @@ def test_the_settings_of_apply_do_it_again(done: Path, tmp_path: Path) -> None:
 
 def test_what_is_known_of_a_pattern_at_rest_is_said() -> None:
     drift = pl.DataFrame({"dx_px": [0.0], "dy_px": [0.0], "dz_px": [0.0], "angle_deg": [0.0], "quality": [1.0]})
-    for known, sentence in (("suspected", "may hide the drift"), ("removed", "left out"), ("none", "0.00 px.")):
-        assert sentence in _sentence("movie", drift.with_columns(fixed_pattern=pl.lit(known), frame=pl.lit(0)))
+    for known, words in (("suspected", "may hide the drift"), ("removed", "left out"), ("none", "0.00 px.")):
+        assert words in sentence("movie", drift.with_columns(fixed_pattern=pl.lit(known), frame=pl.lit(0)))
 
 
 def test_stacks_keep_their_planes_and_times(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kinocyte.cli.plain_files import refuse_existing
 from kinocyte.core.errors import InputFileError, MissingExtraError
 from kinocyte.evaluation.images import error_map, score_image, ssim_map
 from kinocyte.evaluation.overlaps import overlaps
@@ -25,6 +24,7 @@ from kinocyte.learning.model import ImageModel
 from kinocyte.learning.quality.curves import CurveVerdict, judge_curves
 from kinocyte.learning.quality.judging import Example, Judgement
 from kinocyte.learning.quality.sweeping import Candidate, Sweep
+from kinocyte.pipeline.plain.movies import refuse_existing
 from kinocyte.report.training_page import Plate, TrainingPage, write_training_report
 
 Array = NDArray[Any]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from kinocyte.cli.console import TaskBar, err
 from kinocyte.cli.console import out as console
-from kinocyte.cli.plain_files import FileOptions, PlainMovie, opened
 from kinocyte.core.errors import KinocyteError, ParameterError, nearest
 from kinocyte.core.scale import Scale
+from kinocyte.pipeline.plain.movies import FileOptions, PlainMovie, opened
 
 if TYPE_CHECKING:
     from kinocyte.learning.model import ImageModel
@@ -85,9 +85,9 @@ def predict(
     options : FileOptions
         What the files do not say.
     """
-    from kinocyte.cli.plain_files import refuse_existing
     from kinocyte.learning.devices import need_torch
     from kinocyte.learning.zoo import open_model
+    from kinocyte.pipeline.plain.movies import refuse_existing
 
     need_torch("kinocyte predict")
     refuse_existing(out, [])

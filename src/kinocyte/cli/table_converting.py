@@ -10,9 +10,9 @@ from cyclopts import Parameter
 
 from kinocyte.cli.console import out as console
 from kinocyte.cli.movie_writing import Out
-from kinocyte.cli.plain_files import refuse_existing
 from kinocyte.core.errors import ParameterError
 from kinocyte.experiment.storage import Storage
+from kinocyte.pipeline.plain.movies import refuse_existing
 
 To = Annotated[Literal["csv", "njt", "nanoj", "nanopyx"], Parameter(name="--to")]
 
@@ -66,8 +66,8 @@ def convert_channels(
     channels : tuple of str
         Names of the channels in order, where a table of another program becomes ours.
     """
-    from kinocyte.cli.channel_aligning import read_channels
     from kinocyte.interop.drift_tables import check_shifts_only, foreign_tables
+    from kinocyte.pipeline.plain.channels import read_channels
 
     names = tuple(c for given in channels for c in given.split(","))
     files: dict[str, bytes] = {}

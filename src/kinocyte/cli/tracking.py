@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from kinocyte.cli.console import TaskBar, err, out
-from kinocyte.cli.plain_files import FileOptions
 from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.pipeline.execute import cores
+from kinocyte.pipeline.plain.movies import FileOptions
 
 if TYPE_CHECKING:
     from kinocyte.pipeline.batch import Item

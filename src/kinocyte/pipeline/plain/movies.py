@@ -1,4 +1,4 @@
-"""Movies in plain files, for commands that need no experiment."""
+"""Movies in plain files, for work that needs no experiment."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from kinocyte.core.errors import InputFileError, ParameterError
 from kinocyte.core.version import __version__
 
 if TYPE_CHECKING:
-    from kinocyte.cli.plain_files import PlainMovie
+    from kinocyte.pipeline.plain.movies import PlainMovie
     from kinocyte.registration import Registrar
 
 
