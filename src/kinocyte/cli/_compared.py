@@ -43,7 +43,7 @@ def _document(
     groups = []
     for row in found.groups.iter_rows(named=True):
         group = {"group": row["group"], "n": row["n_cells"], **row}
-        if found.curves.width:
+        if found.curves.width and found.method != "additive":
             group["curve"] = _of_group(found.curves, row["group"])
         group["replicates"] = _of_group(found.points, row["group"]) if columns.get("replicate") else []
         groups.append(group)
@@ -56,12 +56,15 @@ def _document(
         "tests": found.tests.to_dicts(),
         "notes": list(notes),
     }
-    if found.method == "values":
-        document["effects"] = found.effects.to_dicts()
+    for name in ("effects", "details"):
+        if name in _MORE.get(found.method, ()):
+            document[name] = getattr(found, name).to_dicts()
     return document
 
 
 def _of_group(rows: pl.DataFrame, group: Any) -> list[dict[str, Any]]:
+    if "group" not in rows.columns:
+        return []
     return rows.filter(rows["group"] == group).drop("group").to_dicts()
 
 
@@ -181,9 +184,59 @@ def _show_dose(found: Comparison, columns: Row) -> None:
     _show_tests(found)
 
 
+def _show_hazard(found: Comparison, columns: Row) -> None:
+    cells: dict[str, Callable[[Row], object]] = {
+        "events": lambda r: r["events"],
+        "watched": lambda r: f"{r['exposure']:.4g}",
+        "rate": lambda r: _with_interval(r, "rate"),
+    }
+    _show_groups(f"{columns['event']} per time under observation ({columns['duration']})", found, cells)
+    rows = [
+        (r["group"], f"{r['start']:.4g} to {r['stop']:.4g}", r["events"], _with_interval_of(r))
+        for r in found.details.iter_rows(named=True)
+    ]
+    if rows:
+        table("Hazard over time", ("group", "time", "events", "hazard"), rows)
+    _show_tests(found)
+
+
+def _with_interval_of(row: Row) -> str:
+    value = row["hazard"]
+    return "-" if value is None else f"{value:.4g}{_interval(row['low'], row['high'])}"
+
+
+def _show_incidence(found: Comparison, columns: Row) -> None:
+    at = next((f"{t:g}" for t in found.groups["incidence_at"].drop_nulls()), "-")
+    cells: dict[str, Callable[[Row], object]] = {
+        "events": lambda r: r["events"],
+        "competing": lambda r: r["competing"],
+        f"share with {columns['event']} by {at}": lambda r: _with_interval(r, "incidence"),
+    }
+    _show_groups(f"{columns['event']} by {columns['cause']}", found, cells)
+    _show_tests(found)
+
+
+def _show_additive(found: Comparison, columns: Row) -> None:
+    cells: dict[str, Callable[[Row], object]] = {n: lambda r, n=n: r[n] for n in ("mean", "sd", "median")}  # type: ignore[misc]
+    _show_groups(f"{columns['value']} by {columns['by']}", found, cells)
+    rows = [
+        ("all" if r["at"] is None else r["at"], r["n_cells"], r["cliffs_delta"], r["magnitude"],
+         r["kolmogorov_smirnov"])
+        for r in found.effects.iter_rows(named=True)
+    ]  # fmt: skip
+    said = f"{columns['observed']} against sums of {columns['first']} and {columns['second']}"
+    table(said, ("time", "cells", "Cliff's delta", "magnitude", "KS distance"), rows)
+    _show_tests(found)
+
+
+#: Frames that go into the JSON of a method beside groups and tests.
+_MORE: Mapping[str, tuple[str, ...]] = {"values": ("effects",), "hazard": ("details",), "additive": ("effects",)}
 _SHOWN: Mapping[str, Callable[[Comparison, Row], None]] = {
     "survival": _show_survival,
     "values": _show_values,
     "aligned_signal": _show_aligned,
     "dose_response": _show_dose,
+    "hazard": _show_hazard,
+    "competing_risks": _show_incidence,
+    "additive": _show_additive,
 }

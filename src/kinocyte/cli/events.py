@@ -57,7 +57,7 @@ def transitions(
     threshold : str
         A number, or auto: found in the data between two populations of values.
     out : Path
-        CSV to write; it must not exist yet.
+        CSV or Parquet (by its ending) to write; it must not exist yet.
     name : str
         What the event is called.
     direction : str
@@ -67,15 +67,12 @@ def transitions(
     json : bool
         Print one JSON object instead of a table.
     """
-    from kinocyte.cli._plain_tables import read_table
+    from kinocyte.cli._plain_tables import check_new, read_table, write_table
     from kinocyte.core.schema import require
     from kinocyte.events.expression import parse
     from kinocyte.events.threshold_transition import ThresholdTransition
-    from kinocyte.experiment.storage import write_error
 
-    if out.exists():
-        msg = f"{out} exists already and is left as it is; name another file."
-        raise ParameterError(msg)
+    check_new(out)
     level = threshold if threshold == "auto" else str(_number(threshold))
     parse(signal)  # refused by its own words, before it stands in a condition
     formula = f"({signal}) {'>' if direction == 'rise' else '<'} {level}"
@@ -86,13 +83,7 @@ def transitions(
     found = method.detect(cells, name).events.rename({"track_id": "track_id_"})
     events = keys.join(found, on="track_id_", how="right", maintain_order="right").drop("track_id_")
     events = events.rename({track: "track_id"})
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = out.with_name(f".{out.name}.partial")
-        events.write_csv(partial)
-        partial.replace(out)
-    except OSError as error:
-        raise write_error(str(out), error) from error
+    write_table(events, out)
     counts = dict.fromkeys(("event", "none", "censored_left", "excluded"), 0)
     counts |= dict(events["class"].value_counts().iter_rows())
     used = events["threshold"].drop_nulls()

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 app = App(name="statistics", help_format="plaintext", help="Compare groups of cells in any CSV or Parquet.")
 
+app.command("kinocyte.cli.statistics_over_time:hazard", help="How often the event happens, and how that changes.")
+app.command("kinocyte.cli.statistics_over_time:incidence", help="One kind of event where another excludes it.")
+app.command("kinocyte.cli.statistics_of_tables:additive", help="Whether one group is the sum of two others.")
+app.command("kinocyte.cli.statistics_of_tables:table", help="Make one table of another, step by step.")
+
 Columns = Annotated[tuple[str, ...], Parameter(consume_multiple=True)]
 Correction = Literal["holm", "benjamini_hochberg", "bonferroni", "none"]
 Pairing = Literal["auto", "paired", "unpaired"]
@@ -86,11 +91,11 @@ def survival(
     from kinocyte.statistics.survival_comparison import compare_survival
 
     read = read_table(file)
-    position = _position(read, position)
+    position = position_of(read, position)
     found = compare_survival(
         read, duration=duration, event=event, by=by, replicate=replicate, position=position, entry=entry,
-        pairing=pairing, reference=reference, until=until, correction=correction, confidence=_share(confidence),
-        name=_named(file),
+        pairing=pairing, reference=reference, until=until, correction=correction, confidence=share(confidence),
+        name=named(file),
     )  # fmt: skip
     columns = {"duration": duration, "event": event, "by": by, "replicate": replicate, "position": position,
                "entry": entry}  # fmt: skip
@@ -163,11 +168,11 @@ def compare(
     from kinocyte.statistics.value_comparison import compare_values
 
     read = read_table(file)
-    position = _position(read, position)
+    position = position_of(read, position)
     found = compare_values(
         read, value=value, by=by, cell=cell, replicate=replicate, position=position, pairing=pairing,
-        reference=reference, correction=correction, confidence=_share(confidence), draws=draws, seed=seed,
-        name=_named(file),
+        reference=reference, correction=correction, confidence=share(confidence), draws=draws, seed=seed,
+        name=named(file),
     )  # fmt: skip
     columns = {"value": value, "by": by, "replicate": replicate, "position": position, "cell": list(cell)}
     return present(file, read, columns, found, json=json)
@@ -237,11 +242,11 @@ def align(
     from kinocyte.statistics.alignment import align_signal
 
     read = read_table(file)
-    position = _position(read, position)
+    position = position_of(read, position)
     found = align_signal(
         read, signal=signal, time=time, event_time=event_time, track=track, by=by, replicate=replicate,
         position=position, bin_width=bin_width, before=before, after=after, statistic=statistic, min_cells=min_cells,
-        confidence=_share(confidence), name=_named(file),
+        confidence=share(confidence), name=named(file),
     )  # fmt: skip
     columns = {"signal": signal, "time": time, "event_time": event_time, "track": list(track), "by": by,
                "replicate": replicate, "position": position}  # fmt: skip
@@ -298,26 +303,29 @@ def dose(
     from kinocyte.statistics.dose_comparison import compare_doses
 
     read = read_table(file)
-    position = _position(read, position)
+    position = position_of(read, position)
     found = compare_doses(
         read, dose=dose, value=value, by=by, replicate=replicate, position=position, reference=reference,
-        correction=correction, confidence=_share(confidence), name=_named(file),
+        correction=correction, confidence=share(confidence), name=named(file),
     )  # fmt: skip
     columns = {"dose": dose, "value": value, "by": by, "replicate": replicate, "position": position}
     return present(file, read, columns, found, json=json)
 
 
-def _named(file: Path) -> str:
+def named(file: Path) -> str:
+    """Return what a table is called in messages."""
     return file.name
 
 
-def _position(read: pl.DataFrame, position: str | None) -> str | None:
+def position_of(read: pl.DataFrame, position: str | None) -> str | None:
+    """Return the column of the field of view: the one that is named, or 'position' where there is one."""
     if position is None and "position" in read.columns:
         return "position"
     return position
 
 
-def _share(confidence: float) -> float:
+def share(confidence: float) -> float:
+    """Return a confidence after checking that it is a share."""
     if not 0 < confidence < 1:
         msg = f"--confidence is {confidence:g}; give a share between 0 and 1, such as 0.95."
         raise ParameterError(msg)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from kinocyte.core.errors import nearest
 from kinocyte.core.method import Method, param
+from kinocyte.measurement.filters import FeatureFilter
 from kinocyte.pipeline.placed import MethodOf, Place
 
 _NAME = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
@@ -88,7 +89,9 @@ class ComparisonPlace(Place):
     title: str = Field("", description="Heading in the report; made from the keys when left out.")
     population: str | None = Field(None, description="Whose cells; needed where several populations are declared.")
     interaction: str | None = Field(None, description="Whose pairs, instead of a population's cells.")
-    table: str | None = Field(None, description="Name of a [[table]] whose rows count, instead of a population's cells.")
+    table: str | None = Field(
+        None, description="Name of a [[table]] whose rows count, instead of a population's cells."
+    )
     where: str | None = Field(None, description='Which cells count, such as "generation == 0".')
 
 
@@ -114,9 +117,19 @@ class Population(_Section):
         help="Population of the cells around these nuclei: cytoplasm, nucleus and their ratio are measured in every "
         "channel.",
     )
+    filter: tuple[FeatureFilter, ...] = param(
+        (),
+        help="Which objects count, by any column that is measured: [[population.NAME.filter]]; before they are "
+        "followed. A limit by Otsu's rule is found in each position.",
+    )
     tracking: AnyLinker | None = param(None, help="How the cells are followed; left out to look at single frames.")
     mending: tuple[AnyMender, ...] = param(
         (), help="What is mended on the tracks, in order: [[population.NAME.mending]]."
+    )
+    track_filter: tuple[FeatureFilter, ...] = param(
+        (),
+        help="Which lineages count, a cell with its descendants, by motion, length, or the mean of a measured column: "
+        "[[population.NAME.track_filter]]; after mending.",
     )
     event: tuple[AnyEvent, ...] = param((), help="What is looked for in the tracks: [[population.NAME.event]].")
 
@@ -229,7 +242,7 @@ class Pipeline(_Section):
     @model_validator(mode="after")
     def _mending_needs_tracks(self) -> Pipeline:
         for name, population in self.population.items():
-            for key in ("mending", "event"):
+            for key in ("mending", "track_filter", "event"):
                 if getattr(population, key) and population.tracking is None:
                     msg = f"population.{name}.{key} needs tracks; add [population.{name}.tracking]"
                     raise ValueError(msg)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from kinocyte.core import registry
 from kinocyte.core.errors import InputFileError, ParameterError, nearest
+from kinocyte.core.method import Method
 from kinocyte.core.registry import parameters
+from kinocyte.measurement.filters import FeatureFilter
 from kinocyte.pipeline.locate import key_lines, line_of
 from kinocyte.pipeline.model import (
     ComparisonPlace,
@@ -118,15 +120,50 @@ def parse_pipeline(text: str, *, place: str = "pipeline") -> Pipeline:
     ParameterError
         If it is not TOML, or a key or value is refused.
     """
+    document = _document(text, place)
+    return _checked(document, lambda: key_lines(text), place)
+
+
+def parse_steps(text: str, *, place: str = "steps") -> tuple[Method, ...]:
+    """Check the text of a file of steps for a table: ``[[step]]``, as ``[[table.step]]`` of a pipeline file.
+
+    Raises
+    ------
+    ParameterError
+        If it is not TOML, holds no step, or a key or value is refused.
+    """
+    document = _document(text, place)
+    unknown = next((k for k in document if k != "step"), None)
+    if unknown is not None:
+        msg = f"{place}: there is no key '{unknown}'; {nearest(unknown, ['step'])}."
+        raise ParameterError(msg)
+    if not isinstance(document.get("step"), list) or not document["step"]:
+        msg = f'{place} holds no [[step]]; write at least one, such as [[step]], method = "query", when = "x > 1".'
+        raise ParameterError(msg)
+    made = {"name": "made", "of": "rows", "step": document["step"]}
+    lines = {("table", 0, *key): line for key, line in key_lines(text).items()}
     try:
-        document = tomllib.loads(text)
+        return _checked({"population": {"rows": {}}, "table": [made]}, lambda: lines, place).table[0].step
+    except ParameterError as error:
+        raise ParameterError(str(error).replace("table.0.step.", "step.")) from error
+
+
+def _document(text: str, place: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         msg = f"{place} is not valid TOML: {error}."
         raise ParameterError(msg) from error
+
+
+_Lines = dict[tuple[str | int, ...], int]
+
+
+def _checked(document: dict[str, Any], key_lines_of: Callable[[], _Lines], place: str) -> Pipeline:
     try:
         return Pipeline.model_validate(document)
     except ValidationError as error:
-        lines = key_lines(text)
+        lines = key_lines_of()
         found = [_sentence(item, document, lines, place) for item in error.errors(include_url=False)]
         raise ParameterError("\n".join(dict.fromkeys(found))) from error
 
@@ -195,6 +232,8 @@ def _keys_beside(path: Sequence[str | int], cls: type | None) -> list[str]:
         return ["method", *more, *parameters(cls)]
     if len(path) == 3 and path[0] == "population":
         return list(Population.model_fields)
+    if len(path) == 5 and path[0] == "population" and path[2] in {"filter", "track_filter"}:
+        return list(FeatureFilter.model_fields)
     if len(path) == 3 and path[0] == "table":
         return list(MadeTable.model_fields)
     sections: dict[str, type[BaseModel]] = {"report": Report, "corrected": Corrected}

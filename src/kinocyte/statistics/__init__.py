@@ -13,6 +13,8 @@ from kinocyte.core.lazy import attach
 
 if TYPE_CHECKING:
     from kinocyte.statistics.additive import additive_test, monte_carlo_sum
+    from kinocyte.statistics.additive_comparison import compare_additive
+    from kinocyte.statistics.additive_sum import Additive
     from kinocyte.statistics.aligned_signal import AlignedSignal
     from kinocyte.statistics.alignment import align_signal
     from kinocyte.statistics.base import Comparer, Comparison
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from kinocyte.statistics.durations import survival_table
     from kinocyte.statistics.effects import cliffs_delta, cohens_d, effect_sizes, hedges_g
     from kinocyte.statistics.hazard import kernel_hazard, piecewise_hazard
+    from kinocyte.statistics.hazard_comparison import compare_hazard
+    from kinocyte.statistics.hazard_over_time import Hazard
     from kinocyte.statistics.incidence_comparison import compare_incidence
     from kinocyte.statistics.logrank import log_rank, log_rank_of_replicates
     from kinocyte.statistics.mixed import mixed_model
@@ -37,12 +41,14 @@ if TYPE_CHECKING:
     from kinocyte.statistics.values import Values
 
 __all__ = [
+    "Additive",
     "AlignedSignal",
     "Behaviour",
     "Comparer",
     "Comparison",
     "CompetingRisks",
     "DoseResponse",
+    "Hazard",
     "Survival",
     "Values",
     "additive_test",
@@ -50,7 +56,9 @@ __all__ = [
     "align_signal",
     "cliffs_delta",
     "cohens_d",
+    "compare_additive",
     "compare_doses",
+    "compare_hazard",
     "compare_incidence",
     "compare_survival",
     "compare_values",
@@ -73,6 +81,10 @@ __all__ = [
 __getattr__, __dir__ = attach(
     __name__,
     names={
+        "compare_hazard": "kinocyte.statistics.hazard_comparison",
+        "compare_additive": "kinocyte.statistics.additive_comparison",
+        "Hazard": "kinocyte.statistics.hazard_over_time",
+        "Additive": "kinocyte.statistics.additive_sum",
         "AlignedSignal": "kinocyte.statistics.aligned_signal",
         "Behaviour": "kinocyte.statistics.behaviour",
         "Comparer": "kinocyte.statistics.base",

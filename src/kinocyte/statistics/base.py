@@ -35,6 +35,8 @@ class Comparison:
         One row a test: see `outcome_frame`.
     effects : polars.DataFrame
         One row a pair of groups and effect size.
+    details : polars.DataFrame
+        More to draw, as the method says: cells behind the values, intervals of time; empty where there is nothing.
     notes : tuple of str
         Sentences a reader needs: what was left out, what was refused, what the numbers rest on.
     """
@@ -45,6 +47,7 @@ class Comparison:
     curves: pl.DataFrame = field(default_factory=pl.DataFrame)
     points: pl.DataFrame = field(default_factory=pl.DataFrame)
     effects: pl.DataFrame = field(default_factory=pl.DataFrame)
+    details: pl.DataFrame = field(default_factory=pl.DataFrame)
     notes: tuple[str, ...] = ()
 
 

@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 
 #: Columns of duration, event and entry in the rows that are tested.
 DURATION, EVENT, ENTRY = "__duration__", "__event__", "__entry__"
+_PLURAL = {"restricted_mean": "restricted means", "incidence": "incidences", "rate": "rates"}
 _NOT_CELLS = "cells of one replicate are no independent samples; see the tests over replicates"
 
 
@@ -63,9 +64,9 @@ class PairTests:
     points : polars.DataFrame
         One row a replicate with the number ``quantity`` that replicates are compared by.
     quantity : str
-        ``restricted_mean`` or ``incidence``.
+        ``restricted_mean``, ``incidence`` or ``rate``.
     until : float
-        Time the quantity refers to.
+        Time the quantity refers to; NaN for a rate, which refers to all of the observation.
     pairing, confidence
         See `kinocyte.statistics.survival_comparison.compare_survival`.
     prefix : str
@@ -74,7 +75,7 @@ class PairTests:
 
     picked: Samples
     points: pl.DataFrame
-    quantity: Literal["restricted_mean", "incidence"]
+    quantity: Literal["restricted_mean", "incidence", "rate"]
     until: float
     pairing: Pairing
     confidence: float
@@ -83,7 +84,7 @@ class PairTests:
     @property
     def effect(self) -> str:
         """Return what the difference of replicates is called."""
-        return "difference of " + ("restricted means" if self.quantity == "restricted_mean" else "incidences")
+        return f"difference of {_PLURAL[self.quantity]}"
 
     def outcomes(self, a: Any, b: Any) -> list[Outcome]:
         """Return every test of b against a: over replicates first, where they are named."""
@@ -173,9 +174,8 @@ class PairTests:
             found = welch(a["v"], b["v"], self.confidence)
         reason = None
         if not np.isfinite(found.p):
-            reason = (
-                f"fewer than two replicates a group are known to time {self.until:g}, or nothing varies between them"
-            )
+            until = f" to time {self.until:g}" if np.isfinite(self.until) else ""
+            reason = f"fewer than two replicates a group are known{until}, or nothing varies between them"
         return Outcome(
             test, "replicates", statistic=found.statistic, df=found.df, p=None if reason else found.p,
             effect=self.effect, effect_value=found.value, effect_low=found.low, effect_high=found.high, refused=reason,

@@ -69,8 +69,8 @@ class Tables(Step):
         return tuple(dict.fromkeys([*own, *around, *(f"{t}.{self.name}" for t in self.made)]))
 
     def reads_if_there(self) -> tuple[str, ...]:
-        """Return the corrections of people."""
-        return tuple(f"{c.population}.replay" for c in self.cells)
+        """Return what leaves out cells, and the corrections of people."""
+        return tuple(f"{c.population}.{step}" for c in self.cells for step in ("filtering", "replay"))
 
     def check(self, position: Position) -> None:
         """Nothing can be missing: the columns are known once they are measured."""
@@ -96,7 +96,9 @@ class Tables(Step):
             raise ParameterError(msg)
         commit()
         position.write_table(self.tables()[0], table, step=self.key)
-        warnings = [f"The table '{self.population}' has no rows left of {before}."] if before and not table.height else []
+        warnings = (
+            [f"The table '{self.population}' has no rows left of {before}."] if before and not table.height else []
+        )
         return {"rows": table.height, "columns": table.width, "warnings": warnings}
 
     def _rows(self, position: Position) -> pl.DataFrame:
