@@ -23,6 +23,7 @@ from kinocyte.learning.foreign import convert  # noqa: E402
 from kinocyte.learning.foreign.operations import run  # noqa: E402
 from kinocyte.learning.foreign.packages import model_of  # noqa: E402
 from kinocyte.learning.inference.apply import apply  # noqa: E402
+from kinocyte.learning.model import load_image_model  # noqa: E402
 from kinocyte.learning.package import read_package  # noqa: E402
 from tests.deep_models import blob_finder, saved  # noqa: E402
 
@@ -240,7 +241,7 @@ def test_cellpose_weights_are_read(tmp_path: Path, models: Path) -> None:
     tiled = apply(model, image, tile_px=16)
     np.testing.assert_array_equal(plain.maps["flow"], tiled.maps["flow"])
     model.save(models / "cyto")
-    np.testing.assert_array_equal(apply(zoo.open_model("cyto"), image).labels, plain.labels)
+    np.testing.assert_array_equal(apply(load_image_model("cyto"), image).labels, plain.labels)
     with pytest.raises(ParameterError, match="positive diameter"):
         convert.converted(tmp_path / "cyto_like", "cellpose", name="cyto", diameter_um=-1.0)
     with pytest.raises(ParameterError, match="for Cellpose"):
@@ -332,7 +333,7 @@ def test_the_zoo_keeps_what_is_installed(tmp_path: Path, models: Path) -> None:
     assert place == models / "blobs"
     assert zoo.installed() == {"blobs": place}
     assert zoo.find("blobs") == place
-    assert zoo.open_model("blobs") is zoo.open_model("blobs")
+    assert load_image_model("blobs") is load_image_model("blobs")
     with pytest.raises(StoreError, match="installed already"):
         zoo.install(source)
     assert zoo.install(source, "again").name == "again"

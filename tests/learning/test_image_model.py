@@ -149,7 +149,7 @@ def test_weights_that_give_another_output_are_refused(package: Path, tmp_path: P
 def test_nothing_is_overwritten_and_nothing_is_guessed(package: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="exists already"):
         model().save(package)
-    with pytest.raises(InputFileError, match="There is no model at"):
+    with pytest.raises(InputFileError, match="There is no model "):
         load_image_model(tmp_path / "nothing")
     run = tmp_path / "run"
     shutil.copytree(package, run / "model")

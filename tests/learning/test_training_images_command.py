@@ -120,7 +120,7 @@ def test_a_run_goes_on_where_it_was_stopped(folder: Path, capsys: pytest.Capture
         ('inputs = "images"\ntargets = "masks"', "", "[data] must name one of: inputs"),
         ('"masks"', '"mask"', "mask"),
         ('name = "dapi"', 'names = "dapi"', "no key 'input.0.names'"),
-        ('name = "my-nuclei"', 'start = "nothing"', "There is no model at 'nothing'"),
+        ('name = "my-nuclei"', 'start = "nothing"', "There is no model 'nothing'"),
         ("patch_px = 16", "patch_px = [8, 16, 16]", "patch_px"),
     ],
 )

@@ -151,10 +151,11 @@ def export(model: str, /, *, out: Annotated[Path, Parameter(name="--out")]) -> i
         Folder or .zip to write; it must not exist yet.
     """
     from kinocyte.learning import zoo
+    from kinocyte.learning.model import load_image_model
     from kinocyte.learning.package import read_package, write_package
 
     path = zoo.find(model)
-    found = zoo.open_model(model)
+    found = load_image_model(model)
     if found.weights:
         found.save(out)
     else:  # of another program: as it came

@@ -86,12 +86,12 @@ def predict(
         What the files do not say.
     """
     from kinocyte.learning.devices import need_torch
-    from kinocyte.learning.zoo import open_model
+    from kinocyte.learning.model import load_image_model
     from kinocyte.pipeline.plain.movies import refuse_existing
 
     need_torch("kinocyte predict")
     refuse_existing(out, [])
-    network = open_model(model)
+    network = load_image_model(model)
     settings = {"probability": probability, "overlap": overlap}
     asked = Asked(
         model, channel, objects, {k: v for k, v in settings.items() if v is not None},

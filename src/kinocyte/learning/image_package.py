@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.core import registry
-from kinocyte.core.errors import InputFileError, ParameterError, nearest
+from kinocyte.core.errors import InputFileError, ParameterError
 from kinocyte.core.version import __version__
 from kinocyte.learning._image_card import readme
 from kinocyte.learning.devices import need_torch
 from kinocyte.learning.model import ImageModel, InputChannel
-from kinocyte.learning.package import Package, described, from_npy, npy, read_package
+from kinocyte.learning.package import Package, described, from_npy, npy
 from kinocyte.learning.tensors import read_tensors, write_tensors
 
 Singles = NDArray[np.float32]
@@ -287,29 +287,15 @@ def shipped() -> dict[str, Path]:
     }
 
 
-def _found(path_or_name: str | Path) -> Path:
-    path = Path(path_or_name)
-    if path.exists():
-        inside = path / "model"
-        return inside if (inside / "rdf.yaml").is_file() and not (path / "rdf.yaml").is_file() else path
-    known = shipped()
-    if str(path_or_name) in known:
-        return known[str(path_or_name)]
-    near = nearest(str(path_or_name), known)
-    msg = f"There is no model at '{path_or_name}', nor does one of that name come with Kinocyte; {near}."
-    raise InputFileError(msg)
-
-
-def load(path_or_name: str | Path, *, checked: bool = True) -> ImageModel:
-    """Return a model; see `kinocyte.learning.model.load_image_model`.
+def load(package: Package, *, checked: bool = True) -> ImageModel:
+    """Return the model of a package that Kinocyte wrote; see `kinocyte.learning.model.load_image_model`.
 
     Raises
     ------
     InputFileError
-        If there is none, it is none of ours for images, or it does not compute what it says it does.
+        If it is none of ours for images, or it does not compute what it says it does.
     """
-    path = _found(path_or_name)
-    package = read_package(path)
+    path = Path(package.name)
     try:
         model = _read(package)
         tensors = [package.rdf[side][0]["test_tensor"] for side in ("inputs", "outputs")]

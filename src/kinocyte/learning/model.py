@@ -124,19 +124,26 @@ class ImageModel:
         write_package(target, rdf, files)
 
 
-def load_image_model(path_or_name: str | Path) -> ImageModel:
-    """Return a model for images, after it has given its own test output again.
+def load_image_model(path_or_name: str | Path, *, checked: bool = True) -> ImageModel:
+    """Return a model for images, ours or another program's, after it has given its own test output again.
+
+    It is read again only when its files have changed.
 
     Parameters
     ----------
     path_or_name : str or Path
-        Folder or zip of a package, folder of a finished training, or the name of a model that comes with Kinocyte.
+        Folder or zip of a package, folder of a finished training, or the name of a model that is installed or comes
+        with Kinocyte.
+    checked : bool
+        Compute its test output first; without, torch is not needed.
 
     Raises
     ------
     InputFileError
-        If there is none, or it does not compute what it says it does.
+        If there is none, it is no model for images, or it does not compute what it says it does.
+    MissingExtraError
+        If it is to be checked and torch is not installed.
     """
-    from kinocyte.learning.image_package import load
+    from kinocyte.learning.zoo import opened
 
-    return load(path_or_name)
+    return opened(path_or_name, checked=checked)

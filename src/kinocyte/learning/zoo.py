@@ -73,23 +73,8 @@ def find(path_or_name: str | Path) -> Path:
     raise InputFileError(msg)
 
 
-def open_model(path_or_name: str | Path, *, checked: bool = True) -> ImageModel:
-    """Return a model, read again only when its files have changed.
-
-    Parameters
-    ----------
-    path_or_name : str or Path
-        As `find`.
-    checked : bool
-        Compute its test output first; without, torch is not needed.
-
-    Raises
-    ------
-    InputFileError
-        If there is none, it is no model for images, or it does not compute what it says it does.
-    MissingExtraError
-        If it is to be checked and torch is not installed.
-    """
+def opened(path_or_name: str | Path, *, checked: bool = True) -> ImageModel:
+    """Return a model, read again only when its files have changed; see `kinocyte.learning.model.load_image_model`."""
     path = find(path_or_name).absolute()
     return _load(str(path), _stamp(path), checked)
 
@@ -100,13 +85,13 @@ def _load(path: str, _stamp: object, checked: bool) -> ImageModel:
 
 
 def load(path: Path, *, checked: bool = True) -> ImageModel:
-    """Return the model of a package, ours or another program's; see `open_model`."""
+    """Return the model of a package, ours or another program's, read anew; see `opened`."""
     from kinocyte.learning.foreign import packages
     from kinocyte.learning.image_package import load as load_ours
 
     package = read_package(path)
     if packages.is_ours(package):
-        return load_ours(path, checked=checked)
+        return load_ours(package, checked=checked)
     return packages.model_of(package, checked=checked)
 
 

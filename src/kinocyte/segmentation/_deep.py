@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from pydantic import field_validator
 from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.method import param
 from kinocyte.core.scale import Scale
+from kinocyte.learning.applied import AppliesModel
 from kinocyte.segmentation.base import Pixels, Segmenter
 
 if TYPE_CHECKING:
@@ -24,21 +24,11 @@ Labels = NDArray[np.uint32]
 Quality = NDArray[np.float32]
 
 
-class DeepSegmenter(Segmenter):
-    """Base of the segmenters with a trained network: model, channels, and what is left out of what it finds."""
+class DeepSegmenter(AppliesModel, Segmenter):
+    """Base of the segmenters with a trained network: channels, and what is left out of what it finds."""
 
-    #: it is much quicker on a GPU
-    wants_gpu: ClassVar[bool] = True
-
-    model: str = param(
-        help="Model: the name of one that comes with Kinocyte or is installed, or the path of a BioImage.IO package or "
-        "of the folder of a training."
-    )
     channel: tuple[str, ...] = param(
         (), help="Channels to read, in the order of the model's; left out: the channels that the model names."
-    )
-    augment: bool = param(
-        False, help="Average what the network says of the image turned and mirrored: 4 to 8 times slower, steadier."
     )
     min_area_um2: float | None = param(None, help="Smaller objects are left out (2D).", unit="um2", ge=0)
     max_area_um2: float | None = param(None, help="Larger objects are left out (2D).", unit="um2", gt=0)
@@ -58,16 +48,6 @@ class DeepSegmenter(Segmenter):
         le=1,
         advanced=True,
     )
-    tile_px: int | None = param(
-        None,
-        help="Side of the tiles, which bounds memory and changes no result; left out: as large as memory allows.",
-        unit="px",
-        ge=16,
-        advanced=True,
-    )
-    device: Literal["auto", "cpu", "cuda", "mps"] = param(
-        "auto", help="Where to compute; auto takes a GPU where there is one.", advanced=True
-    )
 
     @field_validator("channel", mode="before")
     @classmethod
@@ -77,20 +57,7 @@ class DeepSegmenter(Segmenter):
     @property
     def channels(self) -> tuple[str, ...]:
         """Channels that the method reads; where none is named, those of the model, which is opened for it."""
-        return self.channel or tuple(c.name for c in self._opened(checked=False).inputs)
-
-    @property
-    def package(self) -> Path:
-        """Return where the model is.
-
-        Raises
-        ------
-        InputFileError
-            If there is none.
-        """
-        from kinocyte.learning.zoo import find
-
-        return find(self.model)
+        return self.channel or tuple(c.name for c in self.opened(checked=False).inputs)
 
     @abstractmethod
     def overrides(self) -> Mapping[str, float | None]:
@@ -99,6 +66,12 @@ class DeepSegmenter(Segmenter):
     @abstractmethod
     def fits(self, model: ImageModel) -> bool:
         """Tell whether the method can read the output of a model."""
+
+    def misfit(self, model: ImageModel) -> str | None:
+        """Return that the method cannot read the output of a model."""
+        return (
+            None if self.fits(model) else f"is for {model.task.name()}, which segmentation '{self.name()}' cannot read"
+        )
 
     def ready(self, scale: Scale, ndim: int) -> None:
         """Refuse what cannot run before anything does: no torch, a model that does not compute or does not fit.
@@ -121,15 +94,7 @@ class DeepSegmenter(Segmenter):
         CalibrationError
             If the pixel size is too far from that of the training images.
         """
-        from kinocyte.learning.devices import need_torch
-        from kinocyte.learning.inference.apply import factors_of
-
-        need_torch(f"The segmentation method '{self.name()}'")
-        model = self._opened()
-        if model.ndim > ndim:
-            msg = f"The model '{self.model}' is for volumes, the frames are planes; name a model for planes."
-            raise ParameterError(msg)
-        factors_of(model, scale.spacing_um(model.ndim))
+        self.check_model(scale, ndim)
 
     def segment(self, pixels: Pixels, scale: Scale, *, seed: int = 0) -> Labels:
         """Return the label image of one frame; see `kinocyte.segmentation.base.Segmenter.segment`.
@@ -150,7 +115,7 @@ class DeepSegmenter(Segmenter):
     def segment_with_quality(self, pixels: Pixels, scale: Scale, *, seed: int = 0) -> tuple[Labels, Quality]:
         """Return the label image of one frame and how sure the network is of each object, between 0 and 1."""
         del seed  # nothing is drawn
-        model = self._opened()
+        model = self.opened()
         image = self._stacked(pixels, model)
         if image.ndim == 4 and model.ndim == 2:
             labels, quality = self._stitched(model, image, scale)
@@ -162,10 +127,7 @@ class DeepSegmenter(Segmenter):
         from kinocyte.learning.inference.apply import apply
 
         settings = {name: value for name, value in self.overrides().items() if value is not None}
-        reading = apply(
-            model, image, pixel_um=scale.spacing_um(model.ndim), tile_px=self.tile_px, device=self.device,
-            augment=self.augment, settings=settings,
-        )  # fmt: skip
+        reading = apply(model, image, pixel_um=scale.spacing_um(model.ndim), settings=settings, **self.how)
         return self.objects(reading, model)
 
     def objects(self, reading: Reading, model: ImageModel) -> tuple[Labels, Quality]:
@@ -232,15 +194,3 @@ class DeepSegmenter(Segmenter):
                 msg = f"There is no channel '{name}'; {nearest(name, pixels)}."
                 raise ParameterError(msg)
         return np.stack([np.asarray(pixels[name]) for name in wanted])
-
-    def _opened(self, *, checked: bool = True) -> ImageModel:
-        from kinocyte.learning.zoo import open_model
-
-        model = open_model(self.model, checked=checked)
-        if not self.fits(model):
-            msg = (
-                f"The model '{self.model}' is for {model.task.name()}, which segmentation '{self.name()}' cannot read; "
-                f"see kinocyte model info {self.model}."
-            )
-            raise ParameterError(msg)
-        return model

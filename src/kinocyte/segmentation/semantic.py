@@ -68,10 +68,7 @@ class Semantic(DeepSegmenter):
         from kinocyte.segmentation._threshold_kernel import segment
         from kinocyte.segmentation.threshold import Threshold
 
-        reading = apply(
-            model, image, pixel_um=scale.spacing_um(model.ndim), tile_px=self.tile_px, device=self.device,
-            augment=self.augment,
-        )  # fmt: skip
+        reading = apply(model, image, pixel_um=scale.spacing_um(model.ndim), **self.how)
         if model.task.result == "labels":  # the task makes objects itself
             return self.objects(reading, model)
         chance = self._probability(reading, model)
