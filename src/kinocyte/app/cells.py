@@ -162,5 +162,5 @@ def _with_corrections(position: Position, population: str) -> Cells:
         objects = objects.join(position.table(features), on="object_id", how="left", maintain_order="left")
     labels: Any = None
     if position.has_labels(population):
-        labels = position.labels_with(population, now.pixels)
+        labels = position.labels_with(population, now.pixels, now.objects)
     return Cells(position, population, _with_track_id(objects), now.links, now.tracks, now.events, labels, waiting=True)

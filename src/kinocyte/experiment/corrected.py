@@ -11,18 +11,22 @@ from kinocyte.experiment.storage import Storage
 
 #: Name of the step that applies corrections.
 REPLAY = "replay"
+_MOST_LABELS = 20_000_000
 
 
 class CorrectedLabels(Labels):
-    """A label image some of whose pixels a person changed.
+    """A label image some of whose objects a filter left out, and some of whose pixels a person changed.
 
     The stored image stays as the segmentation made it; frames are changed when they are read.
     """
 
-    def __init__(self, storage: Storage, path: str, pixels: pl.DataFrame) -> None:
-        """Lay changed pixels, ``frame start length label``, over the label image at a place."""
+    def __init__(
+        self, storage: Storage, path: str, pixels: pl.DataFrame | None = None, hidden: pl.DataFrame | None = None
+    ) -> None:
+        """Take objects, ``frame label``, out of the label image at a place, then lay ``frame start length label``."""
         super().__init__(storage, path)
-        self._runs = {int(f): rows for (f,), rows in pixels.group_by("frame", maintain_order=True)}
+        self._runs = {} if pixels is None else _by_frame(pixels)
+        self._hidden = {} if hidden is None else {f: rows["label"].to_numpy() for f, rows in _by_frame(hidden).items()}
 
     @property
     def corrected_frames(self) -> tuple[int, ...]:
@@ -33,14 +37,29 @@ class CorrectedLabels(Labels):
         """Return the label image of one frame, (y, x) or (z, y, x), uint32."""
         rows = self._runs.get(frame)
         if rows is None:
-            return super().frame(frame, level=level)
-        image = super().frame(frame).copy()
+            return self._shown(super().frame(frame, level=level), frame)
+        image = self._shown(super().frame(frame), frame).copy()
         length = rows["length"].to_numpy().astype(np.int64)
         before = np.cumsum(length) - length
         index = np.repeat(rows["start"].to_numpy() - before, length) + np.arange(int(length.sum()))
         image.ravel()[index] = np.repeat(rows["label"].to_numpy(), length)
         step = 2**level  # smaller copies of labels hold every second pixel, never a mean
         return np.ascontiguousarray(image[..., ::step, ::step])
+
+    def _shown(self, image: NDArray[np.uint32], frame: int) -> NDArray[np.uint32]:
+        """Return the image of a frame without the objects that are left out."""
+        labels = self._hidden.get(frame)
+        if labels is None:
+            return image
+        if max(int(labels.max()), int(image.max(initial=0))) > _MOST_LABELS:  # labels of other programs may be huge
+            return np.where(np.isin(image, labels), np.uint32(0), image)
+        shown = np.arange(max(int(labels.max()), int(image.max(initial=0))) + 1, dtype=np.uint32)
+        shown[labels] = 0
+        return np.asarray(shown[image])
+
+
+def _by_frame(rows: pl.DataFrame) -> dict[int, pl.DataFrame]:
+    return {int(f): part for (f,), part in rows.group_by("frame", maintain_order=True)}
 
 
 def with_events(events: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:

@@ -214,7 +214,8 @@ class Position:
         population : str
             Whose.
         corrected : bool
-            False gives it as the segmentation made it, without the corrections of people.
+            False gives it as the segmentation made it: without the corrections of people, and with the objects that
+            filters leave out.
 
         Raises
         ------
@@ -230,15 +231,36 @@ class Position:
         if corrected:
             now = self.now()
             now.check_replayed((population,))
-            pixels = f"{population}_corrected_pixels"
-            if pixels in now.tables and now.fits(pixels):
-                return self.labels_with(population, self.table(pixels))
+            name = f"{population}_corrected_pixels"
+            pixels = self.table(name) if name in now.tables and now.fits(name) else None
+            hidden = now.rejected(population)
+            if pixels is not None or hidden is not None:
+                return CorrectedLabels(self._storage, place, pixels, hidden)
         return Labels(self._storage, place)
 
-    def labels_with(self, population: str, pixels: pl.DataFrame) -> CorrectedLabels:
-        """Return the label image of a population with changed pixels, ``frame start length label``, laid over it."""
+    def labels_with(
+        self, population: str, pixels: pl.DataFrame | None, objects: pl.DataFrame | None = None
+    ) -> CorrectedLabels:
+        """Return the label image of a population with changed pixels, ``frame start length label``, laid over it.
+
+        Objects that filters leave out are not shown, unless they are among the ``objects``.
+        """
         root = f"{self._path}/labels" if self._path else "labels"
-        return CorrectedLabels(self._storage, f"{root}/{item_name(population, 'population')}", pixels)
+        hidden = self.rejected(population)
+        if hidden is not None and objects is not None:
+            hidden = hidden.join(objects.select("object_id"), on="object_id", how="anti")
+        return CorrectedLabels(self._storage, f"{root}/{item_name(population, 'population')}", pixels, hidden)
+
+    def rejected(self, population: str) -> pl.DataFrame | None:
+        """Return the objects that filters leave out before any correction, ``object_id frame label``, or None."""
+        name = f"{population}_rejected"
+        now = self.now()
+        rows = self.table(name) if name in now.tables and now.fits(name) else None
+        return rows if rows is not None and rows.height else None
+
+    def kept(self, table: str) -> pl.DataFrame:
+        """Return a table as it is in force now: corrected, and objects without those that filters leave out."""
+        return self.now().scan_now(table).collect()
 
     def labels_hash(self, population: str) -> str:
         """Return the fingerprint of a label image, or its place where another program wrote it."""

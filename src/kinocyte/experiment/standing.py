@@ -97,6 +97,29 @@ class Standing:
         corrected = f"{table}_corrected"
         return corrected if corrected in self.tables and self.fits(corrected) else table
 
+    def rejected(self, population: str) -> pl.DataFrame | None:
+        """Return the objects that a filter leaves out, ``object_id frame label``; None where none is.
+
+        An object that a person named in a correction is back: it is among the corrected objects.
+        """
+        name = f"{population}_rejected"
+        if name not in self.tables or not self.fits(name):
+            return None
+        rows = self.scan(name).collect()
+        corrected = self.in_force(f"{population}_objects")
+        if corrected != f"{population}_objects" and rows.height:
+            rows = rows.join(self.scan(corrected).select("object_id").collect(), on="object_id", how="anti")
+        return rows if rows.height else None
+
+    def scan_now(self, table: str) -> pl.LazyFrame:
+        """Return a table lazily as it is in force, whether or not it stands: objects without those left out."""
+        found = self.in_force(table)
+        population = table.removesuffix("_objects")
+        if found == table != population and (rejected := self.rejected(population)) is not None:
+            ids = rejected.lazy().select("object_id")
+            return self.scan(table).join(ids, on="object_id", how="anti", maintain_order="left")
+        return self.scan(found)
+
     def check(self, table: str) -> None:
         """Raise `StoreError` unless a table stands."""
         if table not in self.tables:
@@ -134,7 +157,8 @@ class Standing:
     def scan_in_force(self, table: str) -> pl.LazyFrame:
         """Return a table lazily with the corrections applied, after checking that it stands."""
         self.check(table)
-        return self.scan_standing(self.in_force(table))
+        self.check(self.in_force(table))
+        return self.scan_now(table)
 
     def scan_objects(self, population: str) -> pl.LazyFrame:
         """Return the objects joined with features, track and states where these still fit."""

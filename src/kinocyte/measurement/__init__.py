@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from kinocyte.measurement.contrast import Contrast
     from kinocyte.measurement.discs import Discs
     from kinocyte.measurement.ellipse import Ellipse
-    from kinocyte.measurement.filters import FeatureFilter, passes, suggested_limit
+    from kinocyte.measurement.filters import FeatureFilter, passes, sift, suggested_limit
     from kinocyte.measurement.granularity import Granularity
     from kinocyte.measurement.intensity import Intensity
+    from kinocyte.measurement.lineages import lineage_features
     from kinocyte.measurement.links import link_features
     from kinocyte.measurement.objects import find_objects
     from kinocyte.measurement.polygons import polygon_features
@@ -53,11 +54,13 @@ __all__ = [
     "Zernike",
     "branch_features",
     "find_objects",
+    "lineage_features",
     "link_features",
     "object_motion",
     "pair_compartments",
     "passes",
     "polygon_features",
+    "sift",
     "suggested_limit",
     "track_features",
 ]
@@ -70,7 +73,9 @@ __getattr__, __dir__ = attach(
         "Ellipse": "kinocyte.measurement.ellipse",
         "FeatureFilter": "kinocyte.measurement.filters",
         "Zernike": "kinocyte.measurement.zernike",
+        "lineage_features": "kinocyte.measurement.lineages",
         "passes": "kinocyte.measurement.filters",
+        "sift": "kinocyte.measurement.filters",
         "polygon_features": "kinocyte.measurement.polygons",
         "suggested_limit": "kinocyte.measurement.filters",
         "ContourBands": "kinocyte.measurement.contours",

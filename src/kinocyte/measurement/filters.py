@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from kinocyte.core.errors import TableError
 from kinocyte.core.method import param
 from kinocyte.core.schema import require
 
@@ -91,18 +93,70 @@ def passes(table: pl.DataFrame, filters: Iterable[FeatureFilter]) -> pl.Series:
     Raises
     ------
     TableError
-        If a feature is no column of the table.
+        If a feature is no column of the table, or one of words.
+    """
+    return sift(table, filters)[0]
+
+
+#: Columns of the account of filters, one row a filter in order.
+ACCOUNT: Mapping[str, type[pl.DataType]] = MappingProxyType(
+    {
+        "feature": pl.String,
+        "min": pl.Float64,
+        "max": pl.Float64,
+        "otsu": pl.String,
+        "otsu_limit": pl.Float64,
+        "n_rows": pl.Int64,
+        "n_failed": pl.Int64,
+        "n_without_value": pl.Int64,
+    }
+)
+
+
+def sift(table: pl.DataFrame, filters: Iterable[FeatureFilter]) -> tuple[pl.Series, pl.DataFrame]:
+    """Return which rows of a table pass all filters, as `passes`, and an account of each filter.
+
+    Parameters
+    ----------
+    table, filters : polars.DataFrame, iterable of FeatureFilter
+        As in `passes`.
+
+    Returns
+    -------
+    polars.Series of bool
+        As `passes` returns it.
+    polars.DataFrame
+        One row a filter: ``feature min max otsu`` as asked, ``otsu_limit`` as it was found (the smallest value of the
+        upper class; null where Otsu's rule was not asked, or every row has the same value and all pass), ``n_rows``
+        that were looked at, ``n_failed`` of them, and ``n_without_value`` among those that failed.
+
+    Raises
+    ------
+    TableError
+        If a feature is no column of the table, or one of words.
     """
     kept = np.ones(table.height, dtype=np.bool_)
+    account: list[tuple[object, ...]] = []
     for rule in filters:
         require(table, (rule.feature,), table="features")
+        if not (table.schema[rule.feature].is_numeric() or table.schema[rule.feature] in {pl.Boolean, pl.Null}):
+            msg = (
+                f"The feature '{rule.feature}' holds no numbers ({table.schema[rule.feature]}); filter by another one."
+            )
+            raise TableError(msg)
         values = table[rule.feature].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        kept &= np.isfinite(values)
+        known = np.isfinite(values)
+        mine = known.copy()
         if rule.min is not None:
-            kept &= values >= rule.min
+            mine &= values >= rule.min
         if rule.max is not None:
-            kept &= values <= rule.max
+            mine &= values <= rule.max
         limit = suggested_limit(table, rule.feature) if rule.otsu is not None else None
         if limit is not None:
-            kept &= values >= limit if rule.otsu == "above" else values < limit
-    return pl.Series("passes", kept)
+            mine &= values >= limit if rule.otsu == "above" else values < limit
+        kept &= mine
+        n = table.height
+        account.append(
+            (rule.feature, rule.min, rule.max, rule.otsu, limit, n, n - int(mine.sum()), n - int(known.sum()))
+        )
+    return pl.Series("passes", kept), pl.DataFrame(account, schema=dict(ACCOUNT), orient="row")

@@ -13,6 +13,7 @@ from kinocyte.pipeline.steps.combination import Combination
 from kinocyte.pipeline.steps.compartments import Compartments
 from kinocyte.pipeline.steps.correction import Correction
 from kinocyte.pipeline.steps.events import Events, NeighbourEvents
+from kinocyte.pipeline.steps.filtering import Filtering
 from kinocyte.pipeline.steps.interaction import Interaction
 from kinocyte.pipeline.steps.measurement import Measurement
 from kinocyte.pipeline.steps.objects import ImportedObjects
@@ -96,8 +97,15 @@ def _cells(name: str, population: Population, *, corrected: bool) -> Iterator[St
     if population.measure:
         on_corrected = corrected and population.segmentation is not None
         yield Measurement(population=name, methods=population.measure, on_corrected=on_corrected)
+    yield Filtering(population=name, filters=population.filter, methods=population.measure)
     if population.tracking is not None:
-        yield Tracking(population=name, method=population.tracking, mending=population.mending)
+        yield Tracking(
+            population=name,
+            method=population.tracking,
+            mending=population.mending,
+            filters=population.track_filter,
+            methods=population.measure,
+        )
     yield Replay(
         population=name,
         methods=population.measure,

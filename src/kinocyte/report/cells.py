@@ -60,7 +60,7 @@ def counts_over_time(positions: Sequence[Position], population: str) -> pl.DataF
             {"frame": pl.Int32, "time_min": pl.Float64}
         )
         found = (
-            position.scan(position.in_force(f"{population}_objects")).group_by("frame").agg(n_cells=pl.len()).collect()
+            position.kept(f"{population}_objects").group_by("frame").agg(n_cells=pl.len())
             if f"{population}_objects" in position.tables
             else pl.DataFrame(schema={"frame": pl.Int32, "n_cells": pl.UInt32})
         )

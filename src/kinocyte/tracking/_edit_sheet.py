@@ -53,6 +53,8 @@ class Sheet:
     notes: list[str] = field(default_factory=list)
     track_edits: list[TrackEdit] = field(default_factory=list)
     object_classes: list[tuple[str, str, list[int]]] = field(default_factory=list)
+    asked: set[int] = field(default_factory=set)
+    """Objects that the correction names, as they are found."""
     _known: dict[tuple[str, int], tuple[int, str]] = field(default_factory=dict)
     _taken: dict[tuple[str, int], int] = field(default_factory=dict)
     _made: int = 0
@@ -61,6 +63,7 @@ class Sheet:
         """Start with the next correction."""
         self.number, self.entry_seen, self._made = number, seen, 0
         self.notes = []
+        self.asked = set()
 
     # ------------------------------------------------------------ finding
     def find(self, reference: Reference) -> Spot:
@@ -84,6 +87,7 @@ class Sheet:
     def _standing(self, object_id: int, reference: Reference) -> Spot:
         spot = self.cells.get(object_id)
         if spot is not None:
+            self.asked.add(object_id)
             return spot
         if object_id >= MADE_FROM:
             maker = (object_id - MADE_FROM) // MADE_EACH

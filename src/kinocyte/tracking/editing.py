@@ -74,6 +74,10 @@ class Replayed:
     report : polars.DataFrame
         ``number action author time status message``, one row a correction in order. ``status`` is ``applied``,
         ``adapted`` (applied, to what now stands in that place) or ``conflict`` (not applied).
+    named : frozenset of int
+        Objects that corrections which were applied name, other than as part of a track; without those removed.
+    asked : frozenset of int
+        Objects that corrections name, applied or not.
     """
 
     objects: pl.DataFrame
@@ -84,6 +88,8 @@ class Replayed:
     track_classes: pl.DataFrame
     pixels: pl.DataFrame
     report: pl.DataFrame
+    named: frozenset[int] = frozenset()
+    asked: frozenset[int] = frozenset()
 
 
 def replay(
@@ -95,6 +101,7 @@ def replay(
     labels: LabelSource | None = None,
     seen: str = "",
     untracked: Sequence[int] = (),
+    left_out: Sequence[int] = (),
 ) -> Replayed:
     """Apply corrections in order.
 
@@ -119,6 +126,9 @@ def replay(
         Fingerprint of the segmentation that made ``objects``; an empty one fits none.
     untracked : sequence of int
         Ids of objects that mending left out of all tracks; they stay out unless a correction links them.
+    left_out : sequence of int
+        Ids of the objects of lineages that a filter left out, whose links are among ``links``. Such a lineage stays out
+        unless a correction names one of its objects, or links it with others.
 
     Returns
     -------
@@ -132,15 +142,32 @@ def replay(
     """
     masks = None if labels is None else Masks(labels, scale)
     sheet = Sheet(Cells(objects), Links(links), masks, scale, seen)
-    said = {e.number: _apply(sheet, e) for e in entries}
+    said: dict[int, Saying] = {}
+    named: set[int] = set()
+    asked: set[int] = set()
+    of_tracks: set[int] = set()
+    for entry in entries:
+        said[entry.number] = _apply(sheet, entry)
+        if said[entry.number][0] != "conflict":
+            named |= {i for i in sheet.asked if sheet.cells.get(i) is not None}
+        asked |= sheet.asked
+        if any(e.number == entry.number for e in sheet.track_edits[-1:]):
+            of_tracks |= sheet.asked
     cells, joined = _with_classes(sheet), sheet.links.table(sheet.cells)
-    tracks, members = build_tracks(_followed(cells, joined, untracked), joined)
+    followed = _followed(cells, joined, untracked)
+    tracks, members = build_tracks(followed, joined)
+    out = _still_out(tracks, members, set(left_out) - named)
+    if out:
+        joined = joined.filter(~pl.col("source_id").is_in(out))
+        tracks, members = build_tracks(followed.filter(~pl.col("object_id").is_in(out)), joined)
     events, classes = _of_tracks(sheet.track_edits, members, said)
     report = pl.DataFrame(
         [(e.number, e.action, e.author, e.time, *said[e.number]) for e in entries], schema=_REPORT, orient="row"
     )
     pixels = pl.DataFrame(schema=dict(PIXELS)) if masks is None else masks.runs()
-    return Replayed(cells, joined, tracks, members, events, classes, pixels, report)
+    return Replayed(
+        cells, joined, tracks, members, events, classes, pixels, report, frozenset(named - of_tracks), frozenset(asked)
+    )
 
 
 def tracks_meant(
@@ -213,6 +240,15 @@ def _followed(cells: pl.DataFrame, links: pl.DataFrame, untracked: Sequence[int]
     linked = pl.concat([links["source_id"], links["target_id"]]).unique()
     left_out = pl.col("object_id").is_in(list(untracked)) & ~pl.col("object_id").is_in(linked.implode())
     return cells.filter(~left_out)
+
+
+def _still_out(tracks: pl.DataFrame, members: pl.DataFrame, out: set[int]) -> list[int]:
+    """Return the objects of lineages all of whose objects are out."""
+    if not out:
+        return []
+    lineage = members.join(tracks.select("track_id", "root_id"), on="track_id", how="left")
+    whole = pl.col("object_id").is_in(list(out)).all().over("root_id")
+    return list(lineage.filter(whole)["object_id"])
 
 
 def _apply(sheet: Sheet, entry: Correction) -> Saying:

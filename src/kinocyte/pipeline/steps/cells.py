@@ -12,7 +12,7 @@ from kinocyte.experiment.position import Position
 def cells_of(position: Position, population: str, tables: Sequence[str]) -> pl.DataFrame:
     """Return the objects of a population joined with tables that hold one row an object.
 
-    With the members come the objects that mending has put in.
+    Objects that a filter leaves out are not among them. With the members come the objects that mending has put in.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def cells_of(position: Position, population: str, tables: Sequence[str]) -> pl.D
         Names of the tables, such as ``targets_features``; each has the column ``object_id``.
     """
     objects = f"{population}_objects"
-    cells = position.table(position.in_force(objects))
+    cells = position.kept(objects)
     if (
         position.in_force(objects) == objects
         and f"{population}_members" in tables

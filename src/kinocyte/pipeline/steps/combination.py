@@ -33,6 +33,10 @@ class Combination(Step):
         corrected = ("correction",) if self.on_corrected else ()
         return (*corrected, *(f"{name}.segmentation" for name in self._combined.populations))
 
+    def reads_if_there(self) -> tuple[str, ...]:
+        """Return what leaves out objects of the populations that are combined."""
+        return tuple(f"{name}.filtering" for name in self._combined.populations)
+
     def tables(self) -> tuple[str, ...]:
         """Return the objects table."""
         return (f"{self.population}_objects",)

@@ -25,6 +25,10 @@ class Compartments(Step):
         corrected = ("correction",) if self.on_corrected else ()
         return (f"{self.population}.segmentation", f"{self.cells}.segmentation", *corrected)
 
+    def reads_if_there(self) -> tuple[str, ...]:
+        """Return what leaves out nuclei and cells."""
+        return (f"{self.population}.filtering", f"{self.cells}.filtering")
+
     def sources(self, position: Position) -> dict[str, str]:
         """Return the fingerprint of the pixels."""
         return {"pixels": position.pixel_hash}

@@ -49,8 +49,8 @@ class _Events(Step):
         return (*own, *(f"{i}.interaction" for i in self.interactions))
 
     def reads_if_there(self) -> tuple[str, ...]:
-        """Return the corrections of people."""
-        return (f"{self.population}.replay",)
+        """Return what leaves out cells, and the corrections of people."""
+        return (f"{self.population}.filtering", f"{self.population}.replay")
 
     def sources(self, position: Position) -> dict[str, str]:
         """Return the fingerprints of the models that were trained."""

@@ -60,8 +60,8 @@ class Interaction(Step):
         return len(self.tracked) == len(self._sides)
 
     def reads_if_there(self) -> tuple[str, ...]:
-        """Return the corrections of people."""
-        return tuple(f"{side}.replay" for side in self._sides)
+        """Return what leaves out cells, and the corrections of people."""
+        return tuple(f"{side}.{step}" for side in self._sides for step in ("filtering", "replay"))
 
     def sources(self, position: Position) -> dict[str, str]:
         """Return the fingerprint of what people said of the pairs, where they said anything."""

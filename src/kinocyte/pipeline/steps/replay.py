@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,6 +39,10 @@ class Replay(Step):
         steps = ["segmentation", *(["measurement"] if self.methods else []), *(["tracking"] if self.tracked else [])]
         own = tuple(f"{self.population}.{s}" for s in steps)
         return (*own, *(("correction",) if self.on_corrected and self.methods else ()))
+
+    def reads_if_there(self) -> tuple[str, ...]:
+        """Return what leaves out objects."""
+        return (f"{self.population}.filtering",)
 
     def applies(self, position: Position) -> bool:
         """Tell whether people corrected anything."""
@@ -103,7 +108,8 @@ class Replay(Step):
         image = position.image(image_kind(corrected=self.on_corrected))
         sets = [m for m in self.methods if isinstance(m, FeatureSet)]
         for number, frame in enumerate(changed, start=1):
-            labels = position.labels_with(self.population, done.pixels.filter(pl.col("frame") == frame))
+            changes = done.pixels.filter(pl.col("frame") == frame)
+            labels = position.labels_with(self.population, changes, done.objects)
             found = measure_frame(sets, labels.frame(frame), image.frame_channels(frame), position)
             rows = ids.filter(pl.col("frame") == frame).select("object_id", "label")
             parts.append(rows.join(found, on="label", how="inner").drop("label"))
@@ -139,23 +145,86 @@ def preview(position: Position, population: str) -> Replayed:
 
 
 def _replayed(position: Position, population: str, entries: list[Entry], *, tracked: bool, mended: bool) -> Replayed:
-    from kinocyte.tracking.editing import replay
+    """Apply the corrections; what a filter left out stays out unless a correction names it."""
+    given = _given(position, population, tracked=tracked, mended=mended)
+    rejected = position.rejected(population)
+    if rejected is None:
+        return _without_left_out(_applied(position, population, entries, given, None), given)
+    first = _applied(position, population, entries, given, rejected.clear())  # with all objects: who is meant?
+    out = rejected.filter(~pl.col("object_id").is_in(list(first.asked)))
+    followed = replace(given, untracked=sorted(set(given.untracked) - first.named))
+    done = _applied(position, population, entries, followed, out)
+    back = [*done.named, *done.members["object_id"]]
+    unnamed = rejected.filter(~pl.col("object_id").is_in(back))["object_id"].implode()
+    done = replace(done, objects=done.objects.filter(~pl.col("object_id").is_in(unnamed)))
+    return _without_left_out(done, given)
 
+
+@dataclass(frozen=True)
+class _Given:
+    """The tables that corrections are applied to: with the lineages that a filter left out."""
+
+    objects: pl.DataFrame
+    links: pl.DataFrame
+    untracked: list[int]
+    left_out: list[int]
+
+
+def _given(position: Position, population: str, *, tracked: bool, mended: bool) -> _Given:
     objects = position.table(f"{population}_objects")
     links = position.table(f"{population}_links") if tracked else empty(LINKS)
+    parts = [objects]
     if mended:
-        added = position.table(f"{population}_added")
-        objects = pl.concat([objects, added], how="diagonal_relaxed").sort("frame", "object_id")
+        parts.append(position.table(f"{population}_added"))
+    left_out: list[int] = []
+    if tracked and _was_written(position, population, "left_out"):
+        out = position.table(f"{population}_left_out")
+        left_out = out["object_id"].to_list()
+        parts.append(out.select(objects.columns).join(objects, on="object_id", how="anti"))
+        links = pl.concat([links, position.table(f"{population}_left_out_links")]).sort("source_id", "target_id")
+    if len(parts) > 1:
+        objects = pl.concat(parts, how="diagonal_relaxed").sort("frame", "object_id")
     untracked: list[int] = []
     if tracked and f"{population}_members" in position.tables:
         members = position.table(f"{population}_members")
         untracked = objects.join(members, on="object_id", how="anti")["object_id"].to_list()
+    return _Given(objects, links, sorted(set(untracked) - set(left_out)), left_out)
+
+
+def _was_written(position: Position, population: str, kind: str) -> bool:
+    """Tell whether the tracking that stands wrote a table; another may have left it."""
+    record = position.records.get("tracking", population)
+    return record is not None and f"tables/{population}_{kind}" in record.outputs
+
+
+def _applied(
+    position: Position, population: str, entries: list[Entry], given: _Given, out: pl.DataFrame | None
+) -> Replayed:
+    """Apply the corrections to all objects but those that are out, as if these had not been found."""
+    from kinocyte.tracking.editing import replay
+
+    objects, untracked = given.objects, given.untracked
+    if out is not None:
+        objects = objects.join(out, on="object_id", how="anti", maintain_order="left")
+        untracked = sorted(set(untracked) & set(objects["object_id"]))
     labels = None
     if position.has_labels(population):
-        labels = lru_cache(maxsize=2)(position.labels(population, corrected=False).frame)
+        labels = lru_cache(maxsize=2)(position.labels_with(population, None, objects).frame)
     record = position.records.get("segmentation", population)
     seen = "" if record is None else record.fingerprint
-    return replay(objects, links, entries, position.scale, labels=labels, seen=seen, untracked=untracked)
+    return replay(
+        objects, given.links, entries, position.scale, labels=labels, seen=seen, untracked=untracked,
+        left_out=given.left_out,
+    )  # fmt: skip
+
+
+def _without_left_out(done: Replayed, given: _Given) -> Replayed:
+    """Return the result without what mending had put into lineages that are still left out."""
+    if not given.left_out:
+        return done
+    made_up = pl.col("object_id").is_in(given.left_out) & (pl.col("label") == 0)
+    followed = pl.col("object_id").is_in(done.members["object_id"].implode())
+    return replace(done, objects=done.objects.filter(~made_up | followed))
 
 
 def _tracks(done: Replayed) -> pl.DataFrame:
