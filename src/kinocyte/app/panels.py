@@ -103,6 +103,14 @@ PANELS: tuple[PanelSpec, ...] = (
         at_once=True,
     ),
     _late(
+        "drift",
+        "Drift",
+        "tools.drift:DriftPanel",
+        "Alt+D",
+        "Hold movies in plain files still, and lay their channels on each other",
+        shown=False,
+    ),
+    _late(
         "explore",
         "Explore",
         "explore.panel:ExplorePanel",

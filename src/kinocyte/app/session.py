@@ -175,6 +175,13 @@ class Session(QObject):
         self.position_changed.emit()
         self.selection_changed.emit(self.selection)
 
+    def hide_position(self) -> None:
+        """Leave the image to a tool that shows plain files; `show_position` brings the position back."""
+        if self.position is not None:
+            self.position, self.cells, self.frame, self.selection = None, None, 0, Selection()
+            self.position_changed.emit()
+            self.selection_changed.emit(self.selection)
+
     def show_population(self, name: str | None) -> None:
         """Show a population of the position."""
         if name != self.population:

@@ -17,6 +17,7 @@ class StartPanel(QWidget):
     """Opens experiments and begins new ones; files and folders can be dropped on it."""
 
     wants_tour = Signal()
+    wants_panel = Signal(str)
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -39,11 +40,16 @@ class StartPanel(QWidget):
         self.new_button.clicked.connect(lambda _on=False: self.new_experiment())
         self.tour_button = named(QPushButton("Tour on a small real movie"), "start_tour")
         self.tour_button.clicked.connect(self.wants_tour)
+        self.drift_button = named(QPushButton("Drift and channels of files…"), "start_drift")
+        self.drift_button.setToolTip("Hold movies still and lay channels on each other, without an experiment")
+        self.drift_button.clicked.connect(lambda _on=False: self.wants_panel.emit("drift"))
         column = QVBoxLayout(self)
         column.addWidget(heading("Begin"))
         for button in (self.new_button, self.open_button, self.tour_button):
             column.addWidget(button)
         column.addWidget(hint("Or drop movies, folders or an experiment here."))
+        column.addWidget(heading("Without an experiment"))
+        column.addWidget(self.drift_button)
         column.addWidget(heading("Recent experiments"))
         column.addWidget(self.none_yet)
         column.addWidget(self.recent)

@@ -1,0 +1,208 @@
+"""Files that were dropped, and how they were understood."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QHeaderView,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+)
+
+from kinocyte.app.form import ModelForm
+from kinocyte.app.form_fields import Choices
+from kinocyte.app.jobs import Latest
+from kinocyte.app.session import Session
+from kinocyte.app.theme import LEVEL_COLOURS
+from kinocyte.app.tools.work import Facts, understand
+from kinocyte.app.widgets import Fold, error_label, hint, named, push_button
+from kinocyte.pipeline.plain.movies import FileOptions
+
+_COLUMNS = ("movie", "frames", "size", "channels", "µm/px", "min")
+_ROW_PX = 26
+
+
+class FileList(QFrame):
+    """Takes files and folders by drop or dialog and shows how they were understood.
+
+    Parameters
+    ----------
+    session : Session
+        Reads the metadata beside the window.
+    name : str
+        Begins the object names.
+    invitation : str
+        What is said while there is no file.
+    """
+
+    #: the movies, or what was said about them, are others now
+    changed = Signal()
+    #: another movie was chosen in the table
+    chosen = Signal(object)
+
+    def __init__(self, session: Session, name: str, invitation: str) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setAcceptDrops(True)
+        self.paths: list[str] = []
+        self.facts: list[Facts] = []
+        self._reader = Latest(session.jobs, "Reading files", 200, self)
+        self.table = named(QTableWidget(0, len(_COLUMNS)), f"{name}_table")
+        self.problem = error_label(f"{name}_problem")
+        self.invitation = hint(invitation)
+        self.options_form = ModelForm(FileOptions, Choices(), prefix=f"{name}_")
+        self.fold = Fold("What the files do not say", name=f"{name}_options")
+        self.fold.inner.addWidget(self.options_form)
+        self._lay_out(name)
+        self.options_form.changed.connect(self.read)
+        self.table.itemSelectionChanged.connect(lambda: self.chosen.emit(self.current()))
+
+    def _lay_out(self, name: str) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.invitation)
+        row = QHBoxLayout()
+        for button in (
+            push_button("Add files…", f"{name}_add", "Movies of any format that an import reads", self._ask_files),
+            push_button("Add a folder…", f"{name}_folder", "Its files are grouped into movies", self._ask_folder),
+            push_button("Clear", f"{name}_clear", "Forget all files of this list", self.clear),
+        ):
+            row.addWidget(button)
+        column.addLayout(row)
+        self.table.setHorizontalHeaderLabels(list(_COLUMNS))
+        self.table.verticalHeader().hide()
+        self.table.verticalHeader().setDefaultSectionSize(_ROW_PX)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.table.horizontalHeader().setStretchLastSection(True)
+        self.table.hide()
+        column.addWidget(self.table)
+        column.addWidget(self.problem)
+        column.addWidget(self.fold)
+        self.fold.hide()
+
+    # ------------------------------------------------------------ what there is
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether files are still being read."""
+        return self._reader.is_busy
+
+    def options(self) -> BaseModel | None:
+        """Return what a person said about the files, None where some of it is refused."""
+        return self.options_form.model()
+
+    def movies(self) -> list[Facts]:
+        """Return the movies that can be used."""
+        return [f for f in self.facts if not f.problem]
+
+    def is_ready(self) -> bool:
+        """Tell whether there are movies and all of them can be used."""
+        return bool(self.facts) and all(not f.problem for f in self.facts) and self.options() is not None
+
+    def current(self) -> Facts | None:
+        """Return the movie that is chosen in the table, or None."""
+        row = self.table.currentRow()
+        return self.facts[row] if 0 <= row < len(self.facts) and not self.facts[row].problem else None
+
+    # ------------------------------------------------------------ taking files
+    def add(self, paths: list[str] | tuple[str, ...]) -> None:
+        """Add files or folders and read what they are."""
+        new = [p for p in paths if p and p not in self.paths]
+        self.paths += new
+        if new:
+            self.read()
+
+    def clear(self) -> None:
+        """Forget all files."""
+        self.paths = []
+        self._reader.drop()
+        self._understood([])
+
+    def read(self) -> None:
+        """Read the files again, after a change of what is said about them."""
+        options = self.options()
+        if options is not None and self.paths:
+            self.invitation.setText("Reading …")
+            self._reader.ask(understand, tuple(self.paths), options, done=self._understood)
+
+    def _understood(self, facts: list[Facts]) -> None:
+        before = self.current()
+        self.facts = facts
+        self.table.blockSignals(True)
+        self.table.setRowCount(len(facts))
+        for row, one in enumerate(facts):
+            for column, text in enumerate(_texts(one)):
+                self.table.setItem(row, column, _cell(text, one))
+        at = next((n for n, f in enumerate(facts) if before is not None and f.stem == before.stem), 0)
+        self.table.setCurrentCell(at if facts else -1, 0)
+        self.table.blockSignals(False)
+        self.table.setFixedHeight(min(6, max(1, len(facts))) * _ROW_PX + 46)
+        self.table.setVisible(bool(facts))
+        self.fold.setVisible(bool(facts))
+        problem = next((f.problem for f in facts if f.problem), "")
+        self.problem.setText(problem)
+        self.problem.setVisible(bool(problem))
+        if problem and "'" in problem:
+            self.fold.button.setChecked(True)
+        n = len(self.movies())
+        self.invitation.setText(f"{n} movie{'s' if n != 1 else ''}. More can be dropped here." if facts else _AGAIN)
+        self.changed.emit()
+        self.chosen.emit(self.current())
+
+    def _ask_files(self) -> None:
+        names, _ = QFileDialog.getOpenFileNames(self, "Movies")
+        self.add(names)
+
+    def _ask_folder(self) -> None:
+        self.add([QFileDialog.getExistingDirectory(self, "Folder of movies")])
+
+    # ------------------------------------------------------------ dropping
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take files and folders."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Add what was dropped."""
+        self.add(dropped_paths(event))
+        event.acceptProposedAction()
+
+
+_AGAIN = "Drop movies or folders here, or add them."
+
+
+def dropped_paths(event: QDropEvent) -> list[str]:
+    """Return the files and folders of a drop."""
+    return [str(Path(u.toLocalFile())) for u in event.mimeData().urls() if u.isLocalFile()]
+
+
+def _texts(one: Facts) -> tuple[str, ...]:
+    if one.problem:
+        return (f"✖ {one.stem}", "", "", "", "", "")
+    numbers = ["" if v is None else f"{v:.4g}" for v in (one.pixel_um, one.interval_min)]
+    pixel = numbers[0] if one.z_um is None else f"{numbers[0]}, z {one.z_um:.4g}"
+    return (one.stem, str(one.frames), one.size, ", ".join(one.channels), pixel or "?", numbers[1] or "?")
+
+
+def _cell(text: str, one: Facts) -> QTableWidgetItem:
+    item = QTableWidgetItem(text)
+    axes = "z x y x x" if one.size.count("x") == 2 else "y x x"
+    about = f"{one.frames} frames, {axes} = {one.size}, {len(one.channels)} channels, {one.dtype}"
+    item.setToolTip(one.problem or f"{one.path}\n{about}")
+    if one.problem:
+        item.setForeground(QColor(LEVEL_COLOURS["error"]))
+    flags: Any = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+    item.setFlags(flags)
+    return item
