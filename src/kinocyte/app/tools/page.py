@@ -28,7 +28,7 @@ from kinocyte.app.session import Session
 from kinocyte.app.theme import LEVEL_COLOURS
 from kinocyte.app.tools.file_list import FileList
 from kinocyte.app.tools.work import Asked, Drift, Shifts, Undoing, in_the_window
-from kinocyte.app.widgets import NoWheel, error_label, heading, hint, named, push_button, without_wheel
+from kinocyte.app.widgets import Fold, NoWheel, error_label, heading, hint, named, push_button, without_wheel
 from kinocyte.core import registry
 from kinocyte.core.errors import KinocyteError
 from kinocyte.core.method import Method
