@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -33,26 +34,42 @@ def missing() -> str:
     return ""
 
 
-def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True)
+def _ip(*words: str, check: bool = True) -> None:
+    subprocess.run(["ip", *words], check=check, capture_output=True)
 
 
 @dataclass
 class Hosts:
-    """Context manager around hosts ``10.213.77.10`` and up; this process is ``10.213.77.1`` among them."""
+    """Context manager around hosts ``10.213.N.10`` and up; this process is ``10.213.N.1`` among them.
+
+    N differs from process to process, so that what a killed process left behind is in nobody's way.
+    """
 
     names: Sequence[str]
     log: Path
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _number: int = field(default_factory=itertools.count().__next__)  # the kernel takes its time to remove devices
 
     @property
     def _tag(self) -> str:
-        return f"k{os.getpid() % 100000}"
+        return f"k{os.getpid() % 100000}x{self._number}"
+
+    @property
+    def _net(self) -> str:
+        return f"10.213.{os.getpid() % 250 + 1}"
 
     def __enter__(self) -> Self:
+        try:
+            self._build()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _build(self) -> None:
         bridge = f"{self._tag}b"
         _ip("link", "add", bridge, "type", "bridge")
-        _ip("addr", "add", "10.213.77.1/24", "dev", bridge)
+        _ip("addr", "add", f"{self._net}.1/24", "dev", bridge)
         _ip("link", "set", bridge, "up")
         for name in self.names:
             space, outside = self._space(name), self._outside(name)
@@ -62,7 +79,6 @@ class Hosts:
             _ip("-n", space, "addr", "add", f"{self.address(name)}/24", "dev", "eth0")
             _ip("-n", space, "link", "set", "eth0", "up")
             _ip("-n", space, "link", "set", "lo", "up")
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -70,8 +86,8 @@ class Hosts:
         for name in list(self.processes):
             self.kill(name)
         for name in self.names:
-            _ip("netns", "delete", self._space(name))
-        _ip("link", "delete", f"{self._tag}b")
+            _ip("netns", "delete", self._space(name), check=False)
+        _ip("link", "delete", f"{self._tag}b", check=False)
 
     def _space(self, name: str) -> str:
         return f"{self._tag}{name}"
@@ -81,7 +97,7 @@ class Hosts:
 
     def address(self, name: str) -> str:
         """Return the address of a host."""
-        return f"10.213.77.{10 + self.names.index(name)}"
+        return f"{self._net}.{10 + self.names.index(name)}"
 
     def start(self, name: str, *words: str) -> None:
         """Start a Python module on a host: a scheduler or a worker; output goes to the log folder."""

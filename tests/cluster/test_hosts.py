@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -56,7 +57,21 @@ def _scheduler(hosts: Hosts, keys: dict[str, str]) -> str:
         "scheduler", "distributed.cli.dask_scheduler", "--host", hosts.address("scheduler"), "--port", "8786",
         "--protocol", "tls", "--dashboard-address", "127.0.0.1:0", *_tls(keys),
     )  # fmt: skip
+    _wait_for(hosts.address("scheduler"), 8786)
     return f"tls://{hosts.address('scheduler')}:8786"
+
+
+def _wait_for(address: str, port: int) -> None:
+    """Wait until somebody listens: a scheduler takes long to start where others compute."""
+    end = time.monotonic() + 90.0
+    while True:
+        try:
+            socket.create_connection((address, port), timeout=2.0).close()
+        except OSError:
+            assert time.monotonic() < end, f"nobody listens at {address}:{port}"
+            time.sleep(0.2)
+        else:
+            return
 
 
 def _worker(hosts: Hosts, name: str, address: str, keys: dict[str, str]) -> None:
@@ -116,7 +131,6 @@ def test_a_scheduler_that_does_not_know_our_certificate_gives_us_nothing(
     from distributed.security import Security
 
     address = _scheduler(hosts, keys)
-    time.sleep(3.0)
     other = Security.temporary().get_tls_config_for_role("client")
     for name in ("cert", "key"):
         (tmp_path / f"other_{name}.pem").write_text(other[name])
