@@ -294,6 +294,45 @@ def test_any_number_of_workers_gives_the_same(
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_the_workers_of_a_dask_scheduler_give_the_same(
+    experiment: Experiment, pipeline_file: Path, challenge: Path, tmp_path: Path
+) -> None:
+    from distributed import LocalCluster
+
+    over = [f"{DISTANCE}=1,5,50", f"{THRESHOLD}=120,300"]
+    here = sweep(pipeline_file, experiment, over, truth=challenge, out=tmp_path / "here", workers=0)
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, host="127.0.0.1", protocol="tcp://", dashboard_address=None
+    ) as cluster:
+        where = Workers(scheduler=cluster.scheduler_address)
+        there = sweep(pipeline_file, experiment, over, truth=challenge, out=tmp_path / "there", where=where)
+        again = sweep(pipeline_file, experiment, [*over[:1], f"{THRESHOLD}=120,300,400"], truth=challenge,
+                      out=tmp_path / "there", where=where)  # fmt: skip
+    columns = [c for c in here.table().columns if not c.endswith("_s")]
+    assert there.table().select(columns).equals(here.table().select(columns))
+    assert len(again.trials) == 9
+    assert len((tmp_path / "there" / "trials.jsonl").read_text().splitlines()) == 9, "what was done was not done again"
+
+
+def test_filters_are_varied_without_finding_the_cells_again(
+    experiment: Experiment, challenge: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "f.toml"
+    rules = (
+        '[[population.nuclei.filter]]\nfeature = "area_um2"\nmin = 0.0\n'
+        '[[population.nuclei.track_filter]]\nfeature = "n_objects"\nmin = 1\n'
+    )
+    path.write_text(TEXT.replace("low = 300.0", "low = 120.0").replace("= 1.0  # a", "= 5.0  # a") + rules)
+    over = ["population.nuclei.filter.0.min=0,16", "population.nuclei.track_filter.0.min=1,3"]
+    result = sweep(path, experiment, over, truth=challenge, out=tmp_path / "s", workers=0, keep_scratch=True)
+    scores = {tuple(t.settings.values()): t.scores["DET"] for t in result.trials}
+    assert scores[0, 1] is not None
+    assert scores[0, 1] < 1, "the speck counts"
+    assert scores[16, 1] == scores[0, 3] == 1, "it is small, and followed nowhere"
+    assert len(list((tmp_path / ".s.scratch").glob("cells-*.zarr"))) == 1
+    assert run(load_pipeline(tmp_path / "s" / "winner.toml"), experiment, where=Workers(workers=0)).ok
+
+
 def test_a_killed_sweep_goes_on(experiment: Experiment, pipeline_file: Path, challenge: Path, tmp_path: Path) -> None:
     out = tmp_path / "s"
     command = [

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from kinocyte.cli.console import TaskBar, err, out, table
 from kinocyte.core.errors import ParameterError
+from kinocyte.pipeline.execute import Workers
 
 if TYPE_CHECKING:
     from kinocyte.pipeline.sweep import SweepResult
@@ -33,7 +34,7 @@ def sweep(
     partial: bool | None = None,
     match_distance_um: float | None = None,
     seed: int = 1,
-    workers: int | None = None,
+    where: Annotated[Workers, Parameter(name="*")] = Workers(),  # noqa: B008 - frozen
     keep_scratch: bool = False,
 ) -> int:
     """Search the parameters of a pipeline that fit a truth best; the same command goes on after a stop.
@@ -72,8 +73,9 @@ def sweep(
         Match a truth of positions by distance instead of by the object that covers them.
     seed : int
         Fixes what is drawn.
-    workers : int
-        Processes; one a core when left out.
+    where : Workers
+        Who does the trials; workers of a Dask scheduler or of Slurm must reach experiment and --out under the same
+        names.
     keep_scratch : bool
         Keep the cells that were found, for a later sweep with more values.
     """
@@ -83,7 +85,7 @@ def sweep(
         result = search_best(
             pipeline, experiment, over, out=out_folder, truth=_truth(truth), search=search, trials=trials,
             minutes=minutes, metric=metric, population=population, positions=positions or None, partial=partial,
-            match_distance_um=match_distance_um, seed=seed, workers=workers, keep_scratch=keep_scratch,
+            match_distance_um=match_distance_um, seed=seed, where=where, keep_scratch=keep_scratch,
             on_trial=lambda done, total, _: bar.reached(done, total),
         )  # fmt: skip
     return _show(result, out_folder)

@@ -49,13 +49,16 @@ class CorrectedLabels(Labels):
     def _shown(self, image: NDArray[np.uint32], frame: int) -> NDArray[np.uint32]:
         """Return the image of a frame without the objects that are left out."""
         labels = self._hidden.get(frame)
-        if labels is None:
-            return image
-        if max(int(labels.max()), int(image.max(initial=0))) > _MOST_LABELS:  # labels of other programs may be huge
-            return np.where(np.isin(image, labels), np.uint32(0), image)
-        shown = np.arange(max(int(labels.max()), int(image.max(initial=0))) + 1, dtype=np.uint32)
-        shown[labels] = 0
-        return np.asarray(shown[image])
+        return image if labels is None else without_labels(image, labels)
+
+
+def without_labels(image: NDArray[np.uint32], labels: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return a label image without some labels (at least one)."""
+    if max(int(labels.max()), int(image.max(initial=0))) > _MOST_LABELS:  # labels of other programs may be huge
+        return np.where(np.isin(image, labels), np.uint32(0), image)
+    shown = np.arange(max(int(labels.max()), int(image.max(initial=0))) + 1, dtype=np.uint32)
+    shown[labels] = 0
+    return np.asarray(shown[image])
 
 
 def _by_frame(rows: pl.DataFrame) -> dict[int, pl.DataFrame]:

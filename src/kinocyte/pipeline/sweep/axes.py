@@ -18,7 +18,7 @@ from kinocyte.pipeline.sweep.toml_text import Keys, split_key, with_values
 _RANGE = re.compile(r"^(?P<low>[-+.\de]+)\.\.(?P<high>[-+.\de]+)(?::(?P<count>\d+))?(?P<log>\s+log)?$", re.IGNORECASE)
 _LEFT_OUT = ("none", "off")
 #: sections of a pipeline whose parameters can change what is scored
-_SCORED = ("segmentation", "tracking", "measure")
+_SCORED = ("segmentation", "filter", "tracking", "track_filter", "measure")
 _MOST_COMBINATIONS = 100_000
 
 
@@ -245,7 +245,7 @@ def _check_place(axis: Axis, base: Pipeline) -> None:
                 else nearest(section, _SCORED)
             )
             place = f"population.{path[1]}" if len(path) > 1 else "population.NAME"
-            msg = f"--over {axis.key}: vary keys of {place}.segmentation, .tracking or .measure; {hint}."
+            msg = f"--over {axis.key}: vary keys of {place}.segmentation, .filter, .tracking or .measure; {hint}."
             raise ParameterError(msg)
     elif path[0] not in {"restoration", "registration", "corrected"} or len(path) < 2:
         sections = ("population", "restoration", "registration", "corrected")

@@ -17,7 +17,8 @@ from kinocyte.experiment.experiment import Experiment
 from kinocyte.experiment.experiment import open as open_experiment
 from kinocyte.experiment.lock import ExperimentLock
 from kinocyte.experiment.storage import Storage
-from kinocyte.pipeline.execute import cores
+from kinocyte.pipeline.execute import Watch, cores
+from kinocyte.pipeline.execute import Workers as Place
 from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.parse import load_pipeline
 from kinocyte.pipeline.sweep.axes import Axis, check_axes, parse_axis, settled_pipeline
@@ -26,6 +27,8 @@ from kinocyte.pipeline.sweep.pool import Request, Workers
 from kinocyte.pipeline.sweep.search import Proposals, Search
 from kinocyte.pipeline.sweep.stages import Study, Trial, detection_key, trial_key
 from kinocyte.pipeline.sweep.truth import LOWER_IS_BETTER, Truth, check_fits, score_names, truth_at
+from kinocyte.pipeline.workers.clusters import running_scheduler
+from kinocyte.pipeline.workers.slurm import slurm_cluster
 
 SEARCHES = ("grid", "random", "bayes")
 #: Told of the number of trials that are done, of how many there will be, and of the newest.
@@ -118,6 +121,7 @@ def sweep(
     match_distance_um: float | None = None,
     seed: int = 1,
     workers: int | None = None,
+    where: Place | None = None,
     keep_scratch: bool = False,
     on_trial: OnTrial | None = None,
 ) -> SweepResult:
@@ -159,6 +163,9 @@ def sweep(
         Fixes what is drawn. The same seed gives the same trials with any number of workers.
     workers : int, optional
         Processes; one a core when left out.
+    where : kinocyte.pipeline.execute.Workers, optional
+        A Dask scheduler or Slurm, whose workers do the trials; they must reach the experiment and ``out`` under the
+        same names. Instead of ``workers``.
     keep_scratch : bool
         Leave the scratch folder, for a later sweep with more values.
     on_trial : callable, optional
@@ -175,7 +182,9 @@ def sweep(
     text = Path(pipeline).read_text(encoding="utf-8")
     opened = experiment if isinstance(experiment, Experiment) else open_experiment(experiment)
     axes, chosen = check_axes(text, _axes(over), population)
+    place = Place(workers=workers) if where is None else where
     _check_search(search, trials, minutes, workers)
+    place.check()
     truths = _truths(opened, truth, positions, partial, match_distance_um)
     _check_truth(truths, axes, text, chosen)
     folder = Path(out).absolute()
@@ -198,7 +207,7 @@ def sweep(
             ledger,
             metric=decides,
             limit=limit,
-            workers=cores() if workers is None else workers,
+            hands=_hands(study, place, opened),
             on_trial=on_trial,
         )
         result = SweepResult(
@@ -303,7 +312,7 @@ def _check_scores(metric: str, truths: Mapping[str, Truth | None], experiment: E
 
 def _finds(axis: Axis) -> bool:
     """Tell whether an axis can change which objects are found."""
-    return axis.path[0] != "population" or axis.path[2] == "segmentation"
+    return axis.path[0] != "population" or axis.path[2] in {"segmentation", "filter", "track_filter"}
 
 
 def _default_metric(truths: Mapping[str, Truth | None], axes: Sequence[Axis]) -> str:
@@ -340,12 +349,12 @@ def _searched(
     *,
     metric: str,
     limit: float | None,
-    workers: int,
+    hands: Workers,
     on_trial: OnTrial | None,
 ) -> tuple[list[Trial], bool]:
     """Return the trials in order of proposal, and whether none was left undone."""
     order: list[tuple[Mapping[str, Any], Trial]] = []
-    pool = Workers(study, workers)
+    pool = hands
     try:
         while True:
             proposed = proposals.next_round([(s, gain(t, metric)) for s, t in order])
@@ -367,6 +376,20 @@ def _searched(
                 return [t for _, t in order], False
     finally:
         pool.close()
+
+
+def _hands(study: Study, place: Place, experiment: Experiment) -> Workers:
+    """Return who does the trials."""
+    if place.is_local:
+        return Workers(study, cores() if place.workers is None else place.workers)
+    if place.scheduler is not None:
+        place.check_secrets(Storage(experiment.url).options)
+        return Workers(study, 0, running_scheduler(place, Watch()))
+    from kinocyte.pipeline.plan import plan_run
+
+    bare = settled_pipeline(study.text, {}).model_copy(update={"comparison": ()})
+    tasks = plan_run(bare, experiment, list(study.truths), whole=False).tasks
+    return Workers(study, 0, slurm_cluster(place, tasks, Watch(), most_useful=place.max_jobs))
 
 
 def _as_asked(trial: Trial, settings: Mapping[str, Any]) -> Trial:

@@ -20,15 +20,19 @@ import polars as pl
 
 from kinocyte.core.errors import KinocyteError, ParameterError
 from kinocyte.core.method import Method
+from kinocyte.core.schema import OBJECTS
 from kinocyte.experiment.experiment import Experiment, create
 from kinocyte.experiment.experiment import open as open_experiment
 from kinocyte.experiment.position import Position
 from kinocyte.experiment.records import fingerprint
+from kinocyte.measurement.filters import FeatureFilter
+from kinocyte.measurement.lineages import OF_LINEAGES
 from kinocyte.pipeline.execute import Workers
 from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.plan import seed_of
 from kinocyte.pipeline.run import run
 from kinocyte.pipeline.sweep.axes import settled_pipeline
+from kinocyte.pipeline.sweep.sifted import Labels, kept_lineages, kept_objects
 from kinocyte.pipeline.sweep.truth import Prepared, Scores, Truth, prepare, score
 from kinocyte.tracking.base import Linker
 
@@ -112,8 +116,14 @@ def detection_key(study: Study, pipeline: Pipeline) -> str:
 
 def trial_key(study: Study, pipeline: Pipeline) -> str:
     """Return the fingerprint of everything that decides the scores of a trial."""
-    tracking = _dumped(pipeline.population[study.population].tracking)
-    return fingerprint({"cells": detection_key(study, pipeline), "tracking": tracking})
+    population = pipeline.population[study.population]
+    filters = {
+        name: [f.model_dump(mode="json") for f in rules]
+        for name, rules in (("filter", population.filter), ("track_filter", population.track_filter))
+        if rules
+    }
+    tracking = _dumped(population.tracking)
+    return fingerprint({"cells": detection_key(study, pipeline), "tracking": tracking, **filters})
 
 
 def _dumped(method: Method | None) -> dict[str, Any] | None:
@@ -129,8 +139,12 @@ def _moving(pipeline: Pipeline) -> dict[str, Any] | None:
 
 
 def _features(pipeline: Pipeline, population: str) -> tuple[str, ...]:
-    linker = pipeline.population[population].tracking
-    return linker.features if isinstance(linker, Linker) else ()
+    """Return the measured columns that linker and filters look at."""
+    declared = pipeline.population[population]
+    linker = declared.tracking
+    asked = [f.feature for f in (*declared.filter, *declared.track_filter)]
+    measured = [f for f in asked if f not in OBJECTS and f not in OF_LINEAGES]
+    return (*(linker.features if isinstance(linker, Linker) else ()), *measured)
 
 
 @lru_cache(maxsize=4)
@@ -160,7 +174,12 @@ def _cells(study: Study, pipeline: Pipeline) -> Path:
         if population.segmentation is None:
             _copy_labels(study, experiment)
         measure = population.measure if _features(pipeline, study.population) else ()
-        bare = population.model_copy(update={"tracking": None, "mending": (), "event": (), "measure": measure})
+        bare = population.model_copy(
+            update={
+                "tracking": None, "cells": None, "mending": (), "event": (), "measure": measure, "filter": (),
+                "track_filter": (),
+            }
+        )  # fmt: skip
         _run(pipeline.model_copy(update={
             "restoration": {}, "registration": None, "population": {study.population: bare}, "interaction": (),
             "comparison": (),
@@ -252,26 +271,42 @@ def _run(pipeline: Pipeline, experiment: Experiment) -> None:
         raise ParameterError(result.failed[0].message)
 
 
+@dataclass(frozen=True)
+class _Loaded:
+    """The cells of a position that pass the filters, and the truth matched with them."""
+
+    objects: pl.DataFrame
+    labels: Labels | None
+    prepared: Prepared | None
+
+
 @lru_cache(maxsize=8)
-def _loaded(place: str, position: str, population: str, truth: Truth | None) -> tuple[pl.DataFrame, Prepared | None]:
-    """Return objects and features of a position, and the truth matched with them."""
+def _loaded(
+    place: str, position: str, population: str, truth: Truth | None, filters: tuple[FeatureFilter, ...]
+) -> _Loaded:
     opened = open_experiment(place).position(position)
     objects = opened.table(f"{population}_objects")
-    prepared = None
-    if truth is not None:
-        labels = opened.labels(population).frame if opened.has_labels(population) else None
-        prepared = prepare(truth, objects, labels, frames=opened.n_frames, scale=opened.scale)
     if f"{population}_features" in opened.tables:
-        objects = objects.join(opened.table(f"{population}_features"), on="object_id", how="left")
-    return objects, prepared
+        objects = objects.join(
+            opened.table(f"{population}_features"), on="object_id", how="left", maintain_order="left"
+        )
+    labels: Labels | None = opened.labels(population).frame if opened.has_labels(population) else None
+    objects, labels = kept_objects(objects, labels, filters)
+    return _Loaded(objects, labels, None if truth is None else _matched(truth, objects, labels, opened))
+
+
+def _matched(truth: Truth, objects: pl.DataFrame, labels: Labels | None, position: Position) -> Prepared:
+    return prepare(truth, objects, labels, frames=position.n_frames, scale=position.scale)
 
 
 def _scored(study: Study, pipeline: Pipeline, cells: Path, settings: Mapping[str, Any], key: str) -> Trial:
-    linker = pipeline.population[study.population].tracking
+    population = pipeline.population[study.population]
+    linker, lineage_filters = population.tracking, population.track_filter
     found: dict[str, Scores] = {}
     linking = 0.0
     for position, truth in study.truths.items():
-        objects, prepared = _loaded(str(cells), position, study.population, truth)
+        cell = _loaded(str(cells), position, study.population, truth, population.filter)
+        objects, labels, prepared = cell.objects, cell.labels, cell.prepared
         if not isinstance(linker, Linker):
             if prepared is None or prepared.truth.scores_tracks:
                 where = f"population.{study.population}"
@@ -279,12 +314,14 @@ def _scored(study: Study, pipeline: Pipeline, cells: Path, settings: Mapping[str
                 raise ParameterError(msg)
             found[position] = dict(prepared.fixed)
             continue
-        opened = open_experiment(cells).position(position)
-        labels = opened.labels(study.population).frame if opened.has_labels(study.population) else None
         seed = seed_of(pipeline.seed, position, f"{study.population}.tracking")
         begin = time.perf_counter()
         links = linker.link(objects, labels=labels, seed=seed)
         linking += time.perf_counter() - begin
+        if lineage_filters:
+            objects, links, labels = kept_lineages(objects, links, labels, lineage_filters)
+            if truth is not None:
+                prepared = _matched(truth, objects, labels, open_experiment(cells).position(position))
         if prepared is not None:
             found[position] = score(prepared, objects, links)
         else:

@@ -23,11 +23,13 @@ _GOODBYE_S = 120
 
 
 @contextmanager
-def slurm_cluster(where: Workers, todo: Sequence[Task], watch: Watch) -> Iterator[Any]:
+def slurm_cluster(
+    where: Workers, todo: Sequence[Task], watch: Watch, *, most_useful: int | None = None
+) -> Iterator[Any]:
     """Give a client of a scheduler in this process whose workers are Slurm jobs.
 
-    Scheduler and workers speak TLS with keys made for this run; the workers' keys lie in ``slurm_folder``, readable by
-    the user alone, while the run goes on.
+    There are never more jobs than are of use: one a position, or ``most_useful``. Scheduler and workers speak TLS with
+    keys made for this run; the keys of the workers lie in ``slurm_folder``, readable by the user alone, meanwhile.
 
     Raises
     ------
@@ -48,8 +50,8 @@ def slurm_cluster(where: Workers, todo: Sequence[Task], watch: Watch) -> Iterato
         Client(cluster, set_as_default=False) as client,
     ):
         _check_accepted(cluster.job_script())
-        positions = len({t.position for t in todo})
-        most = max(1, min(where.max_jobs, positions))
+        useful = len({t.position for t in todo}) if most_useful is None else most_useful
+        most = max(1, min(where.max_jobs, useful))
         cluster.adapt(minimum_jobs=min(where.min_jobs, most), maximum_jobs=most, interval="2s", wait_count=5)
         watch.place(place_of(client))
         yield client
