@@ -22,6 +22,7 @@ from kinocyte.learning import zoo  # noqa: E402
 from kinocyte.learning.foreign import convert  # noqa: E402
 from kinocyte.learning.foreign.operations import run  # noqa: E402
 from kinocyte.learning.foreign.packages import model_of  # noqa: E402
+from kinocyte.learning.foreign.tasks import Starshape  # noqa: E402
 from kinocyte.learning.inference.apply import apply  # noqa: E402
 from kinocyte.learning.model import load_image_model  # noqa: E402
 from kinocyte.learning.package import read_package  # noqa: E402
@@ -262,6 +263,52 @@ def test_starshape_weights_find_nuclei(data: Path) -> None:
         assert len(found.quality) == found.labels.max()
         scores.append(score_segmentation(truth, found.labels).f1)
     assert np.mean(scores) > 0.95
+
+
+@pytest.fixture(scope="module")
+def local(data: Path) -> tuple[Starshape, dict[str, np.ndarray], np.ndarray]:
+    """Return the task, weights made of the published ones over crops of training images, and those crops."""
+    import tifffile
+
+    model = convert.converted(data / "starshape_dsb2018_pytorch" / "model_weights.t7", "starshape", name="theirs")
+    images = sorted((data / "dsb2018" / "train" / "images").glob("*.tif"))[:8]
+    seen = np.stack([model.normalised(tifffile.imread(p)[None])[:, :128, :128] for p in images])
+    task = Starshape(local=True)
+    return task, dict(task.adopted(model.task, model.weights, lambda i: seen[i % 2 :: 2])), seen
+
+
+def test_starshape_without_group_norm_says_nearly_the_same(
+    data: Path, local: tuple[Starshape, dict[str, np.ndarray], np.ndarray]
+) -> None:
+    task, weights, seen = local
+    published = convert.converted(
+        data / "starshape_dsb2018_pytorch" / "model_weights.t7", "starshape", name="starshape"
+    )
+    ours = published.replace(task=task, weights=weights).network()
+    assert not any(isinstance(m, torch.nn.GroupNorm) for m in ours.modules())
+    with torch.no_grad():
+        told, wanted = ours(torch.from_numpy(seen)), published.network()(torch.from_numpy(seen))
+    inside = wanted[:, 0] > 0
+    assert float((torch.sigmoid(told[:, 0]) - torch.sigmoid(wanted[:, 0])).abs().mean()) < 0.03
+    off = (told[:, 1:] - wanted[:, 1:]).abs().mean(1)[inside] / wanted[:, 1:].mean(1)[inside]
+    assert float(off.median()) < 0.15
+    again = task.adopted(task, weights, lambda _: seen)
+    assert again is weights
+
+
+def test_starshape_without_group_norm_sees_no_farther_than_it_says(
+    local: tuple[Starshape, dict[str, np.ndarray], np.ndarray],
+) -> None:
+    task, weights, _ = local
+    network = task.build(1, 1, 2)
+    network.load_state_dict({n: torch.from_numpy(a) for n, a in weights.items()})
+    reach, farthest = task.reach(2)[0], 0
+    for place in range(88, 96):
+        image = torch.rand(1, 1, 184, 24, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        network(image)[0, :, place].sum().backward()
+        rows = torch.nonzero(image.grad[0, 0].abs().sum(1))[:, 0]
+        farthest = max(farthest, place - int(rows.min()), int(rows.max()) - place)
+    assert farthest <= reach < 2 * farthest
 
 
 class _Shout:

@@ -67,6 +67,23 @@ def test_labels_of_real_nuclei_survive(task: Task, data: Path) -> None:
         assert (score_segmentation(labels, found[: labels.shape[0], : labels.shape[1]]).f1 or 0) > 0.95
 
 
+@pytest.mark.parametrize("background", [0.0, 0.01])
+def test_the_loss_of_stardist_is_its_formula(background: float) -> None:
+    task = StarDist(grid=1, n_rays=8, distance_weight=0.5, background_weight=background)
+    _, wanted = task.prepare(np.zeros((1, 48, 48), np.float32), touching(), RNG)
+    target = torch.from_numpy(np.stack([wanted, np.zeros_like(wanted)]))
+    output = torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
+    found = task.loss(output, target)
+    depth, chance = target[:, 0].double(), torch.sigmoid(output[:, 0].double())
+    probability = -(depth * chance.log() + (1 - depth) * (1 - chance).log()).mean()
+    error = (10 * output[:, 1:] - target[:, 1:]).abs().mean(1) / target[:, 1:].mean(1).clamp(min=3)
+    distance = (depth * error).sum() / depth.sum()
+    outside = torch.where(depth > 0, 0, output[:, 1:].abs().mean(1)).mean()
+    assert float(found["probability"]) == pytest.approx(float(probability), rel=1e-5)
+    assert float(found["distance"]) == pytest.approx(float(distance), rel=1e-5)
+    assert float(found["loss"]) == pytest.approx(float(probability + 0.5 * distance + background * outside), rel=1e-5)
+
+
 @pytest.mark.parametrize("task", [*INSTANCES, Semantic()], ids=repr)
 def test_the_loss_is_least_for_the_perfect_output(task: Task) -> None:
     labels = touching() if not isinstance(task, Semantic) else (touching() > 0).astype(np.int32)

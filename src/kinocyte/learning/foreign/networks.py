@@ -197,18 +197,29 @@ class _Rising(nn.Module):
 class StarshapeNet(nn.Module):
     """The U-Net of the starshape weights: group norm, bilinear enlargement, two heads.
 
+    Parameters
+    ----------
+    n_inputs, n_rays : int
+        Channels of the input; rays.
+    local : bool
+        Without group norm, and enlarged by neighbours alone: what comes out at a pixel then depends on the pixels
+        around it and not on the size or the rest of the image. `kinocyte.learning.foreign.local` makes its weights of
+        those of the other.
+
     References
     ----------
     https://github.com/ASHISRAVINDRAN/stardist_pytorch (BSD-3-Clause).
     """
 
-    def __init__(self, n_inputs: int = 1, n_rays: int = 32) -> None:
+    def __init__(self, n_inputs: int = 1, n_rays: int = 32, *, local: bool = False) -> None:
         super().__init__()
-        self.inc: Any = _nested(n_inputs, 32)
+        self.local = local
+        self.inc: Any = _nested(n_inputs, 32, local=local)
         for i, (a, b) in enumerate(((32, 64), (64, 128), (128, 128)), start=1):
-            setattr(self, f"down{i}", _Named(mpconv=nn.ModuleList([nn.Identity(), _Named(conv=_double(a, b))])))
+            inner = _Named(conv=_double(a, b, local=local))
+            setattr(self, f"down{i}", _Named(mpconv=nn.ModuleList([nn.Identity(), inner])))
         for i, (a, b) in enumerate(((256, 64), (128, 32), (64, 32)), start=1):
-            setattr(self, f"up{i}", _nested(a, b))
+            setattr(self, f"up{i}", _nested(a, b, local=local))
         self.features = nn.Conv2d(32, 128, 3, padding=1)
         self.out_ray: Any = _Named(conv=nn.Conv2d(128, n_rays, 1))
         self.out_prob: Any = _Named(conv=nn.Conv2d(128, 1, 1))
@@ -222,11 +233,19 @@ class StarshapeNet(nn.Module):
             beside.append(x)
         beside.pop()
         for i in (1, 2, 3):
-            wide = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
-            x = getattr(self, f"up{i}").conv.conv(torch.cat([beside.pop(), wide], dim=1))
+            x = getattr(self, f"up{i}").conv.conv(torch.cat([beside.pop(), self.enlarged(x)], dim=1))
         x = self.features(x)
         rays = functional.relu(self.out_ray.conv(x)) / DISTANCE_UNIT_PX
         return torch.cat([self.out_prob.conv(x), rays], dim=1)
+
+    def enlarged(self, x: Any) -> Any:
+        """Return an image of twice the size."""
+        return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=not self.local)
+
+    def pairs(self) -> list[Any]:
+        """Return the pairs of convolutions in the order in which they are computed: 4 that fall, 3 that rise."""
+        falling = [getattr(self, f"down{i}").mpconv[1].conv for i in (1, 2, 3)]
+        return [self.inc.conv.conv, *falling, *(getattr(self, f"up{i}").conv.conv for i in (1, 2, 3))]
 
 
 class _Named(nn.Module):
@@ -238,13 +257,13 @@ class _Named(nn.Module):
             setattr(self, name, part)
 
 
-def _double(n_inputs: int, n_outputs: int) -> Any:
-    each = [
-        (nn.Conv2d(n, n_outputs, 3, padding=1), nn.GroupNorm(n_outputs // 8, n_outputs), nn.ELU())
-        for n in (n_inputs, n_outputs)
-    ]
+def _double(n_inputs: int, n_outputs: int, *, local: bool) -> Any:
+    def norm() -> Any:
+        return nn.Identity() if local else nn.GroupNorm(n_outputs // 8, n_outputs)
+
+    each = [(nn.Conv2d(n, n_outputs, 3, padding=1), norm(), nn.ELU()) for n in (n_inputs, n_outputs)]
     return nn.Sequential(*each[0], *each[1])
 
 
-def _nested(n_inputs: int, n_outputs: int) -> Any:
-    return _Named(conv=_Named(conv=_double(n_inputs, n_outputs)))
+def _nested(n_inputs: int, n_outputs: int, *, local: bool) -> Any:
+    return _Named(conv=_Named(conv=_double(n_inputs, n_outputs, local=local)))

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Literal
+
+import numpy as np
 
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.method import param
-from kinocyte.learning.tasks.base import Module
+from kinocyte.learning.tasks.base import Module, Singles, Task, Weights
 from kinocyte.learning.tasks.flows import Flows
 from kinocyte.learning.tasks.stardist import StarDist
 
 #: reach of networks that look at the whole image (group norm, style): they are never cut into tiles
 EVERYWHERE_PX = 1_000_000
+#: the farthest input pixel that the local starshape network looks at, followed back through its layers
+_LOCAL_REACH_PX = 72
+#: batches over which the group norm of starshape weights is turned into fixed numbers
+_CALIBRATION_BATCHES = 3
 
 
 class KerasStarDist(StarDist):
@@ -60,6 +67,10 @@ class Starshape(StarDist):
 
     method: Literal["starshape"] = "starshape"  # type: ignore[assignment]  # another name
     grid: Literal[1, 2, 4] = param(1, help="Pixels along each axis for which one shape is proposed.")
+    local: bool = param(
+        False,
+        help="Leave out what looks at the whole image (group norm), so that images of any size are computed in tiles.",
+    )
 
     def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:  # noqa: ARG002 - one label image
         """Return the network.
@@ -72,15 +83,23 @@ class Starshape(StarDist):
         from kinocyte.learning.foreign.networks import StarshapeNet
 
         _planes(ndim, self.name())
-        return StarshapeNet(n_inputs, self.n_rays)
+        return StarshapeNet(n_inputs, self.n_rays, local=self.local)
+
+    def adopted(self, start: Task, weights: Mapping[str, Singles], batch: Callable[[int], Singles]) -> Weights:
+        """Return the weights to begin with; without group norm where only the other model has it."""
+        if not self.local or not isinstance(start, Starshape) or start.local:
+            return weights
+        from kinocyte.learning.foreign.local import localised
+
+        return localised(weights, np.concatenate([batch(i) for i in range(_CALIBRATION_BATCHES)]))
 
     def divisor(self, ndim: int) -> tuple[int, ...]:
         """Return what each length of an input must be a multiple of."""
         return (8,) * ndim
 
     def reach(self, ndim: int) -> tuple[int, ...]:
-        """Return the whole image, over which group norm takes its statistics."""
-        return (EVERYWHERE_PX,) * ndim
+        """Return how far the network sees: the whole image, of which group norm takes statistics, unless local."""
+        return (_LOCAL_REACH_PX if self.local else EVERYWHERE_PX,) * ndim
 
 
 class Cellpose(Flows):

@@ -8,7 +8,7 @@ line and the form of the application. Another package adds a task, with a networ
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -24,6 +24,8 @@ Singles = NDArray[np.float32]
 #: a ``torch.Tensor`` or ``torch.nn.Module``; torch is not imported to say so
 Tensor = Any
 Module = Any
+#: numbers by the names of layers
+Weights = Mapping[str, Singles]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +104,25 @@ class Task(Method):
         parts["loss"].backward()
         optimisers["network"].step()
         return {name: value.detach() for name, value in parts.items()}
+
+    def adopted(
+        self,
+        start: Task,  # noqa: ARG002 - few take them otherwise than they are
+        weights: Weights,
+        batch: Callable[[int], Singles],  # noqa: ARG002 - as above
+    ) -> Weights:
+        """Return the weights to begin with, made of those of a model that does ``start``.
+
+        Parameters
+        ----------
+        start : Task
+            What the other model does; of the same name as this task.
+        weights : mapping of str to ndarray
+            Its weights.
+        batch : callable
+            Returns the normalised patches (n, channels, [z], y, x) of a step of the training that is to begin.
+        """
+        return weights
 
     def arranged(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
         """Return what is learnt from images as they were read; some tasks make targets of the images themselves."""

@@ -91,14 +91,19 @@ class StarDist(Task):
         """
         from torch.nn.functional import binary_cross_entropy_with_logits
 
-        output = output.float()
-        depth, edge = target[:, 0], target[:, 1:]
-        probability = binary_cross_entropy_with_logits(output[:, 0], depth)
+        depth = target[:, 0]
+        probability = binary_cross_entropy_with_logits(output[:, 0].float(), depth)
+        said, within = output.movedim(1, -1).flatten(0, -2), depth.reshape(-1)
+        inside = within.nonzero()[:, 0]  # few pixels have distances, and the others would cost most of the time
+        deep = within[inside]
+        edge = target.movedim(1, 0).flatten(1)[1:].index_select(1, inside).T
         radius = edge.mean(dim=1).clamp(min=_LEAST_RADIUS_PX)
-        off = (output[:, 1:] * _DISTANCE_UNIT_PX - edge).abs().mean(dim=1) / radius
-        distance = (depth * off).sum() / depth.sum().clamp(min=1.0)
-        outside = ((depth <= 0) * output[:, 1:].abs().mean(dim=1)).mean()
-        loss = probability + self.distance_weight * distance + self.background_weight * outside
+        off = (said.index_select(0, inside)[:, 1:].float() * _DISTANCE_UNIT_PX - edge).abs().mean(dim=1) / radius
+        distance = (deep * off).sum() / deep.sum().clamp(min=1.0)
+        loss = probability + self.distance_weight * distance
+        if self.background_weight:
+            outside = said.index_select(0, (within <= 0).nonzero()[:, 0])[:, 1:].float().abs().mean(dim=1)
+            loss = loss + self.background_weight * outside.sum() / len(within)
         return {"loss": loss, "probability": probability, "distance": distance}
 
     def read(self, output: Singles, settings: Mapping[str, float]) -> Reading:

@@ -18,7 +18,7 @@ from kinocyte.learning.data.patches import MixedSampler, PatchSampler
 from kinocyte.learning.data.split import split
 from kinocyte.learning.devices import need_torch
 from kinocyte.learning.model import ImageModel, InputChannel
-from kinocyte.learning.tasks.base import Task
+from kinocyte.learning.tasks.base import Task, Weights
 from kinocyte.learning.training.loop import Batch, Learnt, Progress, train
 from kinocyte.learning.training.run_folder import RunFolder
 from kinocyte.learning.training.settings import TrainingSettings
@@ -86,10 +86,18 @@ def fit(
     shape = (len(lesson.inputs), max(len(lesson.targets), 1), parts.training[0].image.ndim - 1)
     learnt = train(
         task, sampler, list(_validation(lesson, parts.held_out, task, settings)), settings, run,
-        shape=shape, start=None if lesson.start is None else lesson.start.weights, told=told,
+        shape=shape, start=_first_weights(lesson, task, sampler, run), told=told,
     )  # fmt: skip
     model = _model(lesson, task, learnt, shape[2])
     return _judged(model, lesson, parts.held_out, learnt, settings, n_training=len(parts.training))
+
+
+def _first_weights(lesson: Lesson, task: Task, sampler: PatchSampler | MixedSampler, run: RunFolder) -> Weights | None:
+    """Return the weights to begin with; None where they are drawn, or where the run goes on from a checkpoint."""
+    start = lesson.start
+    if start is None or run.last_checkpoint() is not None:
+        return None
+    return task.adopted(start.task, start.weights, lambda step: sampler.batch(step)[0])
 
 
 def _sampler(lesson: Lesson, pairs: Sequence[Pair], task: Task, s: TrainingSettings) -> PatchSampler | MixedSampler:

@@ -17,6 +17,7 @@ from kinocyte.learning.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from kinocyte.learning.data.pairs import Pair
+    from kinocyte.learning.model import ImageModel
     from kinocyte.learning.tasks.base import Task
     from kinocyte.learning.training.fit import Lesson
 
@@ -131,10 +132,9 @@ class ImageTraining(_Table):
         ParameterError
             If the data do not fit the file.
         """
-        from kinocyte.learning.model import load_image_model
         from kinocyte.learning.training.fit import Lesson
 
-        start = None if self.start is None else load_image_model(_place(self.start, folder))
+        start = None if self.start is None else _start(self.start, folder)
         task = self._task(start)
         pairs = task.arranged(self.data.pairs(folder, task))
         inputs = self.input or (start.inputs if start is not None else _channels(pairs))
@@ -157,9 +157,15 @@ class ImageTraining(_Table):
         return registry.parse("task", {**given, **self.task})  # type: ignore[return-value]  # as above
 
 
-def _place(start: str, folder: Path) -> str:
+def _start(start: str, folder: Path) -> ImageModel:
+    """Return the model to begin with: a package or run, weights of another program, or one that has a name."""
+    from kinocyte.learning.foreign.convert import converted, kind_of, name_of
+    from kinocyte.learning.model import load_image_model
+
     beside = folder / start
-    return str(beside) if beside.exists() else start
+    if beside.is_file() and (kind := kind_of(beside)) != "package":
+        return converted(beside, kind, name=name_of(beside))
+    return load_image_model(str(beside) if beside.exists() else start)
 
 
 def _channels(pairs: Sequence[Pair]) -> tuple[InputChannel, ...]:
