@@ -35,6 +35,7 @@ app.command("kinocyte.cli.tracking:app", name="track", help="Track plain movie f
 app.command("kinocyte.cli.sweeping:sweep", help="Search the parameters that fit a movie best.")
 app.command("kinocyte.cli.linking:app", name="link", help="Link objects that were found elsewhere into tracks.")
 app.command("kinocyte.cli.converting:app", name="convert", help="Turn tracks of one program into another's.")
+app.command("kinocyte.cli.classifying:app", name="classifier", help="Train a pixel classifier from strokes; apply it.")
 app.command("kinocyte.cli.drifting:app", name="drift", help="Hold movies still: estimate their drift, undo it.")
 app.command("kinocyte.cli.channel_aligning:app", name="channels", help="Lay channels on each other, as beads show.")
 app.command("kinocyte.cli.evaluating:app", name="evaluate", help="Score tracking or segmentation against the truth.")

@@ -89,7 +89,7 @@ class PixelClassifier(Segmenter):
     @property
     def channels(self) -> tuple[str, ...]:
         """Channels that the method reads; where none is named, those of the model, which is opened for it."""
-        return self.channel or _opened(self.model).channels
+        return self.channel or opened_model(self.model).channels
 
     def probabilities(self, pixels: Pixels, scale: Scale) -> NDArray[np.float32]:
         """Return the probability of each class at each pixel, (classes, (z), y, x).
@@ -103,14 +103,14 @@ class PixelClassifier(Segmenter):
         CalibrationError
             If the pixel size is too far from that of the training images.
         """
-        model = _opened(self.model)
+        model = opened_model(self.model)
         return model.probabilities(
             self.renamed(pixels), scale, tile_px=self.tile_px, max_scale_ratio=self.max_scale_ratio
         )
 
     def renamed(self, pixels: Pixels) -> dict[str, Any]:
         """Return the channels by the names that the model has for them."""
-        model = _opened(self.model)
+        model = opened_model(self.model)
         if self.channel and len(self.channel) != len(model.channels):
             msg = (
                 f"channel names {len(self.channel)} channels, the pixel classifier reads {len(model.channels)}: "
@@ -124,7 +124,7 @@ class PixelClassifier(Segmenter):
         from kinocyte.segmentation.filters import Gaussian
         from kinocyte.segmentation.threshold import Threshold
 
-        model = _opened(self.model)
+        model = opened_model(self.model)
         if self.object_class and self.object_class not in model.classes:
             hint = nearest(self.object_class, model.classes)
             msg = f"The pixel classifier {self.model} has no class '{self.object_class}'; {hint}."
@@ -147,11 +147,15 @@ class PixelClassifier(Segmenter):
         CalibrationError
             If the pixel size is too far from that of the training images.
         """
+        return self.objects(self.probabilities(pixels, scale), pixels, scale)
+
+    def objects(self, probabilities: NDArray[np.float32], pixels: Pixels, scale: Scale) -> NDArray[np.uint32]:
+        """Return the label image that `segment` makes of the probabilities of a frame, (classes, (z), y, x)."""
         from kinocyte.segmentation._threshold_kernel import segment
         from kinocyte.segmentation.components import renumber
 
         rule, _, wanted = self.rule()
-        labels = segment(self.probabilities(pixels, scale)[wanted], rule, scale)
+        labels = segment(probabilities[wanted], rule, scale)
         for image in named_channels(pixels, self.channels):
             if image.dtype.kind == "f" and not np.isfinite(image).all():
                 labels = np.where(np.isfinite(image), labels, 0).astype(np.uint32)
@@ -165,8 +169,14 @@ _SHARED = (
 )  # fmt: skip
 
 
-def _opened(path: str) -> PixelModel:
-    """Return the model of a file, read again only when the file has changed."""
+def opened_model(path: str) -> PixelModel:
+    """Return the model of a file, read again only when the file has changed.
+
+    Raises
+    ------
+    InputFileError
+        If there is none, or it cannot be read.
+    """
     try:
         status = Path(path).stat()
     except OSError:
