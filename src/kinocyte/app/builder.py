@@ -360,6 +360,10 @@ class BuilderPanel(QWidget):
             draft = self._session.draft
             settings.remember(_draft_key(experiment.url), {"document": draft.document, "source": draft.source})
 
+    def stop(self) -> None:
+        """End what computes beside the window, because it closes."""
+        self.preview.stop()
+
     # ------------------------------------------------------------ the preview
     def showEvent(self, event: QShowEvent) -> None:
         """Preview again when the panel comes to the front."""

@@ -18,7 +18,7 @@ from kinocyte.app.session import Session
 from kinocyte.app.widgets import named, push_button
 from kinocyte.experiment.position import Position
 
-_KINDS_WITH_PREVIEW = {"restoration", "registration", "segmentation", "tracking", "measurement", "event"}
+_KINDS_WITH_PREVIEW = {"restoration", "registration", "segmentation", "tracking", "measurement", "event", "interaction"}
 
 
 class LivePreview(QWidget):
@@ -55,6 +55,8 @@ class LivePreview(QWidget):
         self.suggest = push_button(
             "Suggest…", "builder_suggest", "Ways to set this step, tried on this frame", self._suggest
         )
+        self.tune = push_button("Tune…", "builder_tune", "Find the values that fit a few annotations best", self._tune)
+        self.tuning: Any = None
         self.said = named(QLabel(""), "builder_said")
         self.said.setWordWrap(True)
         self.plot = PreviewPlot()
@@ -64,6 +66,7 @@ class LivePreview(QWidget):
         row = QHBoxLayout()
         row.addWidget(self.live, 1)
         row.addWidget(self.suggest)
+        row.addWidget(self.tune)
         column.addLayout(row)
         column.addWidget(self.said)
         column.addWidget(self.plot)
@@ -75,17 +78,27 @@ class LivePreview(QWidget):
 
     def prepare(self, step: DraftStep | None) -> None:
         """Show nothing yet, and what can be asked of a step."""
+        if self.tuning is not None and (step is None or step.path != self.tuning.path):
+            self.tuning.close()  # its values are for another step
         self.plot.show_nothing()
         self._layers.clear()
         for widget in (self.live, self.said):
             widget.setVisible(step is not None)
         self.suggest.setVisible(step is not None and step.kind == "segmentation")
+        self.tune.setVisible(step is not None and step.kind in {"segmentation", "tracking"})
         self.live.setEnabled(step is not None and step.kind in _KINDS_WITH_PREVIEW)
 
     def leave(self) -> None:
         """Leave the image to whatever is looked at now."""
         self._asker.drop()
         self._layers.clear()
+
+    def stop(self) -> None:
+        """End what computes beside the window, because it closes."""
+        self.leave()
+        if self.tuning is not None:
+            self.tuning.leave()
+        self._previews.close()
 
     def _live_changed(self, is_on: bool) -> None:
         settings.remember("builder/live", is_on)
@@ -114,6 +127,11 @@ class LivePreview(QWidget):
             if population is not None:
                 segmentation = pipeline.population[population].segmentation
         cells = session.cells if population is not None and session.population == population else None
+        table = session.draft.get(step.path) or {}
+        sides = (str(table.get("reference", "")), str(table.get("neighbour", "")))
+        if step.kind == "interaction" and session.population in sides:
+            cells = session.cells
+        storage = session.experiment.storage if session.experiment is not None else None
         track = session.selection.track_ids[-1] if session.selection.track_ids else None
         return Question(
             session.position,
@@ -124,8 +142,10 @@ class LivePreview(QWidget):
             segmentation,
             cells,
             track,
-            str((session.draft.get(step.path) or {}).get("name", "")),
+            str(table.get("name", "")),
             int(session.draft.document.get("seed", 1)),
+            sides,
+            ("", {}) if storage is None else (storage.url, storage.options),
         )
 
     def ask(self, if_kind: str = "") -> None:
@@ -181,6 +201,25 @@ class LivePreview(QWidget):
             )
             return
         self._session.job("Trying ways to set this step", suggestions, self._previews, question, done=self._suggested)
+
+    def _tune(self) -> None:
+        """Open the dialog that finds values from annotations; the window can be used beside it."""
+        from kinocyte.app.tuning.dialog import TuneDialog
+
+        step, model = self._step(), self._model()
+        if step is None or model is None or self._session.position is None:
+            self._session.say("Open an experiment first; values are tried on the position that is shown.", "warning")
+            return
+        if self.tuning is not None:
+            self.tuning.close()
+        self.tuning = TuneDialog(self._session, step, model, self)
+        self.tuning.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.tuning.values_wanted.connect(lambda values: self.values_wanted.emit(values, ()))
+        self.tuning.destroyed.connect(self._tuned)
+        self.tuning.show()
+
+    def _tuned(self) -> None:
+        self.tuning = None
 
     def _suggested(self, found: list[Suggestion]) -> None:
         menu = QMenu(self.suggest)

@@ -188,6 +188,8 @@ class MethodEdit(Editor):
         May be left out.
     hidden : sequence of str
         Keys that are not shown.
+    only : sequence of str
+        The methods to choose from; all of the kind when empty.
     """
 
     def __init__(
@@ -199,10 +201,12 @@ class MethodEdit(Editor):
         place: Any = None,
         optional: bool = False,
         hidden: Sequence[str] = (),
+        only: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._kind, self._place, self._choices, self._name, self._hidden = kind, place, choices, name, hidden
-        self.method = fields.Choice(f"{name}_method", fixed=tuple(registry.methods(kind)), optional=optional)
+        offered = {n: m for n, m in registry.methods(kind).items() if not only or n in only}
+        self.method = fields.Choice(f"{name}_method", fixed=tuple(offered), optional=optional)
         self.form: ModelForm | None = None
         self._kept: dict[str, dict[str, Any]] = {}
         self.about = QLabel("")
@@ -212,7 +216,7 @@ class MethodEdit(Editor):
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.addWidget(self.method)
         self._column.addWidget(self.about)
-        for number, method in enumerate(registry.methods(kind).values()):
+        for number, method in enumerate(offered.values()):
             self.method.box.setItemData(number + int(optional), about(method), _TOOLTIP_ROLE)
         self.method.changed.connect(self._chosen)
         self._show(self.method.value())

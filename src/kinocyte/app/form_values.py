@@ -36,8 +36,8 @@ def compound_editor(
     plain_options = {bare_type(o, ())[0] for o in options}
     if any(get_origin(o) is dict for o in plain_options):
         inner = bare_type(get_args(next(o for o in plain_options if get_origin(o) is dict))[1], ())[0]
-        read = fields.read_number if inner in (int, float) else str
-        return fields.Lines(name, read, or_text=str in plain_options, optional=optional)
+        read_one = fields.read_number if inner in (int, float) else str
+        return fields.Lines(name, read_one, or_text=str in plain_options, optional=optional)
     if plain_options == {str, float}:
         return fields.Text(
             name, fields.read_word_or_number, fields.write_word_or_number, optional=optional, choices=offered
@@ -51,10 +51,16 @@ def compound_editor(
     if inner in (int, float) or get_origin(inner) is tuple:
         pairs = get_origin(inner) is tuple
         number = bare_type(get_args(inner)[0], ())[0] if pairs else inner
+        alone = bool(plain_options & {int, float})  # one number may stand for a list of them
+
+        def read(text: str) -> Any:
+            values = fields.read_numbers(text, whole=number is int, pairs=pairs)
+            return values[0] if alone and len(values) == 1 else values
+
         return fields.Text(
             name,
-            lambda text: fields.read_numbers(text, whole=number is int, pairs=pairs),
-            fields.write_numbers,
+            read,
+            lambda value: fields.write_numbers(value if isinstance(value, list | tuple) else [value]),
             optional=optional,
             unit=unit_shown(unit),
         )

@@ -93,6 +93,7 @@ PANELS: tuple[PanelSpec, ...] = (
     _late("tracks", "Tracks", "correct.tracks:TracksPanel", "Ctrl+7", "Correct links and divisions; the lineage tree"),
     _late("events", "Events", "correct.events:EventsPanel", "Ctrl+8", "Correct when something happened"),
     _late("history", "History", "correct.history:HistoryPanel", "Alt+H", "What was corrected, by whom; take it back"),
+    _late("train", "Train", "train.panel:TrainPanel", "Alt+T", "Train a network on corrected cells or on two folders"),
     PanelSpec(
         "messages",
         "Messages",

@@ -135,7 +135,7 @@ class PreviewLayers:
         self._labels(shown.labels, scale, ndim)
         self._image("before", shown.before, scale, ndim)
         self._image("after", shown.after, scale, ndim)
-        self._arrows(shown.arrows, scale, ndim, frame)
+        self._arrows(shown, scale, ndim, frame)
         self._points(shown.points, scale, ndim, frame)
         channels = [lay for lay in viewer.layers if type(lay).__name__ == "Image" and "preview" not in lay.metadata]
         if active is not None and active in viewer.layers and "preview" not in active.metadata:
@@ -198,8 +198,9 @@ class PreviewLayers:
         """Return where a single frame lies: at the frame on the screen."""
         return (float(self._session.frame), *([0.0] * ndim))
 
-    def _arrows(self, arrows: NDArray[np.float64] | None, scale: Any, ndim: int, frame: int) -> None:
+    def _arrows(self, shown: Shown, scale: Any, ndim: int, frame: int) -> None:
         self._remove("arrows")
+        arrows, values = shown.arrows, shown.arrow_values
         if arrows is None or not len(arrows):
             return
         arrows = arrows[:_MOST_ARROWS]
@@ -212,8 +213,8 @@ class PreviewLayers:
             scale=layer_scale(scale, ndim + 1),
             units=layer_units(ndim + 1),
             edge_width=max(1.5, position_width(scale, ndim)),
-            edge_color=_LINE,
-            vector_style="arrow",
+            edge_color=_LINE if values is None else _near_to_far(values[:_MOST_ARROWS]),
+            vector_style="arrow" if values is None else "line",
             metadata=_OURS,
         )
 
@@ -234,6 +235,15 @@ class PreviewLayers:
             border_width=0.15,
             metadata=_OURS,
         )
+
+
+def _near_to_far(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return colours (n, 4): yellow where near, blue where far (viridis), as in the gallery of pairs."""
+    from matplotlib import colormaps
+
+    spread = float(np.nanmax(values) - np.nanmin(values)) if np.isfinite(values).any() else 0.0
+    part = 1.0 - (values - np.nanmin(values)) / spread if spread > 0 else np.ones(len(values))
+    return np.asarray(colormaps["viridis"](np.nan_to_num(part)))
 
 
 def position_width(_scale: Any, ndim: int) -> float:

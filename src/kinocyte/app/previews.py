@@ -19,6 +19,7 @@ from kinocyte.core.errors import KinocyteError, ParameterError
 from kinocyte.core.method import Method
 from kinocyte.events.base import EventMethod
 from kinocyte.experiment.position import Position
+from kinocyte.interactions.base import InteractionMethod
 from kinocyte.measurement.contours import ContourBands
 from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.placed import Place
@@ -68,6 +69,8 @@ class Shown:
         Images of the frame: objects; pixels before and after a correction.
     arrows : array of float64, (n, 2, ndim), optional
         Start and direction.
+    arrow_values : array of float64, (n,), optional
+        What colours them, such as a distance; without, all have one colour.
     points : array of float64, (n, ndim), optional
         Places of spots.
     histogram, series : optional
@@ -79,6 +82,7 @@ class Shown:
     before: NDArray[Any] | None = None
     after: NDArray[Any] | None = None
     arrows: NDArray[np.float64] | None = None
+    arrow_values: NDArray[np.float64] | None = None
     points: NDArray[np.float64] | None = None
     histogram: Histogram | None = None
     series: Series | None = None
@@ -102,6 +106,10 @@ class Question:
     #: name of the event
     name: str = ""
     seed: int = 1
+    #: populations of reference and neighbour
+    sides: tuple[str, str] = ("", "")
+    #: place of the experiment, and how it is reached
+    place: tuple[str, Mapping[str, Any]] = field(default_factory=lambda: ("", {}))
 
 
 @dataclass
@@ -131,6 +139,13 @@ class Previews:
 
     def __init__(self) -> None:
         self._movies = Movies()
+        self._helper: Any = None
+        self._sides: Any = None
+
+    def close(self) -> None:
+        """End the process that computes deep previews, if there is one."""
+        if self._helper is not None:
+            self._helper.close()
 
     def answer(self, asked: Question, job: Job) -> Shown:
         """Return what a step would do.
@@ -140,8 +155,17 @@ class Previews:
         KinocyteError
             If the method refuses the frame, or reads what is not there yet.
         """
+        from kinocyte.app import preview_helper, preview_pairs
+
         job.check()
         method = asked.method
+        if preview_helper.is_deep(asked):
+            self._helper = self._helper or preview_helper.Helper()
+            shown: Shown = self._helper.answer(asked)
+            return shown
+        if isinstance(method, InteractionMethod):
+            self._sides = self._sides or preview_pairs.Sides()
+            return preview_pairs.pairs_shown(asked, method, self._sides)
         if isinstance(method, Restorer):
             return self._restoration(asked, method)
         if isinstance(method, Registrar):

@@ -19,7 +19,7 @@ from kinocyte.core.errors import KinocyteError
 _EVERY_S = 0.2
 
 
-class _Teller:
+class Teller:
     """Writes events as JSON lines; nothing else of this process reaches the window's pipe."""
 
     def __init__(self, out: TextIO) -> None:
@@ -34,12 +34,12 @@ class _Teller:
             self._out.write(line + "\n")
             self._out.flush()
 
-    def progress(self, task: str, fraction: float) -> None:
+    def progress(self, task: str, fraction: float, **more: Any) -> None:
         """Tell how far a task is, a few times a second."""
         now = time.monotonic()
         if now - self._last >= _EVERY_S:
             self._last = now
-            self.say("progress", task=task, fraction=fraction)
+            self.say("progress", task=task, fraction=fraction, **more)
 
 
 def _listen() -> None:
@@ -62,7 +62,7 @@ def _outcome(outcome: Any) -> dict[str, Any]:
     }
 
 
-def work(asked: dict[str, Any], teller: _Teller) -> int:
+def work(asked: dict[str, Any], teller: Teller) -> int:
     """Run what was asked and tell what becomes of it."""
     from kinocyte.experiment.experiment import open as open_experiment
     from kinocyte.pipeline.execute import Workers
@@ -93,7 +93,7 @@ def work(asked: dict[str, Any], teller: _Teller) -> int:
 
 def main() -> int:
     """Read the question from standard input and work."""
-    teller = _Teller(sys.stdout)
+    teller = Teller(sys.stdout)
     sys.stdout = sys.stderr  # libraries that print must not end up between the events
     asked = json.loads(sys.stdin.readline())
     try:

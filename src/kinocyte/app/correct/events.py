@@ -3,6 +3,7 @@
 # pyqtgraph has no types; its items are Any.
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,15 @@ from qtpy.QtGui import QImage, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QComboBox, QFrame, QGridLayout, QLabel, QLineEdit, QScrollArea, QVBoxLayout, QWidget
 
 from kinocyte.app.correct.acting import CorrectingPanel, named
-from kinocyte.app.correct.gallery_data import Offer, Subject, Tile, chosen_events, make_tiles, offer_of
+from kinocyte.app.correct.gallery_data import (
+    STATE_COLOURS,
+    Offer,
+    Subject,
+    Tile,
+    chosen_events,
+    make_tiles,
+    offer_of,
+)
 from kinocyte.app.session import Selection, Session
 from kinocyte.app.widgets import heading
 from kinocyte.core.schema import EVENT_CLASSES
@@ -119,6 +128,7 @@ class EventsPanel(CorrectingPanel):
         self.page = 0
         self._filling = False
         self._within = True
+        self._states: Mapping[str, tuple[str, ...]] = {}
         self._said: dict[tuple[Subject, int], tuple[str, float | None]] = {}  # not applied yet
         self._shown_columns, self._page_size = 3, 6
         self._resized = QTimer(self)
@@ -157,6 +167,9 @@ class EventsPanel(CorrectingPanel):
         self.event_box.setEditable(True)
         self.signal = box("signal", "Which measurement is drawn")
         self.channel = box("channel", "Which channel the crops show")
+        self.partner = box("partner", "What the colour of a partner's outline says")
+        self.legend = named(QLabel(""), "events_legend")
+        self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.order = box("order", "Which come first")
         self.order.addItem("by track", "track")
         self.order.addItem("least certain first", "confidence")
@@ -171,8 +184,9 @@ class EventsPanel(CorrectingPanel):
         self.condition.setClearButtonEnabled(True)
         self.row(self.whose, self.event_box, self.signal, self.channel, None)
         self.row(self.shown, self.order, self.condition)
+        self.row(self.partner, self.legend, None)
         self.whose.currentIndexChanged.connect(lambda _i: self._subject_changed())
-        for other in (self.event_box, self.signal, self.channel, self.order, self.shown):
+        for other in (self.event_box, self.signal, self.channel, self.partner, self.order, self.shown):
             other.currentIndexChanged.connect(lambda _i: self._restart())
         self.condition.returnPressed.connect(self._restart)
 
@@ -200,7 +214,7 @@ class EventsPanel(CorrectingPanel):
         """Return whose events are shown."""
         return Subject(
             self.event_box.currentText().strip(), self.whose.currentData() or "", self.signal.currentText(),
-            self.channel.currentText(),
+            self.channel.currentText(), self.partner.currentData() or "",
         )  # fmt: skip
 
     @property
@@ -249,9 +263,10 @@ class EventsPanel(CorrectingPanel):
         cells = self.cells
         if cells is None:
             return
-        self._within = offer.within
+        self._within, self._states = offer.within, offer.states
         names = [f"cells: {cells.population}", *(f"pairs: {i}" for i in offer.interactions)]
         self._fill_boxes(names, ["", *offer.interactions], list(offer.events), list(offer.signals))
+        self._show_legend()
         self._load()
 
     def _fill_boxes(self, names: list[str], data: list[str], events: list[str], signals: list[str]) -> None:
@@ -260,6 +275,7 @@ class EventsPanel(CorrectingPanel):
         for box, items, values in (
             (self.whose, names, data), (self.event_box, events, events), (self.signal, signals, signals),
             (self.channel, channels, channels),
+            (self.partner, ["partner by distance", *(f"partner by {c}" for c in self._states)], ["", *self._states]),
         ):  # fmt: skip
             if [box.itemText(i) for i in range(box.count())] == items:
                 continue
@@ -274,6 +290,15 @@ class EventsPanel(CorrectingPanel):
                 box.setEditText(before)
         self._filling = False
 
+    def _show_legend(self) -> None:
+        """Say what the colours of the partners mean; cells have none."""
+        of_pairs = bool(self.whose.currentData())
+        self.partner.setVisible(of_pairs and bool(self._states))
+        self.legend.setVisible(of_pairs)
+        values = self._states.get(self.partner.currentData() or "")
+        words = zip(STATE_COLOURS, values, strict=False) if values else (("#fde725", "near"), ("#3b528b", "far"))
+        self.legend.setText("  ".join(f"<span style='color:{c}'>■</span> {w}" for c, w in words))
+
     def _subject_changed(self) -> None:
         if not self._filling:
             self.page, self.current = 0, -1
@@ -285,6 +310,7 @@ class EventsPanel(CorrectingPanel):
             self._load()
 
     def _load(self) -> None:
+        self._show_legend()
         cells = self.cells
         subject = self.subject
         if cells is None or not cells.has_tracks or not subject.event:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,9 @@ RGB = NDArray[np.uint8]
 #: Crops of a tile: frames before and after the event.
 AROUND = 2
 _OWN = (230, 159, 0)
+#: of the states of a partner (Okabe and Ito 2008), none of them that of the cell itself
+STATE_COLOURS = ("#56b4e9", "#cc79a7", "#009e73", "#f0e442", "#0072b2", "#d55e00")
+_UNKNOWN = (140, 140, 140)
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,15 @@ class Subject:
         Column that is drawn.
     channel : str
         Channel of the crops.
+    partner : str
+        Column of the neighbours whose values colour their outlines; empty: their distance does.
     """
 
     event: str
     interaction: str = ""
     signal: str = ""
     channel: str = ""
+    partner: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +99,15 @@ class Offer:
         Of the cells, or of the pairs of the interaction that was asked for.
     within : bool
         Whether both cells of its pairs are of this population.
+    states : mapping of str to tuple of str
+        Columns of the neighbours that hold a state, with their values.
     """
 
     interactions: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     signals: tuple[str, ...] = ()
     within: bool = True
+    states: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def offer_of(cells: Cells, interaction: str) -> Offer:
@@ -113,7 +122,20 @@ def offer_of(cells: Cells, interaction: str) -> Offer:
     events = position.table(f"{chosen}{ends}") if chosen else cells.events
     names = tuple(events["event"].unique(maintain_order=True).to_list())
     within = not chosen or sides[chosen][1] == cells.population
-    return Offer(mine, names, tuple(signals_of(cells, Subject("", chosen))), within)
+    other = _neighbours(cells, Subject("", chosen))
+    states = {} if other is None else states_of(other.objects)
+    return Offer(mine, names, tuple(signals_of(cells, Subject("", chosen))), within, states)
+
+
+def states_of(objects: pl.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Return the columns that hold a state or a group of few values, with the values in order."""
+    found = {}
+    for name, kind in objects.schema.items():
+        if kind == pl.Boolean or kind in {pl.String, pl.Categorical, pl.Enum}:
+            values = tuple(sorted(str(v) for v in objects[name].drop_nulls().unique().to_list()))
+            if 0 < len(values) <= len(STATE_COLOURS):
+                found[name] = values
+    return found
 
 
 def events_of(cells: Cells, subject: Subject) -> pl.DataFrame:
@@ -255,7 +277,8 @@ def _with_crops(cells: Cells, subject: Subject, tiles: list[Tile], side_px: int)
         masks = [None if c is None or c.labels is None else _flat(c.labels.frame(frame)) for c in (cells, other)]
         for tile in tiles:
             if frame in wanted[tile.key]:
-                colour = _partner_colour(pairs, tile.key, frame)
+                state = _partner_state(other, tile, frame, subject.partner)
+                colour = _partner_colour(pairs, tile.key, frame) if state is None else state
                 found[tile.key, frame] = _crop((grey, masks), (cells, other), tile, (frame, side_px, colour))
     out = []
     for tile in tiles:
@@ -286,6 +309,18 @@ def _grey(block: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray((np.nan_to_num(scaled).clip(0, 1) * 255).astype(np.uint8))
 
 
+def _partner_state(other: Cells | None, tile: Tile, frame: int, column: str) -> tuple[int, int, int] | None:
+    """Return the colour of the state of the neighbour in a frame; None where the distance is asked for."""
+    if other is None or not column or column not in other.objects.columns or len(tile.tracks) < 2:
+        return None
+    values = states_of(other.objects).get(column, ())
+    here = other.frame(frame).filter(pl.col("track_id") == tile.tracks[1])[column].drop_nulls()
+    if not here.len() or str(here[0]) not in values:
+        return _UNKNOWN
+    colour = STATE_COLOURS[values.index(str(here[0]))]
+    return (int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16))
+
+
 def _partner_colour(pairs: pl.DataFrame | None, pair: int, frame: int) -> tuple[int, int, int]:
     """Return the colour of the neighbour by its distance: yellow where near, blue where far (viridis)."""
     from matplotlib import colormaps
@@ -296,7 +331,7 @@ def _partner_colour(pairs: pl.DataFrame | None, pair: int, frame: int) -> tuple[
     here = own.filter(pl.col("frame") == frame)["distance_um"].drop_nulls()
     every = own["distance_um"].drop_nulls()
     if not here.len():
-        return (140, 140, 140)
+        return _UNKNOWN
     low, high = float(every.min() or 0.0), float(every.max() or 1.0)  # type: ignore[arg-type]  # of floats
     part = 1.0 - (float(here[0]) - low) / (high - low) if high > low else 1.0
     red, green, blue, _ = colormaps["viridis"](part)

@@ -16,6 +16,7 @@ from kinocyte.learning.model import InputChannel
 from kinocyte.learning.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
+    from kinocyte.interop.bioimageio_dataset import Dataset
     from kinocyte.learning.data.pairs import Pair
     from kinocyte.learning.model import ImageModel
     from kinocyte.learning.tasks.base import Task
@@ -31,13 +32,18 @@ class _Table(BaseModel):
 
 
 class ImageData(_Table):
-    """Where the images are: in two folders, in an experiment, or simulated."""
+    """Where the images are: in two folders, in a described data set, in an experiment, or simulated."""
 
     inputs: str | None = param(None, help="Folder of images.")
     targets: str | None = param(None, help="Folder of what should come out of them, by the same names.")
     experiment: str | None = param(None, help="Experiment whose labels, with their corrections, are learnt.")
     population: str | None = param(None, help="Population of the experiment.")
-    channels: tuple[str, ...] = param((), help="Channels of the experiment to learn from; all, when empty.")
+    dataset: str | None = param(None, help="BioImage.IO data set: a folder with rdf.yaml and the images it describes.")
+    channels: tuple[str, ...] = param(
+        (),
+        help="Channels to learn from, by name or by number from 1; left out: those of the model to start from where "
+        "they are there, else those that the population was segmented by, else all.",
+    )
     corrected_only: bool = param(False, help="Only frames of the experiment in which a person corrected labels.")
     every: int = param(1, ge=1, help="Take every n-th frame of the experiment; neighbours are nearly alike.")
     simulated_images: int | None = param(None, ge=2, help="Number of simulated images to learn to denoise from.")
@@ -47,33 +53,74 @@ class ImageData(_Table):
         None, help="Regular expression that tells from a file name which image or movie it is a part of."
     )
 
-    def pairs(self, folder: Path, task: Task) -> list[Pair]:
+    def pairs(self, folder: Path, task: Task, names: Sequence[str] = ()) -> list[Pair]:
         """Return the pairs; relative paths start from a folder.
+
+        Parameters
+        ----------
+        folder : Path
+            Where relative paths start from.
+        task : Task
+            What targets hold.
+        names : sequence of str
+            Channels that the model reads, taken where an image has others too.
 
         Raises
         ------
         ParameterError
-            If the table names none or several of the three places.
+            If the table names none or several of the four places, or a channel that is not there.
         InputFileError
             If files lack their partner or cannot be read.
         """
-        from kinocyte.pipeline.pairs import experiment_pairs, read_pairs
+        from kinocyte.pipeline.training.sources import chosen_channels
 
-        if self.inputs is not None and self.experiment is None:
-            targets = None if self.targets is None else folder / self.targets
-            return read_pairs(
-                folder / self.inputs, targets, target=task.target, axes=self.axes, group=self.group,
-                keep_unlabelled=task.target_optional,
-            )  # fmt: skip
-        if self.experiment is not None and self.population is not None and self.inputs is None:
-            return experiment_pairs(
-                folder / self.experiment, self.population, channels=self.channels, every=self.every,
-                corrected_only=self.corrected_only,
-            )  # fmt: skip
-        if self.simulated_images is not None and self.inputs is None and self.experiment is None:
+        named = [n for n in ("inputs", "experiment", "dataset", "simulated_images") if getattr(self, n) is not None]
+        if len(named) != 1 or (self.experiment is not None and self.population is None):
+            msg = "[data] must name one of: inputs (and targets); dataset; experiment and population; simulated_images."
+            raise ParameterError(msg)
+        if self.simulated_images is not None:
             return _simulated(self.simulated_images, self.simulated_seed, task)
-        msg = "[data] must name one of: inputs (and targets); experiment and population; simulated_images."
-        raise ParameterError(msg)
+        if self.experiment is not None:
+            return self._experiment_pairs(folder / self.experiment, names)
+        return chosen_channels(self._file_pairs(folder, task), self.channels, names)
+
+    def _experiment_pairs(self, path: Path, names: Sequence[str]) -> list[Pair]:
+        from kinocyte.pipeline.pairs import experiment_pairs
+        from kinocyte.pipeline.training.sources import segmented_channels
+
+        population = self.population or ""
+        return experiment_pairs(
+            path, population, channels=self.channels or segmented_channels(path, population, names), every=self.every,
+            corrected_only=self.corrected_only,
+        )  # fmt: skip
+
+    def _file_pairs(self, folder: Path, task: Task) -> list[Pair]:
+        from kinocyte.pipeline.pairs import read_pairs
+
+        targets = None if self.targets is None else folder / self.targets
+        inputs = None if self.inputs is None else folder / self.inputs
+        described = self.described(folder)
+        if described is not None:
+            inputs, targets = described.inputs, described.targets
+            if targets is None and task.target != "none":
+                msg = f"The data set '{described.name}' has images only; {task.name()} learns from {task.target}."
+                raise ParameterError(msg)
+        assert inputs is not None  # noqa: S101 - one of the two is named
+        return read_pairs(
+            inputs, targets, target=task.target, axes=self.axes, group=self.group, keep_unlabelled=task.target_optional
+        )
+
+    def described(self, folder: Path) -> Dataset | None:
+        """Return the BioImage.IO data set, where one is named.
+
+        Raises
+        ------
+        InputFileError
+            If it is none, or not what it says.
+        """
+        from kinocyte.interop.bioimageio_dataset import read_dataset
+
+        return None if self.dataset is None else read_dataset(folder / self.dataset)
 
 
 def _simulated(n: int, seed: int, task: Task) -> list[Pair]:
@@ -112,7 +159,11 @@ class ImageTraining(_Table):
     start: str | None = param(None, help="Model to begin with: a shipped one by name, or a folder or zip.")
     input: tuple[InputChannel, ...] = param((), help="Channels to read, in order of the images.")
     target: tuple[InputChannel, ...] = param((), help="Channels of target images, or the names of classes.")
-    pixel_um: tuple[float, ...] | None = param(None, help="Pixel size, where the files do not say it.")
+    pixel_um: tuple[float, ...] | None = param(
+        None,
+        help="Pixel size of the model; images that say another are rescaled to it. Left out: that of the model to "
+        "start from, else that of the images where all say the same.",
+    )
     training: TrainingSettings = param(TrainingSettings(), help="How to train.")
     augmentation: Augmentation = param(Augmentation(), help="How patches are varied.")
 
@@ -133,18 +184,33 @@ class ImageTraining(_Table):
             If the data do not fit the file.
         """
         from kinocyte.learning.training.fit import Lesson
+        from kinocyte.pipeline.training.sources import at_one_size
 
         start = None if self.start is None else _start(self.start, folder)
         task = self._task(start)
-        pairs = task.arranged(self.data.pairs(folder, task))
+        names = [c.name for c in (self.input or (() if start is None else start.inputs))]
+        pairs = task.arranged(self.data.pairs(folder, task, names))
+        replayed = [] if self.replay is None else task.arranged(self.replay.pairs(folder, task, names))
         inputs = self.input or (start.inputs if start is not None else _channels(pairs))
         targets = self.target or (start.targets if start is not None else _goals(pairs, task))
-        size = self.pixel_um or _pixel_um(pairs)
+        size = self.pixel_um or (None if start is None else start.pixel_um) or _pixel_um(pairs)
+        fitted = size if task.enlargement == 1 else None  # a target of finer pixels stays on the grid of its image
+        described = self.data.described(folder)
         return Lesson(
-            pairs, inputs, targets, self.augmentation, size,
-            replayed=() if self.replay is None else task.arranged(self.replay.pairs(folder, task)),
-            replay_share=0.0 if self.replay is None else self.replay.share, start=start, card=self.card(),
+            at_one_size(pairs, fitted), inputs, targets, self.augmentation, size,
+            replayed=at_one_size(replayed, fitted), replay_share=0.0 if self.replay is None else self.replay.share,
+            start=start, card=self.card() if described is None else {**self.card(), "data": _told(described)},
         ), task  # fmt: skip
+
+    def chosen_task(self, folder: Path) -> Task:
+        """Return the task alone; no image is opened.
+
+        Raises
+        ------
+        ParameterError
+            If the model to start from does another task.
+        """
+        return self._task(None if self.start is None else _start(self.start, folder))
 
     def _task(self, start: Any) -> Task:
         """Return the task; what the file leaves out is as in the model to start from."""
@@ -166,6 +232,11 @@ def _start(start: str, folder: Path) -> ImageModel:
     if beside.is_file() and (kind := kind_of(beside)) != "package":
         return converted(beside, kind, name=name_of(beside))
     return load_image_model(str(beside) if beside.exists() else start)
+
+
+def _told(dataset: Dataset) -> dict[str, Any]:
+    """Return what the card of a model says of the data set that it learnt from."""
+    return {"name": dataset.name, "license": dataset.license, "cite": list(dataset.cite)}
 
 
 def _channels(pairs: Sequence[Pair]) -> tuple[InputChannel, ...]:

@@ -109,16 +109,30 @@ def check_lesson(lesson: Lesson, task: Task, patch_px: int | Sequence[int]) -> D
     return check_pairs(lesson.pairs, task=task, patch_px=size)
 
 
-def experiment_training(path: Path, population: str, *, start: str | None) -> ImageTraining:
+def experiment_training(
+    path: Path,
+    population: str,
+    *,
+    start: str | None,
+    channels: Sequence[str] = (),
+    steps: int | None = None,
+    corrected_only: bool = False,
+) -> ImageTraining:
     """Return what learns from the labels of an experiment with their corrections, with settings for few images."""
+    training = FEW_IMAGES["training"] if steps is None else {**FEW_IMAGES["training"], "steps": steps}
     asked = {
         "name": f"{path.stem}-{population}",
         "description": f"Segments {population} as in {path.stem}.",
         "task": {} if start is not None else {"method": "stardist"},
-        "data": {"experiment": str(path.resolve()), "population": population},
+        "data": {
+            "experiment": str(path.resolve()),
+            "population": population,
+            "channels": list(channels),
+            "corrected_only": corrected_only,
+        },
         "start": start,
         "augmentation": FEW_IMAGES["augmentation"],
-        "training": FEW_IMAGES["training"],
+        "training": training,
     }
     return parse_image_training(asked, "the command")
 
@@ -138,20 +152,11 @@ def fitting(model: ImageModel, pair: Pair, channels: Sequence[str] | None) -> Pa
     ParameterError
         If a channel is unknown, or the image has others than the model reads and none were named.
     """
+    from kinocyte.pipeline.training.sources import channel_number
+
     if channels:
-        return pair.with_channels([_number(pair, c) for c in channels])
+        return pair.with_channels([channel_number(pair, c) for c in channels])
     names = [c.name for c in model.inputs]
     if pair.channels and all(n in pair.channels for n in names):
         return pair.with_channels([pair.channels.index(n) for n in names])
     return pair  # without names the numbers of channels must be equal, which is told when the image is read
-
-
-def _number(pair: Pair, channel: str) -> int:
-    from kinocyte.core.errors import nearest
-
-    if channel in pair.channels:
-        return pair.channels.index(channel)
-    if channel.isdigit() and int(channel) > 0:
-        return int(channel) - 1
-    msg = f"'{pair.name}' has no channel '{channel}'; {nearest(channel, pair.channels)}, or numbers from 1."
-    raise ParameterError(msg)

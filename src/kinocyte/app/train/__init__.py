@@ -1,0 +1,1 @@
+"""Training in the application: data, checks, live curves, and what to annotate next."""
