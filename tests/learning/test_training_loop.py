@@ -37,7 +37,7 @@ def same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    return folder, scene.run(folder)
+    return folder, scene.run(folder, keep_every=5)
 
 
 def test_two_runs_give_the_same_numbers_and_the_loss_falls(undisturbed: tuple[Path, Any], tmp_path: Path) -> None:
@@ -198,3 +198,17 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert 0 < factors[-1] < 1e-2
     assert TrainingSettings(schedule="constant", warmup_steps=0).rate_factor(9999) == 1.0
     assert json.loads(s.model_dump_json())["patch_px"] == 256
+
+
+def test_states_are_kept_for_good_where_that_is_asked(undisturbed: tuple[Path, Any]) -> None:
+    folder, made = undisturbed
+    kept = sorted((folder / "checkpoints").glob("step-*"))
+    assert [p.name for p in kept] == [f"step-{n:07d}.safetensors" for n in range(5, made.steps_done + 1, 5)]
+    assert same(read_checkpoint(kept[-1]).arrays, made.last) == (made.steps_done % 5 == 0)
+
+
+def test_a_run_of_an_earlier_version_may_go_on(tmp_path: Path) -> None:
+    begin_run(tmp_path / "run", {"training": {"steps": 3}})
+    assert resume_run(tmp_path / "run", {"training": {"steps": 3, "keep_every": 0}, "dataset": None}).path.is_dir()
+    with pytest.raises(StoreError, match="keep_every"):
+        resume_run(tmp_path / "run", {"training": {"steps": 3, "keep_every": 5}})

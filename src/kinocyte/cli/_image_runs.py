@@ -43,9 +43,9 @@ def _show_finding(finding: Finding) -> None:
     err.print(f"{finding.severity}: {finding.sentence}", markup=False, soft_wrap=True)
 
 
-def train_from_experiment(path: Path, population: str, *, start: str | None, out: Path, resume: bool) -> int:
+def train_from_experiment(path: Path, population: str, out: Path, *, resume: bool, **how: Any) -> int:
     """Train on the labels of an experiment with their corrections, with settings that suit few images."""
-    return train_images(experiment_training(path, population, start=start), Path(), out, resume=resume)
+    return train_images(experiment_training(path, population, **how), Path(), out, resume=resume)
 
 
 class _Bar:

@@ -19,6 +19,9 @@ def train(
     resume: Annotated[bool, Parameter(name="--resume", negative=())] = False,
     from_experiment: Annotated[Path | None, Parameter(name="--from-experiment")] = None,
     population: Annotated[str | None, Parameter(name="--population")] = None,
+    channel: Annotated[tuple[str, ...], Parameter(name="--channel")] = (),
+    corrected_only: Annotated[bool, Parameter(name="--corrected-only", negative=())] = False,
+    steps: Annotated[int | None, Parameter(name="--steps")] = None,
     start: Annotated[str | None, Parameter(name="--start")] = None,
     compare: Annotated[tuple[Path, ...], Parameter(name="--compare", consume_multiple=True)] = (),
 ) -> int:
@@ -40,6 +43,13 @@ def train(
         Without a training file: learn from the corrected labels of this experiment.
     population : str
         Whose labels.
+    channel : str
+        Channels of the experiment to learn from; left out: those of --start where they are there, else those that the
+        population was segmented by.
+    corrected_only : bool
+        Learn only from the frames in which somebody corrected labels.
+    steps : int
+        Most batches to learn from, 2000 when left out.
     start : str
         Model to begin with: a shipped one by name, or a folder or zip.
     compare : tuple of Path
@@ -60,7 +70,13 @@ def train(
         if population is None or file is not None:
             msg = "--from-experiment needs --population, and no training file."
             raise ParameterError(msg)
-        return train_from_experiment(from_experiment, population, start=start, out=out, resume=resume)
+        return train_from_experiment(
+            from_experiment, population, out, resume=resume, start=start, channels=channel, steps=steps,
+            corrected_only=corrected_only,
+        )  # fmt: skip
+    if channel or corrected_only or steps is not None or population is not None:
+        msg = "--population, --channel, --corrected-only and --steps belong to --from-experiment; a training file has keys."
+        raise ParameterError(msg)
     if file is None:
         msg = "Name a training file, or an experiment by --from-experiment."
         raise ParameterError(msg)

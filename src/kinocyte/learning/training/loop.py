@@ -183,6 +183,8 @@ class _Loop:
             looked = self.step % s.check_every == 0 or self.step == s.steps
             if looked:
                 self._look(validation)
+            if s.keep_every and self.step % s.keep_every == 0 and self.group.rank == 0:
+                self.run_folder.keep_state(_weights(self._judged()), step=self.step)
             if self.step % s.checkpoint_every == 0 or self.step == s.steps or (looked and self._ends()):
                 self._keep()
             pace = (time.monotonic() - begun_here) / (self.step - first)

@@ -65,6 +65,11 @@ class RunFolder:
         """Write the best weights over those before."""
         write_checkpoint(self._best, Checkpoint(weights, {"step": step, "loss": loss}))
 
+    def keep_state(self, weights: Mapping[str, Singles], *, step: int) -> None:
+        """Write the weights of a step, which stay."""
+        path = self._best.with_name(f"step-{step:07d}.safetensors")
+        write_checkpoint(path, Checkpoint(weights, {"step": step}))
+
     def keep_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write the history, one row a look at the held-out images."""
         names = list(dict.fromkeys(name for row in rows for name in row))
@@ -148,12 +153,20 @@ def resume_run(path: Path, asked: Mapping[str, Any], *, log: bool = False) -> Ru
         If it is no folder of a training.
     """
     run = RunFolder(path, log=log)
-    before, now = run.asked, json.loads(_text(asked))
+    before = run.asked
+    now = _as_known(json.loads(_text(asked)), before)
     if before != now:
         where = _first_difference(before, now)
         msg = f"{path} was begun with another {where}; restore it to go on, or begin a new run in another folder."
         raise StoreError(msg)
     return run
+
+
+def _as_known(now: Any, before: Any) -> Any:
+    """Return what is asked without the keys that Kinocyte did not have when the run began and that say nothing."""
+    if not (isinstance(now, dict) and isinstance(before, dict)):
+        return now
+    return {key: _as_known(value, before.get(key)) for key, value in now.items() if key in before or value}
 
 
 def _text(asked: Mapping[str, Any]) -> bytes:

@@ -40,6 +40,12 @@ class TrainingSettings(BaseModel):
     check_every: int = param(200, ge=1, help="Steps between two looks at the held-out images.")
     patience: int = param(0, ge=0, help="Looks without improvement after which training ends; 0: never before steps.")
     checkpoint_every: int = param(200, ge=1, help="Steps after which what is needed to go on is written again.")
+    keep_every: int = param(
+        0,
+        ge=0,
+        help="Steps after which the weights are also kept for good, to be compared by `kinocyte evaluate model "
+        "--sweep`; 0: only the best and the last.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = param(
         "auto", help="bf16: half the bits, where it is safe; auto: bf16 where the hardware computes in it, else fp32."
     )
