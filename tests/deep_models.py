@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from kinocyte.learning.data.normalisation import Normalisation
 from kinocyte.learning.image_package import describe
 from kinocyte.learning.model import ImageModel, InputChannel
 from kinocyte.learning.package import write_package
 from kinocyte.learning.tasks.care import Care
 from kinocyte.learning.tasks.stardist import StarDist
+from kinocyte.learning.tasks.virtual_stain import VirtualStain
 
 
 def blob_finder(
@@ -35,6 +38,19 @@ def unchanging(*, name: str = "same") -> ImageModel:
     task = Care(width=1, depth=1)
     weights = {n: np.zeros(t.shape, np.float32) for n, t in task.build(1, 1, 2).state_dict().items()}
     return ImageModel(name, task, (InputChannel(name="dna"),), (InputChannel(name="dna"),), "yx", None, weights)
+
+
+def swapping(*, name: str = "swap", method: Literal["none", "absolute"] = "absolute") -> ImageModel:
+    """Return a stain model that gives the second of its two channels."""
+    task = VirtualStain(width=1, depth=1)
+    weights = {n: np.zeros(t.shape, np.float32) for n, t in task.build(2, 1, 2).state_dict().items()}
+    for layer, place in (("down.0.first", 1), ("down.0.second", 0), ("up.0.first", 2), ("up.0.second", 0)):
+        weights[f"body.{layer}.weight"][0, place, 1, 1] = 1.0  # the pixel itself, past the coarser level
+    weights["body.out.weight"][0] = 1.0
+    grey = Normalisation(method="absolute", low=0, high=1000)
+    goal = grey if method == "absolute" else Normalisation()
+    inputs = tuple(InputChannel(name=n, normalisation=grey) for n in ("phase", "dna"))
+    return ImageModel(name, task, inputs, (InputChannel(name="stain", normalisation=goal),), "yx", None, weights)
 
 
 def saved(model: ImageModel, target: Path) -> Path:

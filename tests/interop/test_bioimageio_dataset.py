@@ -31,6 +31,7 @@ def described(folder: Path, *places: str, **more: Any) -> Path:
         (folder / place).mkdir(parents=True)
         for name in ("a", "b"):
             tifffile.imwrite(folder / place / f"{name}.tif", np.full((8, 8), i, np.uint8))
+    folder.mkdir(exist_ok=True)
     (folder / "rdf.yaml").write_text(yaml.safe_dump({**RDF, **more}))
     return folder
 

@@ -15,6 +15,7 @@ from kinocyte.core.method import Method
 #: Places in a pipeline in the order in which data walks through them; other kinds follow in alphabetical order.
 KIND_ORDER = (
     "restoration",
+    "stain",
     "registration",
     "segmentation",
     "tracking",

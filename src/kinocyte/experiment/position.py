@@ -290,15 +290,31 @@ class Position:
             before_publish=before_publish,
         )
 
-    def write_corrected(self, dtype: DTypeLike, *, before_publish: Callable[[], None] | None = None) -> CorrectedWriter:
-        """Return a context manager whose ``write(frame, block)`` makes the corrected image when it ends well."""
+    def write_corrected(
+        self,
+        dtype: DTypeLike,
+        *,
+        channels: Sequence[str] | None = None,
+        before_publish: Callable[[], None] | None = None,
+    ) -> CorrectedWriter:
+        """Return a context manager whose ``write(frame, block)`` makes the corrected image when it ends well.
+
+        Parameters
+        ----------
+        dtype : dtype
+            Type of its pixels.
+        channels : sequence of str, optional
+            Its channels; those of the raw image when left out.
+        before_publish : callable, optional
+            Called when all frames are written and before the older image is replaced.
+        """
         image = self._raw
         return CorrectedWriter(
             self._storage,
             self._path,
             frame_shape=image.frame_shape,
             n_frames=image.n_frames,
-            channels=image.channels,
+            channels=image.channels if channels is None else channels,
             dtype=np.dtype(dtype),
             scale=self.scale,
             sharded=image.is_sharded,

@@ -147,12 +147,12 @@ def _named(rdf: Mapping[str, Any], folder: Path, file: Path) -> tuple[Path, Path
 def _found(rdf: Mapping[str, Any], folder: Path, file: Path) -> tuple[Path, Path | None]:
     """Return the one folder that is named like images and the one beside it that is named like targets."""
     places = sorted({p.parent for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and _counts(p, folder)})
-    goals = [p for p in places if _words(p) & set(TARGET_WORDS)]
-    inputs = [p for p in places if p not in goals]
+    learnt = [p for p in places if not _words(p.relative_to(folder)) & _HELD_BACK] or places
+    goals = [p for p in learnt if _words(Path(p.name)) & set(TARGET_WORDS)]
+    inputs = [p for p in learnt if p not in goals]
     if len(inputs) > 1:
-        named = [p for p in inputs if _words(p) & set(INPUT_WORDS)]
-        inputs = [p for p in named if not _words(p) & _HELD_BACK] or named
-    goals = [p for p in goals if p.parent == inputs[0].parent and not _words(p) & _HELD_BACK] if inputs else []
+        inputs = [p for p in inputs if _words(Path(p.name)) & set(INPUT_WORDS)]
+    goals = [p for p in goals if p.parent == inputs[0].parent] if inputs else []
     if len(inputs) == 1 and len(goals) <= 1:
         return inputs[0], goals[0] if goals else None
     if not places:
@@ -176,7 +176,7 @@ def _counts(path: Path, folder: Path) -> bool:
 
 
 def _words(path: Path) -> set[str]:
-    return {w for w in re.split(r"[^a-z0-9]+", path.name.lower()) if w}
+    return {w for w in re.split(r"[^a-z0-9]+", path.as_posix().lower()) if w}
 
 
 def _cited(rdf: Mapping[str, Any]) -> tuple[str, ...]:

@@ -34,13 +34,15 @@ def steps_of(pipeline: Pipeline) -> list[Step]:
     steps: list[Step] = []
     restorers = tuple(pipeline.restoration.values())
     moves = pipeline.registration is not None
-    corrected = moves or bool(restorers)
+    corrected = moves or bool(restorers) or bool(pipeline.stain)
     if pipeline.registration is not None:
         steps.append(Registration(method=pipeline.registration, restorers=restorers))
     if corrected:
-        steps.append(Correction(settings=pipeline.corrected, restorers=restorers, undo_drift=moves))
+        steps.append(
+            Correction(settings=pipeline.corrected, restorers=restorers, stains=pipeline.stain, undo_drift=moves)
+        )
     for name in _in_order(pipeline.population):
-        steps.extend(_cells(name, pipeline.population[name], corrected=corrected))
+        steps.extend(_cells(name, pipeline.population[name], corrected=corrected, stains=tuple(pipeline.stain)))
     for name, population in pipeline.population.items():
         if population.cells is not None:
             on_corrected = corrected and population.segmentation is not None
@@ -87,11 +89,11 @@ def _in_order(populations: Mapping[str, Population]) -> list[str]:
     return order
 
 
-def _cells(name: str, population: Population, *, corrected: bool) -> Iterator[Step]:
+def _cells(name: str, population: Population, *, corrected: bool, stains: tuple[str, ...]) -> Iterator[Step]:
     if isinstance(population.segmentation, Combined):
         yield Combination(population=name, method=population.segmentation, on_corrected=corrected)
     elif population.segmentation is not None:
-        yield Segmentation(population=name, method=population.segmentation, on_corrected=corrected)
+        yield Segmentation(population=name, method=population.segmentation, on_corrected=corrected, stains=stains)
     else:  # labels that came with the movie lie on its raw pixels
         yield ImportedObjects(population=name)
     if population.measure:

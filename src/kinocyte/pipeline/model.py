@@ -17,6 +17,7 @@ _NAME = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
 
 AnySegmenter = Annotated[Method, MethodOf("segmentation")]
 AnyRestorer = Annotated[Method, MethodOf("restoration")]
+AnyStainer = Annotated[Method, MethodOf("stain")]
 AnyRegistrar = Annotated[Method, MethodOf("registration")]
 AnyLinker = Annotated[Method, MethodOf("tracking")]
 AnyFeatureSet = Annotated[Method, MethodOf("measurement")]
@@ -182,6 +183,8 @@ class Pipeline(_Section):
         Fixes whatever chance there is; the same seed gives the same result with any number of workers.
     restoration : dict of str to Restorer
         How grey values are corrected, in order.
+    stain : dict of str to Stainer
+        Channels that are computed from others, by the names they get.
     registration : Registrar, optional
         How drift is estimated; everything after it works on the corrected image.
     corrected : Corrected
@@ -202,6 +205,10 @@ class Pipeline(_Section):
     seed: int = param(1, ge=0, help="Fixes whatever chance there is.")
     restoration: dict[str, AnyRestorer] = param(
         {}, help="One table a correction of grey values, [restoration.NAME]; applied in the order of the file."
+    )
+    stain: dict[str, AnyStainer] = param(
+        {},
+        help="One table a channel that a network computes from others, [stain.NAME]; later steps use it by that name.",
     )
     registration: AnyRegistrar | None = param(
         None, help="How drift is estimated; left out, the movies are taken as they are."

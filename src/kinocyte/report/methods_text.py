@@ -21,6 +21,7 @@ from kinocyte.report.overlay import time_text
 #: What a step did to what, before the name of its method.
 _VERBS: Mapping[str, str] = {
     "restoration": "The images were restored",
+    "stain": "Channels were computed from others",
     "registration": "Drift of the stage was corrected",
     "segmentation": "{population} were segmented",
     "tracking": "{population} were tracked",

@@ -10,8 +10,10 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from kinocyte.core.errors import ParameterError, nearest
+from kinocyte.core.method import Method
 from kinocyte.experiment.position import Position
 from kinocyte.experiment.records import record_key
+from kinocyte.learning.applied import AppliesModel
 
 _ROWS_EVERY = 64
 #: Called after each frame with the fraction of the task that is done.
@@ -111,3 +113,8 @@ def check_channels(position: Position, channels: tuple[str, ...], what: str) -> 
 def image_kind(*, corrected: bool) -> str:
     """Return which image of a position a step reads."""
     return "corrected" if corrected else "raw"
+
+
+def computed_by(method: Method) -> dict[str, Any]:
+    """Return for the record what computed the network of a method that has one; its model is among the inputs."""
+    return {"computed_by": method.engine()} if isinstance(method, AppliesModel) else {}

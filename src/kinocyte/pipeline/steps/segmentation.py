@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, ClassVar
 
 import polars as pl
 
+from kinocyte.core.scale import Scale
 from kinocyte.core.schema import OBJECTS, conform
 from kinocyte.experiment.position import Position
 from kinocyte.pipeline.model import AnySegmenter
-from kinocyte.pipeline.steps.base import Commit, Progress, Rows, Step, check_channels, image_kind
+from kinocyte.pipeline.steps.base import Commit, Progress, Rows, Step, check_channels, computed_by, image_kind
 from kinocyte.pipeline.steps.reference_images import trained_models
-from kinocyte.segmentation.base import Segmenter
+from kinocyte.segmentation.base import Found, Segmenter
+from kinocyte.segmentation.spots import SpotDetector
+
+#: Frames with more pixels (voxels) than this are segmented in tiles where the method can: by then a frame takes 3 GB.
+LARGE_FRAME_PX = 2**25
+_PLACE = ("x_um", "y_um", "z_um")
 
 
 class Segmentation(Step):
@@ -22,6 +29,8 @@ class Segmentation(Step):
     population: str
     method: AnySegmenter
     on_corrected: bool = False
+    #: channels that the correction computes: they are there when this step runs
+    stains: tuple[str, ...] = ()
 
     @property
     def _segmenter(self) -> Segmenter:
@@ -38,6 +47,11 @@ class Segmentation(Step):
         """Return the fingerprints of the pixels and of the files of a trained model."""
         return {"pixels": position.pixel_hash, **trained_models(self.method)}
 
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters that decide the result; computed channels are the correction's."""
+        places = {"places": "subpixel"} if isinstance(self.method, SpotDetector) else {}
+        return {**self.model_dump(mode="json", exclude={"population", "stains"}), **places}
+
     def tables(self) -> tuple[str, ...]:
         """Return the objects table."""
         return (f"{self.population}_objects",)
@@ -48,7 +62,8 @@ class Segmentation(Step):
 
     def check(self, position: Position) -> None:
         """Check that the channels are there and that the method can run on such frames."""
-        check_channels(position, self._segmenter.channels, f"population.{self.population}.segmentation")
+        taken = tuple(c for c in self._segmenter.channels if c not in self.stains)
+        check_channels(position, taken, f"population.{self.population}.segmentation")
         self._segmenter.ready(position.scale, len(position.image("raw").frame_shape))
 
     def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
@@ -59,29 +74,41 @@ class Segmentation(Step):
         with position.write_labels(self.population, before_publish=commit) as writer:
             for frame in range(image.n_frames):
                 pixels = image.frame_channels(frame, method.channels)
-                labels, quality = method.segment_with_quality(pixels, scale, seed=seed + frame)
-                writer.write(frame, labels)
-                rows.add(object_rows(labels, frame, position, quality))
+                found = _found(method, pixels, scale, seed + frame)
+                writer.write(frame, found.labels)
+                rows.add(object_rows(found.labels, frame, position, found.objects))
                 progress((frame + 1) / image.n_frames)
         objects = number_objects(rows)
         position.write_table(self.tables()[0], objects, step=self.key)
-        return object_summary(objects, image.n_frames)
+        return {**object_summary(objects, image.n_frames), **computed_by(method)}
 
 
-def object_rows(labels: Any, frame: int, position: Position, quality: Any = None) -> pl.DataFrame:
-    """Return the objects of one frame without their numbers, with the quality of each where it is known."""
+def _found(method: Segmenter, pixels: Any, scale: Scale, seed: int) -> Found:
+    """Return the objects of a frame; a large one is worked on in tiles, with the same result in less memory."""
+    from kinocyte.segmentation.tiled import find_tiled, works_in_tiles
+
+    size = max(prod(image.shape) for image in pixels.values())
+    if size > LARGE_FRAME_PX and works_in_tiles(method, pixels, scale):
+        return find_tiled(method, pixels, scale)
+    return method.find(pixels, scale, seed=seed)
+
+
+def object_rows(labels: Any, frame: int, position: Position, known: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Return the objects of one frame without their numbers, with what is known of each by its label."""
     from kinocyte.measurement.objects import find_objects
 
-    time_min = position.scale.time_min(frame)
-    told = [] if quality is None else [pl.Series("quality", quality, pl.Float64)]
-    return find_objects(labels, position.scale).select(
+    rows = find_objects(labels, position.scale).select("label", *_PLACE)
+    if known is not None:
+        rows = rows.join(known, on="label", how="left", maintain_order="left", suffix="_known")
+        placed = [c for c in _PLACE if f"{c}_known" in rows.columns]
+        rows = rows.with_columns(pl.coalesce(f"{c}_known", c).alias(c) for c in placed)
+    quality = [c for c in ("quality",) if c in rows.columns]
+    return rows.select(
         pl.lit(frame, pl.Int32).alias("frame"),
         "label",
-        pl.lit(time_min, pl.Float64).alias("time_min"),
-        "x_um",
-        "y_um",
-        "z_um",
-        *told,
+        pl.lit(position.scale.time_min(frame), pl.Float64).alias("time_min"),
+        *_PLACE,
+        *(pl.col(c).cast(pl.Float64) for c in quality),
     )
 
 

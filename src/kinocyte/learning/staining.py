@@ -1,0 +1,179 @@
+"""Channels that no microscope took: computed by a network from those that are there."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from pydantic import field_validator
+
+from kinocyte.core.errors import ParameterError, nearest
+from kinocyte.core.method import Method, param
+from kinocyte.core.scale import Scale
+from kinocyte.learning.applied import AppliesModel
+
+if TYPE_CHECKING:
+    from kinocyte.learning.model import ImageModel
+
+Image = NDArray[Any]
+
+
+class Stainer(Method):
+    """Computes one channel of a frame from others."""
+
+    kind: ClassVar[str] = "stain"
+
+    @property
+    @abstractmethod
+    def channels(self) -> tuple[str, ...]:
+        """Channels that the method reads."""
+
+    @abstractmethod
+    def ready(self, scale: Scale, ndim: int, dtype: DTypeLike) -> None:
+        """Refuse what cannot run on frames of ``ndim`` axes and this type of pixel before anything does."""
+
+    @abstractmethod
+    def stain(self, pixels: Mapping[str, Image], scale: Scale) -> Image:
+        """Return the computed channel of one frame.
+
+        Parameters
+        ----------
+        pixels : mapping of str to array
+            The channels of a frame, each (y, x) or (z, y, x).
+        scale : Scale
+            Calibration of the frame.
+
+        Returns
+        -------
+        array
+            As the channels that were read: whole numbers are rounded and limited to the range of their type.
+        """
+
+
+class VirtualStain(AppliesModel, Stainer):
+    """Computes a stain from other channels as a network was trained to (artificial labelling).
+
+    The new channel stands beside the others in the corrected image: it is segmented, measured and shown like any other.
+    It is a guess where nothing in the input tells of it: do not measure brightness in it before you have compared it
+    with real stains of the same cells.
+    """
+
+    references: ClassVar[tuple[str, ...]] = (
+        "Ounkomol et al., Nat. Methods 15, 917 (2018)",
+        "Christiansen et al., Cell 173, 792 (2018)",
+    )
+
+    method: Literal["virtual_stain"] = "virtual_stain"
+    channel: tuple[str, ...] = param(
+        (), help="Channels to read, in the order of the model's; left out: the channels that the model names."
+    )
+    gives: str = param("", help="Which channel of the model's to take, by name; left out: its first.")
+    levels: tuple[float, float] | None = param(
+        None,
+        help="Grey values that stand for 0 and 1 of a model that was trained without fixed grey values; left out: its "
+        "numbers as they are, around 0 to 1, which whole numbers cannot hold.",
+    )
+
+    @field_validator("channel", mode="before")
+    @classmethod
+    def _one_name_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channels that the method reads; where none is named, those of the model, which is opened for it."""
+        return self.channel or tuple(c.name for c in self.opened(checked=False).inputs)
+
+    def misfit(self, model: ImageModel) -> str | None:
+        """Return why the model cannot compute a channel of the same frame at the same pixels."""
+        task = model.task
+        if task.result != "image":
+            return f"({task.name()}) finds objects and gives no image"
+        if task.name() == "frame_interpolation":
+            return (
+                "computes frames between frames, which no channel of the same frames can hold: make the movie with "
+                "kinocyte predict and import it"
+            )
+        if task.enlargement != 1:
+            return (
+                f"({task.name()}) gives finer pixels, which no channel beside the others can hold: make the images with "
+                "kinocyte predict and import them"
+            )
+        return None
+
+    def ready(self, scale: Scale, ndim: int, dtype: DTypeLike) -> None:
+        """Refuse what cannot run: see `AppliesModel.check_model`; and whole numbers for values around 0 to 1.
+
+        Raises
+        ------
+        ParameterError
+            If the model does not fit the method or the channels, or whole numbers cannot hold what it gives.
+        """
+        model = self.check_model(scale, ndim)
+        self._place(model)
+        if len(self.channels) != len(model.inputs):
+            names = ", ".join(c.name for c in model.inputs)
+            msg = f"channel names {len(self.channels)} channel(s), the model '{self.model}' reads {names}."
+            raise ParameterError(msg)
+        if self.levels is not None and not self.levels[0] < self.levels[1]:
+            msg = f"levels = {list(self.levels)}: the grey value of 1 must be above that of 0."
+            raise ParameterError(msg)
+        if np.issubdtype(np.dtype(dtype), np.integer) and self.levels is None and not _in_grey_values(model):
+            msg = (
+                f"The model '{self.model}' gives values around 0 to 1, which {np.dtype(dtype)} pixels cannot hold; "
+                "say by levels = [LOW, HIGH] which grey values stand for 0 and 1."
+            )
+            raise ParameterError(msg)
+
+    def stain(self, pixels: Mapping[str, Image], scale: Scale) -> Image:
+        """Return the computed channel of one frame; see `Stainer.stain`.
+
+        Raises
+        ------
+        ParameterError
+            If a channel is missing or the model does not fit.
+        """
+        from kinocyte.learning.inference.apply import restore
+
+        model, wanted = self.opened(), self.channels
+        for name in wanted:
+            if name not in pixels:
+                msg = f"There is no channel '{name}'; {nearest(name, pixels)}."
+                raise ParameterError(msg)
+        image = np.stack([np.asarray(pixels[name]) for name in wanted])
+        parts = [image] if image.ndim == model.ndim + 1 else [image[:, z] for z in range(image.shape[1])]
+        place, size = self._place(model), scale.spacing_um(model.ndim)
+        done = [
+            restore(model, part, pixel_um=size, **self.how)[place]
+            if np.isfinite(part).any(axis=tuple(range(1, part.ndim))).all()
+            else np.full(part.shape[1:], np.nan, np.float32)
+            for part in parts
+        ]
+        stained = done[0] if image.ndim == model.ndim + 1 else np.stack(done)
+        if self.levels is not None and not _in_grey_values(model):
+            stained = self.levels[0] + stained * (self.levels[1] - self.levels[0])
+        return _typed(stained, image.dtype)
+
+    def _place(self, model: ImageModel) -> int:
+        names = [c.name for c in model.targets]
+        if not self.gives:
+            return 0
+        if self.gives not in names:
+            msg = f"The model '{self.model}' gives no channel '{self.gives}'; {nearest(self.gives, names)}."
+            raise ParameterError(msg)
+        return names.index(self.gives)
+
+
+def _in_grey_values(model: ImageModel) -> bool:
+    absolute = bool(model.targets) and all(c.normalisation.method == "absolute" for c in model.targets)
+    return model.task.scaled_as_input or absolute
+
+
+def _typed(image: Image, dtype: np.dtype[Any]) -> Image:
+    if dtype.kind not in "iu":
+        return image.astype(dtype if dtype.kind == "f" else np.float32)
+    bounds = np.iinfo(dtype)
+    return np.clip(np.rint(np.nan_to_num(image.astype(np.float64))), bounds.min, bounds.max).astype(dtype)
