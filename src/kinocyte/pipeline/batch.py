@@ -293,10 +293,9 @@ def _tracked(
     movie: bool,
     report: OnFraction,
 ) -> str:
-    from kinocyte.interop.tracks.files import published
     from kinocyte.pipeline.run import run
 
-    experiment = _imported(item, scratch, options, lambda part: report(item.name, 0.2 * part))
+    experiment = import_item(item, scratch, options, lambda part: report(item.name, 0.2 * part))
     bare = pipeline.model_copy(update={"comparison": ()})
     finished = 0
 
@@ -315,10 +314,47 @@ def _tracked(
         raise ParameterError(result.failed[0].message)
     position = next(iter(experiment.positions.values()))
     report(item.name, 0.8)
+    return write_tracked(item, pipeline, position, folder, movie=movie, report=report)
+
+
+def write_tracked(
+    item: Item,
+    pipeline: Pipeline,
+    position: Position,
+    folder: Path,
+    *,
+    movie: bool,
+    report: OnFraction | None = None,
+) -> str:
+    """Write the folder of a movie that was tracked, whole or not at all; return what was found.
+
+    Parameters
+    ----------
+    item : Item
+        The movie; its name is that of the folder.
+    pipeline : Pipeline
+        What was done, and which populations are written.
+    position : Position
+        Where its results are.
+    folder : Path
+        Folder of the folders.
+    movie : bool
+        Write the movie with outlines and tracks.
+    report : callable, optional
+        Told how far it is, from 0.8 on.
+
+    Raises
+    ------
+    StoreError
+        If the folder is there already.
+    """
+    from kinocyte.interop.tracks.files import published
+
+    say = report or _silent
     with published(folder / item.name) as place:
         place.mkdir(parents=True)
-        counts = [_population(experiment, position, name, place, item.name) for name in pipeline.population]
-        report(item.name, 0.9)
+        counts = [_population(position, name, place, item.name) for name in pipeline.population]
+        say(item.name, 0.9)
         if movie:
             _overlay(position, place, item.name, tuple(pipeline.population))
         note = {"mark": item.mark, "source": item.path, "movie": item.movie, "pipeline": pipeline.as_document()}
@@ -330,8 +366,25 @@ def _silent(_name: str, _fraction: float) -> None:
     """Report to nobody."""
 
 
-def _imported(item: Item, scratch: Path, options: ImportOptions, report: Callable[[float], None]) -> Experiment:
-    """Return an experiment that holds this one movie."""
+def import_item(item: Item, scratch: Path, options: ImportOptions, report: Callable[[float], None]) -> Experiment:
+    """Return a new experiment that holds this one movie.
+
+    Parameters
+    ----------
+    item : Item
+        The movie.
+    scratch : Path
+        Where the experiment is made; the caller removes it.
+    options : ImportOptions
+        As in `plan_files`.
+    report : callable
+        Told the part that is done.
+
+    Raises
+    ------
+    InputFileError
+        If the movie was changed meanwhile, or cannot be read.
+    """
     from kinocyte.experiment.experiment import open as open_experiment
     from kinocyte.interop.importing import run_import
 
@@ -352,9 +405,9 @@ def _imported(item: Item, scratch: Path, options: ImportOptions, report: Callabl
     return open_experiment(scratch)
 
 
-def _population(experiment: Experiment, position: Position, population: str, place: Path, stem: str) -> str:
+def _population(position: Position, population: str, place: Path, stem: str) -> str:
     """Write tables, TrackMate XML and labels of one kind of cell; return what was found."""
-    from kinocyte.interop.export.label_tiff import write_labels
+    from kinocyte.interop.export.label_tiff import write_labels_of
     from kinocyte.interop.export.track_files import tracks_of
     from kinocyte.interop.tracks.formats import write_tracks
     from kinocyte.interop.tracks.outlines import with_outlines
@@ -367,8 +420,8 @@ def _population(experiment: Experiment, position: Position, population: str, pla
         table.write_csv(place / f"{stem}_{population}_{name}.csv")
     data = with_outlines(tracks_of(position, population)).replace(name=stem)
     write_tracks(place / f"{stem}_{population}.xml", data, format="trackmate")
-    for path in write_labels(experiment, place, [population]):
-        path.rename(place / f"{stem}_{population}_labels.ome.tif")
+    if position.has_labels(population):
+        write_labels_of(position, population, place / f"{stem}_{population}_labels.ome.tif")
     return f"{population}: {tables['objects'].height} objects in {tables['tracks'].height} tracks"
 
 
