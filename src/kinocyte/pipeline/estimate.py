@@ -14,6 +14,8 @@ from typing import Any
 
 from kinocyte.core.method import Method
 from kinocyte.pipeline.steps.base import Step
+from kinocyte.pipeline.steps.segmentation import Segmentation, in_tiles
+from kinocyte.segmentation.base import Segmenter
 
 #: A process that has loaded the libraries and compiled its kernels.
 BASE_BYTES = 600_000_000
@@ -30,6 +32,8 @@ FRAMES_HELD = {
     "compartments": 8.0,
     "replay": 6.0,
 }
+#: A frame that is segmented in tiles: its labels, and 6 bytes a pixel beside the image at 4096 x 4096 (37 as a whole).
+_TILED_HELD = 2.0
 #: Steps that read tables: rows of cells, not pixels.
 _OTHERS_HELD = 2.0
 _BYTES_A_NUMBER = 8
@@ -48,7 +52,10 @@ def memory_bytes(step: Step, shape: Sequence[int]) -> int:
     frame = prod(shape[2:]) * _BYTES_A_NUMBER
     channels = max(1, int(shape[1]) if len(shape) > 1 else 1)
     base = DEEP_BASE_BYTES if wants_gpu(step) else BASE_BYTES
-    return int(base + FRAMES_HELD.get(step.name, _OTHERS_HELD) * frame + channels * frame)
+    held = FRAMES_HELD.get(step.name, _OTHERS_HELD)
+    if isinstance(step, Segmentation) and isinstance(step.method, Segmenter) and in_tiles(step.method, prod(shape[2:])):
+        held = _TILED_HELD
+    return int(base + held * frame + channels * frame)
 
 
 def wants_gpu(step: Step) -> bool:

@@ -43,7 +43,7 @@ class Filtered:
         if self.image.dtype.kind not in "biuf":
             msg = f"Channel '{rule.channel}' holds {self.image.dtype} values; give real numbers."
             raise ParameterError(msg)
-        reach = [_reach_px(spec, self.spacing_um) for spec in rule.filters]
+        reach = [reach_px(spec, self.spacing_um) for spec in rule.filters]
         self.margin = tuple(sum(r[a] for r in reach) for a in range(len(self.shape)))
 
     def raw(self, box: Box) -> NDArray[Any]:
@@ -70,7 +70,7 @@ class Classified:
                 raise ParameterError(msg)
         self.shape: tuple[int, ...] = tuple(self.channels[0].shape)
         self.scale, self.spacing_um = scale, scale.spacing_um(len(self.shape))
-        reach = [_reach_px(spec, self.spacing_um) for spec in self.rule.filters]
+        reach = [reach_px(spec, self.spacing_um) for spec in self.rule.filters]
         self.margin = tuple(sum(r[a] for r in reach) for a in range(len(self.shape)))
 
     def raw(self, box: Box) -> NDArray[Any]:
@@ -88,7 +88,7 @@ class Classified:
 Source = Filtered | Classified
 
 
-def _reach_px(spec: f.FilterSpec, spacing_um: tuple[float, ...]) -> list[int]:
+def reach_px(spec: f.FilterSpec, spacing_um: tuple[float, ...]) -> list[int]:
     """Return how far a filter looks along each axis.
 
     Raises
@@ -173,7 +173,7 @@ def _limits(source: Source, boxes: list[Box]) -> tuple[Callable[[Box], Mask], Ca
             return mask
 
         return between(low), None if p.hysteresis_low is None else between(p.hysteresis_low)
-    if p.threshold not in {"otsu", "triangle"}:
+    if p.threshold not in {"otsu", "triangle"}:  # those of `kinocyte.segmentation.tiled.LEVELS`
         msg = f"threshold = '{p.threshold}' needs the whole frame; tiles can do otsu, triangle and fixed."
         raise ParameterError(msg)
     counted = _histogram(source, boxes)

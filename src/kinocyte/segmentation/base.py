@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from kinocyte.core.errors import ParameterError, nearest
@@ -15,6 +16,15 @@ from kinocyte.core.scale import Scale
 
 #: Pixels of one frame: one channel, or several by channel name. Each is (y, x) or (z, y, x).
 Pixels = NDArray[Any] | Mapping[str, NDArray[Any]]
+
+
+class Found(NamedTuple):
+    """What a method finds in one frame."""
+
+    labels: NDArray[np.uint32]
+    """Label image."""
+    objects: pl.DataFrame | None
+    """What is known beyond the mask, one row an object: ``label`` and any of ``quality x_um y_um z_um``."""
 
 
 class Segmenter(Method):
@@ -54,6 +64,15 @@ class Segmenter(Method):
         Methods that cannot tell return None; see `segment`.
         """
         return self.segment(pixels, scale, seed=seed), None
+
+    def find(self, pixels: Pixels, scale: Scale, *, seed: int = 0) -> Found:
+        """Return the label image of one frame with all that the method knows of each object; see `segment`."""
+        labels, quality = self.segment_with_quality(pixels, scale, seed=seed)
+        if quality is None:
+            return Found(labels, None)
+        values = pl.Series("quality", quality, pl.Float64)
+        numbers = pl.int_range(1, len(values) + 1, dtype=pl.UInt32, eager=True).alias("label")
+        return Found(labels, pl.DataFrame([numbers, values]))
 
     def ready(self, scale: Scale, ndim: int) -> None:
         """Refuse what cannot run on frames of ``ndim`` axes before anything does, such as a library that is missing."""

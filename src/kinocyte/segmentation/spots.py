@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.method import param
 from kinocyte.core.scale import Scale
-from kinocyte.segmentation.base import Pixels, Segmenter, single_channel
+from kinocyte.segmentation.base import Found, Pixels, Segmenter, single_channel
 
 #: columns of a table of spots; a spot is its row number + 1 in the label image
 SPOTS = {
@@ -121,9 +121,19 @@ class SpotDetector(Segmenter):
         array of uint32
             0 is background, row i of `detect` has the value i + 1.
         """
+        return self.find(pixels, scale).labels
+
+    def find(self, pixels: Pixels, scale: Scale, *, seed: int = 0) -> Found:  # noqa: ARG002 - no chance
+        """Return the discs, with quality and place of each spot: the mean of its pixels would be a whole pixel's."""
         from kinocyte.segmentation._spot_kernels import draw_spots
 
-        return draw_spots(self.detect(pixels, scale), single_channel(pixels, self.channel).shape, scale)
+        spots = self.detect(pixels, scale)
+        return Found(draw_spots(spots, single_channel(pixels, self.channel).shape, scale), known_of(spots))
+
+
+def known_of(spots: pl.DataFrame) -> pl.DataFrame:
+    """Return what a table of spots says of the objects that are drawn of them."""
+    return spots.select(pl.col("label").cast(pl.UInt32), "x_um", "y_um", "z_um", "quality")
 
 
 def suggested_minimum(spots: pl.DataFrame, feature: str = "quality") -> float:

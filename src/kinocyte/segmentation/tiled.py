@@ -9,12 +9,15 @@ import polars as pl
 
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.scale import Scale
-from kinocyte.segmentation.base import Pixels, Segmenter
+from kinocyte.segmentation.base import Found, Pixels, Segmenter
+from kinocyte.segmentation.filters import FilterSpec
 from kinocyte.segmentation.pixel_classifier import PixelClassifier
 from kinocyte.segmentation.pixel_model import named_channels
-from kinocyte.segmentation.spots import SpotDetector
+from kinocyte.segmentation.spots import SpotDetector, known_of
 from kinocyte.segmentation.threshold import Threshold
 
+#: levels of a threshold that are found tile by tile
+LEVELS = ("otsu", "triangle", "fixed")
 #: side of a tile in pixels
 TILE_PX = 1024
 
@@ -72,6 +75,40 @@ def segment_tiled(method: Segmenter, pixels: Pixels, scale: Scale, *, tile_px: i
         return segment(Classified(method, pixels, scale), out, tile_px)
     msg = f"The method '{method.name()}' cannot work in tiles; threshold, pixel_classifier, log, dog and hessian can."
     raise ParameterError(msg)
+
+
+def works_in_tiles(method: Segmenter) -> bool:
+    """Tell whether `segment_tiled` takes a method with its filters and rules, on frames without NaN or inf."""
+    if isinstance(method, SpotDetector | PixelClassifier):
+        return True
+    if not isinstance(method, Threshold) or method.threshold not in LEVELS:
+        return False
+    return not any(k.feature == "contrast" for k in method.keep) and all(map(sees_part, method.filters))
+
+
+def sees_part(spec: FilterSpec) -> bool:
+    """Tell whether a filter looks at part of a frame only."""
+    from kinocyte.segmentation._tiled_threshold import reach_px
+
+    try:
+        reach_px(spec, (1.0, 1.0))
+    except ParameterError:
+        return False
+    return True
+
+
+def find_tiled(method: Segmenter, pixels: Pixels, scale: Scale, *, tile_px: int = TILE_PX) -> Found:
+    """Return what `Segmenter.find` returns of the whole frame, computed in tiles.
+
+    Parameters and errors as `segment_tiled`.
+    """
+    if not isinstance(method, SpotDetector):
+        return Found(np.asarray(segment_tiled(method, pixels, scale, tile_px=tile_px)), None)
+    from kinocyte.segmentation._tiled_spots import draw
+
+    spots = detect_tiled(method, pixels, scale, tile_px=tile_px)
+    out = np.zeros(named_channels(pixels, method.channels)[0].shape, np.uint32)
+    return Found(np.asarray(draw(spots, out, scale, tile_px)), known_of(spots))
 
 
 def detect_tiled(detector: SpotDetector, pixels: Pixels, scale: Scale, *, tile_px: int = TILE_PX) -> pl.DataFrame:

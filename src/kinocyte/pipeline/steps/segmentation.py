@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from kinocyte.core.errors import ParameterError
 from kinocyte.core.scale import Scale
 from kinocyte.core.schema import OBJECTS, conform
 from kinocyte.experiment.position import Position
@@ -85,12 +86,21 @@ class Segmentation(Step):
 
 def _found(method: Segmenter, pixels: Any, scale: Scale, seed: int) -> Found:
     """Return the objects of a frame; a large one is worked on in tiles, with the same result in less memory."""
-    from kinocyte.segmentation.tiled import find_tiled, works_in_tiles
+    from kinocyte.segmentation.tiled import find_tiled
 
-    size = max(prod(image.shape) for image in pixels.values())
-    if size > LARGE_FRAME_PX and works_in_tiles(method, pixels, scale):
-        return find_tiled(method, pixels, scale)
+    if in_tiles(method, max(prod(image.shape) for image in pixels.values())):
+        try:
+            return find_tiled(method, pixels, scale)
+        except ParameterError:  # NaN, or hardly any range of values: told by the whole frame alone
+            return method.find(pixels, scale, seed=seed)
     return method.find(pixels, scale, seed=seed)
+
+
+def in_tiles(method: Segmenter, frame_px: int) -> bool:
+    """Tell whether frames of so many pixels are segmented in tiles."""
+    from kinocyte.segmentation.tiled import works_in_tiles
+
+    return frame_px > LARGE_FRAME_PX and works_in_tiles(method)
 
 
 def object_rows(labels: Any, frame: int, position: Position, known: pl.DataFrame | None = None) -> pl.DataFrame:
