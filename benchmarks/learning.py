@@ -58,17 +58,29 @@ class Row:
 def rows() -> dict[str, Callable[[], Row]]:
     from kinocyte.learning.tasks.care import Care
     from kinocyte.learning.tasks.denoise_segment import DenoiseSegment
+    from kinocyte.learning.tasks.flows import Flows
     from kinocyte.learning.tasks.frame_interpolation import FrameInterpolation
     from kinocyte.learning.tasks.noise2noise import Noise2Noise
     from kinocyte.learning.tasks.noise2void import Noise2Void
     from kinocyte.learning.tasks.pix2pix import Pix2Pix
+    from kinocyte.learning.tasks.semantic import Boundary, Semantic
+    from kinocyte.learning.tasks.stardist import StarDist
     from kinocyte.learning.tasks.super_resolution import SuperResolution
     from kinocyte.learning.tasks.virtual_stain import VirtualStain
 
-    def denoising(task: Task, data: real.Data, steps: int = 700, note: str = "") -> Row:
+    def denoising(task: Task, data: real.Data, steps: int = 1500, note: str = "") -> Row:
         return Row(task, data, "psnr", steps, real.denoisers(), batch_size=4, note=note)
 
+    def nuclei(task: Task) -> Row:
+        return Row(task, real.labelled_nuclei(), "f1", 400, real.thresholds(), 128, 4, 1e-3)
+
     return {
+        "stardist": lambda: nuclei(StarDist(width=16, last_width=64)),
+        "flows": lambda: nuclei(Flows(width=16)),
+        "boundary": lambda: nuclei(Boundary(width=16)),
+        "semantic": lambda: Row(
+            Semantic(width=16), real.foreground(), "iou", 250, real.foreground_thresholds(), 128, 4, 1e-3
+        ),
         "care": lambda: denoising(Care(width=16, residual=False, error="squared"), real.exposures()),
         "care_probabilistic": lambda: denoising(Care(width=16, residual=False, probabilistic=True), real.exposures()),
         "noise2noise": lambda: denoising(Noise2Noise(width=16), real.redrawn_exposures(), note=real.REDRAWN),
@@ -77,7 +89,7 @@ def rows() -> dict[str, Callable[[], Row]]:
         ),
         "noise2void_n2v2": lambda: denoising(Noise2Void(width=16, hidden=0.02), real.exposures(targets=False)),
         "virtual_stain": lambda: Row(
-            VirtualStain(width=16), real.phase(), "pearson", 400, real.phase_baselines(real.phase()), 128, 2, 1e-3
+            VirtualStain(width=16), real.phase(), "pearson", 800, real.phase_baselines(real.phase()), 128, 2, 1e-3
         ),
         "pix2pix": lambda: Row(
             Pix2Pix(width=16, critic_width=16), real.phase(), "pearson", 300, real.phase_baselines(real.phase()), 128,
@@ -90,12 +102,12 @@ def rows() -> dict[str, Callable[[], Row]]:
             SuperResolution(width=16, factor=4), real.binned(4), "psnr", 500, real.enlargements(4), 32, 4
         ),
         "frame_interpolation": lambda: Row(
-            FrameInterpolation(width=16, depth=3, largest_shift_px=12), real.movies(), "psnr", 400,
-            real.interpolations(), 96, 4,
+            FrameInterpolation(width=16, depth=3, largest_shift_px=12, error="squared"), real.movies(), "psnr", 900,
+            real.interpolations(), 96, 4, 1e-3,
         ),
         "denoise_segment": lambda: Row(
-            DenoiseSegment(width=16, denoising_weight=0.3, hidden=0.01), real.noisy_nuclei(), "f1", 400,
-            real.thresholds(), 96, 4,
+            DenoiseSegment(width=16, denoising_weight=0.3, hidden=0.01), real.noisy_nuclei(), "f1", 900,
+            real.thresholds(), 64, 8, 1e-3,
         ),
     }  # fmt: skip
 
@@ -154,7 +166,13 @@ def f1(made: Array, truth: Array) -> float:
     return 1.0 if score is None else score
 
 
-SCORES: dict[str, Score] = {"psnr": psnr, "pearson": pearson, "f1": f1}
+def iou(made: Array, truth: Array) -> float:
+    """Return the intersection of two foregrounds over their union."""
+    both, either = np.sum((made > 0) & (truth > 0)), np.sum((made > 0) | (truth > 0))
+    return float(both / either) if either else 1.0
+
+
+SCORES: dict[str, Score] = {"psnr": psnr, "pearson": pearson, "f1": f1, "iou": iou}
 
 
 def measured(row: Row, steps: float) -> dict[str, Any]:

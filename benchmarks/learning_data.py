@@ -268,6 +268,38 @@ def interpolations() -> dict[str, Recipe]:
     }
 
 
+# --- nuclei -------------------------------------------------------------------------------------------------------
+
+
+def labelled_nuclei() -> Data:
+    training = [Pair(name, image, labels) for name, image, labels in nuclei("train", 120)]
+    test = [Pair(name, image, labels) for name, image, labels in nuclei("test")]
+    words = "DSB2018 nuclei; 120 of the training images; the 50 test images"
+    return Data(words, training, test, ["nuclei"], ["nuclei"], held_out=0.15)
+
+
+def foreground() -> Data:
+    """Return nuclei with one class for all of them."""
+    plain = labelled_nuclei()
+
+    def flat(pair: Pair) -> Pair:
+        return pair.replace(target=(np.asarray(pair.target) > 0).astype(np.uint8))
+
+    words = f"{plain.words}; nucleus or background of each pixel"
+    return Data(words, [*map(flat, plain.training)], [*map(flat, plain.test)], ["nuclei"], ["background", "nucleus"])
+
+
+def foreground_thresholds() -> dict[str, Recipe]:
+    def above(threshold: Callable[[Array], float]) -> Recipe:
+        def work(image: Array) -> Array:
+            smooth = ndimage.gaussian_filter(image[0].astype(float), 1)
+            return smooth > threshold(smooth)
+
+        return work
+
+    return {"Gaussian + Otsu": above(filters.threshold_otsu), "Gaussian + Li": above(filters.threshold_li)}
+
+
 # --- noisy nuclei with few labels ---------------------------------------------------------------------------------
 
 _NOISE_SD = 20.0
