@@ -261,3 +261,20 @@ def test_restored_images_have_grey_values() -> None:
 def test_objects_are_no_image(bright: ImageModel) -> None:
     with pytest.raises(ParameterError, match="gives no image"):
         restore(bright, np.zeros((1, 8, 8), np.uint8))
+
+
+def test_parts_fit_into_memory_and_read_little_twice() -> None:
+    plane = Geometry((16, 16), (106, 106), (1, 1), (2, 2))
+    for shape in ((1024, 1024), (6000, 6000), (2000, 9008), (64, 100_000)):
+        whole = tuple(-(-n // 16) * 16 for n in shape)
+        core = core_of(whole, plane, 5e6)
+        reads = [[s.stop - s.start for s in r] for r, _ in parts(whole, core, plane)]
+        assert max(a * b for a, b in reads) <= 5e6
+        assert sum(a * b for a, b in reads) <= 1.16 * whole[0] * whole[1]
+    assert core_of((1024, 1024), plane, 5e6) == (1024, 1024)
+    assert core_of((1024, 1024), plane, 10.0) == (16, 16)  # never less than the network can take
+    everywhere = Geometry((8, 8), (10**6, 10**6), (1, 1), (1, 1))
+    assert core_of((4096, 4096), everywhere, 1e6) == (4096, 4096)
+    volume = Geometry((4, 16, 16), (12, 106, 106), (1, 1, 1), (1, 1, 1))
+    core = core_of((64, 2048, 2048), volume, 2e7)
+    assert all(n % d == 0 for n, d in zip(core, volume.divisor, strict=True))

@@ -81,19 +81,33 @@ def parts(shape: Sequence[int], core: Sequence[int], geometry: Geometry) -> Iter
 
 
 def core_of(shape: Sequence[int], geometry: Geometry, most_pixels: float) -> tuple[int, ...]:
-    """Return the lengths of parts that, with their overlap, hold at most so many pixels; the fewest parts first.
+    """Return the lengths of parts that, with their overlap, hold at most so many pixels, and read the fewest in all.
 
     Never shorter than the divisor, even if that is more.
     """
-    core = list(shape)
-    while _read(core, shape, geometry) > most_pixels:
-        longer = [(n, i) for i, n in enumerate(core) if n > geometry.divisor[i]]
-        if not longer:
-            break
-        core = list(halved(core, geometry.divisor))
-    if _read(core, shape, geometry) == prod(shape):  # a network that sees the whole image gains nothing by parts
+    cuts = [_cuts(n, d, o) for n, d, o in zip(shape, geometry.divisor, geometry.overlap, strict=True)]
+    fitting = [c for c in product(*cuts) if prod(part for _, part, _ in c) <= most_pixels]
+    chosen = min(fitting, key=lambda c: prod(total for _, _, total in c)) if fitting else tuple(c[-1] for c in cuts)
+    if prod(part for _, part, _ in chosen) == prod(shape):  # a network that sees the whole image gains nothing by parts
         return tuple(shape)
-    return tuple(core)
+    return tuple(core for core, _, _ in chosen)
+
+
+#: so many cuts of an axis are all tried; above, each next one twice as many
+_EVERY_CUT = 24
+
+
+def _cuts(n: int, divisor: int, overlap: int) -> list[tuple[int, int, int]]:
+    """Return ways to cut an axis: length of a part, most pixels that one reads, and pixels that all read."""
+    counts = [*range(1, _EVERY_CUT + 1)]
+    while counts[-1] < n // divisor:
+        counts.append(2 * counts[-1])
+    cores = dict.fromkeys(max(-(-n // (c * divisor)), 1) * divisor for c in counts)
+    found = []
+    for core in cores:
+        reads = [min(s + core + overlap, n) - max(s - overlap, 0) for s in range(0, n, core)]
+        found.append((core, max(reads), sum(reads)))
+    return found
 
 
 def halved(core: Sequence[int], divisor: Sequence[int]) -> tuple[int, ...]:
@@ -101,7 +115,3 @@ def halved(core: Sequence[int], divisor: Sequence[int]) -> tuple[int, ...]:
     place = max(range(len(core)), key=lambda i: core[i] / divisor[i])
     half = max(-(-core[place] // (2 * divisor[place])), 1) * divisor[place]
     return tuple(half if i == place else n for i, n in enumerate(core))
-
-
-def _read(core: Sequence[int], shape: Sequence[int], geometry: Geometry) -> int:
-    return prod(min(c + 2 * o, n) for c, o, n in zip(core, geometry.overlap, shape, strict=True))
