@@ -1,7 +1,8 @@
 """Makes the pictures of the application: ``xvfb-run -s "-screen 0 1366x768x24" python docs/_gallery.py``.
 
 Run it when the application has changed its looks, and look at what it makes before committing. The demo is imported and
-run in a folder of its own; nothing that the person who runs it has set up is touched.
+run in a folder of its own; nothing that the person who runs it has set up is touched. Names of parts after the command
+make only those, such as ``training``; ``QT_SCALE_FACTOR=2`` shows them as on a screen of twice the pixels.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from _gallery_correcting import correcting, exploring
 from PIL import Image
+from qtpy.QtCore import Qt
 
 IMAGES = Path(__file__).parent / "images" / "app"
 SIZE = (1366, 768)
@@ -68,6 +71,26 @@ class Desk:
             shown = Image.open(place).convert("RGB")
         shown.quantize(128, dither=Image.Dither.NONE).save(IMAGES / f"{name}.png", optimize=True)
         print(name, shown.size, f"{(IMAGES / f'{name}.png').stat().st_size / 1000:.0f} kB")
+
+
+EMPTY = ("navigator", "builder", "run", "review", "labels", "tracks", "events", "history", "train")
+
+
+def empty(desk: Desk) -> None:
+    """Make one picture of what the panels say while nothing is open."""
+    width, height, columns = 380, 330, 3
+    rows = -(-len(EMPTY) // columns)
+    sheet = Image.new("RGB", (columns * width, rows * height), (38, 41, 48))
+    for number, name in enumerate(EMPTY):
+        desk.window.show_panel(name)
+        desk.wait(0.3)
+        panel = desk.window.panel(name)
+        place = IMAGES / "one.png"
+        panel.grab().save(str(place))
+        part = Image.open(place).convert("RGB").crop((0, 0, width - 8, height - 8))
+        sheet.paste(part, (number % columns * width, number // columns * height))
+        place.unlink()
+    sheet.quantize(96, dither=Image.Dither.NONE).save(IMAGES / "empty.png", optimize=True)
 
 
 def start(desk: Desk) -> None:
@@ -180,15 +203,53 @@ def experiment(desk: Desk) -> None:
 
 
 def other_panels(desk: Desk) -> None:
-    for name in ("review", "labels", "tracks", "events", "history"):
-        desk.window.show_panel(name)
-        desk.rest()
-        desk.picture(name)
+    correcting(desk)
+    exploring(desk)
     for name in ("explore", "compare"):
-        desk.window.show_panel(name)
-        desk.rest()
-        desk.picture(name)
         desk.window.docks[name].hide()
+
+
+def training(desk: Desk) -> None:
+    """Train a small network on the cells of the demo, for a minute at most, and rank its frames."""
+    desk.window.show_panel("train")
+    panel = desk.window.panel("train")
+    controls = panel.controls
+    controls.task.set_value({"method": "stardist", "n_rays": 16, "width": 8, "depth": 2, "last_width": 16})
+    controls.data.corrected.setChecked(True)
+    controls.data.every.setValue(5)
+    controls.check.click()
+    desk.until(lambda: not panel.is_running)
+    desk.picture("train-check")
+    short = {"steps": 60, "batch_size": 2, "patch_px": 64, "check_every": 6, "warmup_steps": 5, "held_out": 0.3}
+    controls.settings.set_values({**short, "learning_rate": 1e-3})
+    controls.train.click()
+    desk.until(lambda: not panel.is_running, 600.0)
+    scroll = desk.find("scroll_train")
+    scroll.ensureWidgetVisible(controls.report, 0, 30)
+    desk.picture("train")
+    controls.rank_every.setValue(5)
+    controls.rank.click()
+    desk.until(lambda: not panel.is_running, 600.0)
+    scroll.verticalScrollBar().setValue(scroll.verticalScrollBar().maximum())
+    desk.picture("train-next")
+
+
+def tuning(desk: Desk) -> None:
+    """Find the level of the threshold from the masks of one frame."""
+    desk.window.show_panel("builder")
+    panel = desk.window.panel("builder")
+    panel.steps.setCurrentRow(0)
+    panel.preview._tune()
+    dialog = panel.preview.tuning
+    dialog._masks()
+    for row, one in enumerate(dialog.tunables):
+        if one.key == "threshold":
+            dialog.keys.item(row, 0).setCheckState(Qt.CheckState.Checked)
+            dialog.keys.item(row, 1).setText("otsu,li,triangle,background")
+    dialog.start()
+    desk.until(lambda: not dialog.worker.is_running)
+    desk.picture("tune", dialog)
+    dialog.close()
 
 
 def comfort(desk: Desk) -> None:
@@ -211,7 +272,7 @@ def comfort(desk: Desk) -> None:
     desk.window.tour.dialog.close()
 
 
-PARTS = (start, wizard, builder, run, links, experiment, other_panels, comfort)
+PARTS = (empty, start, wizard, builder, run, links, experiment, tuning, other_panels, training, comfort)
 
 
 def main() -> None:
@@ -221,8 +282,10 @@ def main() -> None:
     os.environ["HOME"] = str(folder)  # the tour puts its demo there
     IMAGES.mkdir(parents=True, exist_ok=True)
     desk = Desk(folder)
+    named = sys.argv[1:]
     for part in PARTS:
-        part(desk)
+        if not named or part.__name__ in {*named, "wizard", "run"}:  # the demo has to be there and run
+            part(desk)
     desk.window.close()
 
 

@@ -22,7 +22,7 @@ def correcting(desk: Any) -> None:
     window.show_panel("labels")
     window.panel("labels").check_every()
     desk.rest()
-    desk.picture("masks")
+    desk.picture("labels")
     window.show_panel("events")
     events = window.panel("events")
     events.event_box.setEditText("mitosis")

@@ -62,6 +62,26 @@ def test_a_form_has_every_field_and_shows_the_defaults(kind: str, name: str) -> 
             assert str(info.description).split("<")[0][:40] in form.editors[key].toolTip()
 
 
+def test_the_tables_of_a_training_have_every_field_and_give_back_what_they_show() -> None:
+    from kinocyte.app.form import ModelForm
+    from kinocyte.app.form_fields import Choices
+    from kinocyte.app.form_models import model_fields, plain
+    from kinocyte.learning.data.augment import Augmentation
+    from kinocyte.learning.training.settings import TrainingSettings
+
+    for model in (TrainingSettings, Augmentation):
+        form = ModelForm(model, Choices())
+        assert set(form.editors) == set(model_fields(model))
+        assert form.values() == {}
+        found = form.check()
+        assert found is not None
+        assert plain(found) == plain(model())
+    form = ModelForm(TrainingSettings, Choices())
+    for patch in (64, [16, 64, 64]):  # one number for all axes, or one for each
+        form.set_values({"patch_px": patch})
+        assert form.values() == {"patch_px": patch}
+
+
 @pytest.mark.parametrize(("kind", "name"), METHODS, ids=[f"{k}.{n}" for k, n in METHODS])
 def test_a_form_gives_the_method_that_the_table_gives(kind: str, name: str) -> None:
     from kinocyte.app.form import ModelForm

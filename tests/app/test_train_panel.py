@@ -166,7 +166,7 @@ def test_cells_of_the_experiment_are_learnt_used_and_frames_ranked(desk: Callabl
     assert controls.ranked.rowCount() == 8
     panel._go({"image": "", "target": "", "position": "B1/1", "frame": 4})
     one.rest()
-    assert session.position is not None
+    assert session.position is not None  # listed beside the window, then shown
     assert (session.position.id, session.frame) == ("B1/1", 4)
 
 

@@ -130,9 +130,7 @@ class BuilderPanel(QWidget):
             )
         menu.addAction("A kind of cell…").triggered.connect(self._add_population)
         known = draft.document.get("population", {})
-        position = self._session.position
-        there = position.label_names if position is not None else []
-        for name in [n for n in there if n not in known]:
+        for name in [n for n in self._session.label_names if n not in known]:
             menu.addAction(f"The imported cells '{name}'").triggered.connect(
                 lambda _on=False, name=name: self._added(draft.add_imported(name))
             )

@@ -72,6 +72,7 @@ class NavigatorPanel(QWidget):
         session.population_changed.connect(self._show_populations)
         session.cells_changed.connect(self._show_counts)
         session.tables_changed.connect(self._reload)
+        session.listed.connect(self._show_populations)
         session.frame_changed.connect(self._show_frame)
         if session.viewer is not None:
             session.viewer.layers.events.inserted.connect(self._channels_changed)
@@ -224,10 +225,7 @@ class NavigatorPanel(QWidget):
         self._filling = True
         self.population.clear()
         if position is not None:
-            try:
-                self.population.addItems(position.populations)
-            except OSError as error:
-                self._session.say(str(error), "error")
+            self.population.addItems(self._session.populations)
             if self._session.population is not None:
                 self.population.setCurrentText(self._session.population)
         self.population.setVisible(self.population.count() > 0)

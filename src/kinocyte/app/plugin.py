@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -33,25 +34,27 @@ def _say(sentence: str, level: str) -> None:
     {"error": show_error, "warning": show_warning}.get(level, show_info)(sentence)
 
 
-def start_panel(napari_viewer: Any) -> QWidget:
-    """Return the panel to open and make experiments."""
-    made: QWidget = panel("start").make(session_of(napari_viewer))
-    return made
+def _maker(name: str) -> Callable[[Any], QWidget]:
+    """Return the function by which napari makes a panel; napari passes its viewer by the name of the parameter."""
+
+    def make(napari_viewer: Any) -> QWidget:
+        made: QWidget = panel(name).make(session_of(napari_viewer))
+        return made
+
+    make.__name__ = f"{name}_panel"
+    make.__doc__ = f"{panel(name).help}."
+    return make
 
 
-def navigator_panel(napari_viewer: Any) -> QWidget:
-    """Return the panel of plate, positions and channels."""
-    made: QWidget = panel("navigator").make(session_of(napari_viewer))
-    return made
-
-
-def builder_panel(napari_viewer: Any) -> QWidget:
-    """Return the panel of the pipeline with its preview."""
-    made: QWidget = panel("builder").make(session_of(napari_viewer))
-    return made
-
-
-def run_panel(napari_viewer: Any) -> QWidget:
-    """Return the panel that runs the pipeline."""
-    made: QWidget = panel("run").make(session_of(napari_viewer))
-    return made
+start_panel = _maker("start")
+navigator_panel = _maker("navigator")
+builder_panel = _maker("builder")
+run_panel = _maker("run")
+review_panel = _maker("review")
+labels_panel = _maker("labels")
+tracks_panel = _maker("tracks")
+events_panel = _maker("events")
+history_panel = _maker("history")
+train_panel = _maker("train")
+explore_panel = _maker("explore")
+compare_panel = _maker("compare")

@@ -80,6 +80,8 @@ class Session(QObject):
     tables_changed = Signal()
     #: `cells` holds what the population is now, or None
     cells_changed = Signal()
+    #: `populations` and `label_names` hold what the position has now
+    listed = Signal()
     #: the pipeline that is being built was changed, or another one was loaded
     draft_changed = Signal()
     #: the wells chosen on the plate
@@ -97,8 +99,12 @@ class Session(QObject):
         self.frame = 0
         self.selection = Selection()
         self.cells: Cells | None = None
+        #: kinds of cells, and label images, of the position; listed beside the window, for a disk may be slow
+        self.populations: tuple[str, ...] = ()
+        self.label_names: tuple[str, ...] = ()
         self.draft = Draft()
         self.chosen_wells: tuple[str, ...] = ()
+        self._wanted: tuple[str, Callable[[], Any]] = ("", _nothing)
         self._loading: Job | None = None
         self._applying: Job | None = None
         self._apply_again = False
@@ -144,39 +150,60 @@ class Session(QObject):
     def _opened(self, experiment: Experiment) -> None:
         self.experiment, self.position, self.population = experiment, None, None
         self.selection, self.cells, self.frame, self.chosen_wells = Selection(), None, 0, ()
+        self.populations, self.label_names = (), ()
         self.experiment_changed.emit()
+        self.position_changed.emit()  # what was shown before is gone
         if experiment.positions:
             self.show_position(next(iter(experiment.positions)))
         else:
-            self.position_changed.emit()
             self.say(f"{experiment.name} holds no position yet; import movies into it.", "warning")
 
     def close_experiment(self) -> None:
         """Show nothing any more."""
         self.experiment, self.position, self.population, self.cells = None, None, None, None
         self.selection, self.frame = Selection(), 0
+        self._wanted, self.populations, self.label_names = ("", _nothing), (), ()
         self.experiment_changed.emit()
         self.position_changed.emit()
 
-    def show_position(self, position_id: str) -> None:
-        """Show a position, with the population that was shown before if it has it."""
+    @property
+    def wanted_position(self) -> str:
+        """Return the position that is shown, or that is about to be."""
+        return self._wanted[0] or (self.position.id if self.position is not None else "")
+
+    def show_position(self, position_id: str, then: Callable[[], Any] | None = None) -> Job | None:
+        """Show a position, with the population that was shown before if it has it.
+
+        What it holds is listed beside the window; ``then`` is called when the position is shown. Of several that are
+        asked for quickly the last one is shown.
+        """
         if self.experiment is None:
-            return
-        try:
-            position = self.experiment.position(position_id)
-            populations = position.populations
-        except (StoreError, OSError) as error:
-            self.say(str(error), "error")
-            return
+            return None
+        self._wanted = (position_id, then or _nothing)
+        return self.jobs.start(
+            f"Opening {position_id}", _look_at, self.experiment, position_id, done=self._looked, failed=self._not_there
+        )
+
+    def _looked(self, found: Held) -> None:
+        experiment, position, populations, labels = found
+        if experiment is not self.experiment or position.id != self._wanted[0]:
+            return  # something else was asked for meanwhile
+        then, self._wanted = self._wanted[1], ("", _nothing)
         self.position, self.frame = position, 0
+        self.populations, self.label_names = populations, labels
         self.selection = Selection()
         if self.population not in populations:
             self.population = populations[0] if populations else None
         self.position_changed.emit()
         self.selection_changed.emit(self.selection)
+        then()
+
+    def _not_there(self, _message: str) -> None:
+        self._wanted = ("", _nothing)
 
     def hide_position(self) -> None:
         """Leave the image to a tool that shows plain files; `show_position` brings the position back."""
+        self._wanted = ("", _nothing)
         if self.position is not None:
             self.position, self.cells, self.frame, self.selection = None, None, 0, Selection()
             self.position_changed.emit()
@@ -208,17 +235,19 @@ class Session(QObject):
     # ------------------------------------------------------------ cells and corrections
     def _look_again(self) -> None:
         """Show what a run made: a first population is chosen where none was shown."""
-        position = self.position
-        if position is not None and self.population is None:
-            try:
-                found = position.populations
-            except (StoreError, OSError) as error:
-                self.say(str(error), "error")
-                return
-            if found:
-                self.show_population(found[0])
-                return
+        if self.experiment is not None and self.position is not None:
+            place = self.experiment, self.position.id
+            self.jobs.start("Listing what was made", _look_at, *place, done=self._relisted, quiet=True)
         self._load_cells()
+
+    def _relisted(self, found: Held) -> None:
+        _, position, populations, labels = found
+        if self.position is None or position.id != self.position.id:
+            return
+        self.populations, self.label_names = populations, labels
+        if self.population is None and populations:
+            self.show_population(populations[0])
+        self.listed.emit()
 
     def _load_cells(self) -> None:
         if self._loading is not None:
@@ -319,6 +348,25 @@ class Session(QObject):
             self.viewer.dims.events.current_step.disconnect(self._on_slider)
             self.viewer = None
         self.jobs.close()
+
+
+def _nothing() -> None:
+    """Wait for nothing."""
+
+
+#: an experiment, one of its positions, its populations and its label images
+Held = tuple[Experiment, Position, tuple[str, ...], tuple[str, ...]]
+
+
+def _look_at(experiment: Experiment, position_id: str) -> Held:
+    """Read what a window has to know of a position before it shows it."""
+    try:
+        position = experiment.position(position_id)
+        _ = position.n_frames, position.channels, position.scale
+        return experiment, position, tuple(position.populations), tuple(position.label_names)
+    except OSError as error:
+        msg = f"{position_id} of {experiment.url} cannot be read: {error.strerror or error}; look whether it is there."
+        raise StoreError(msg) from error
 
 
 def _open_whole(path: str) -> Experiment:

@@ -230,7 +230,7 @@ class Window(QObject):
         if session.experiment is None or session.position is None:
             return
         ids = list(session.experiment.positions)
-        session.show_position(ids[(ids.index(session.position.id) + step) % len(ids)])
+        session.show_position(ids[(ids.index(session.wanted_position) + step) % len(ids)])
 
     def toggle_theme(self) -> None:
         """Change between light and dark."""
@@ -315,7 +315,8 @@ class Window(QObject):
         if watched is self._qt and event.type() == QEvent.Type.Close and not self._closed:
             if not self._may_close:
                 event.ignore()
-                if not self.panel("run").is_running or self._may_interrupt():
+                working = any(getattr(p, "is_running", False) for p in self.panels.values())
+                if not working or self._may_interrupt():
                     self._may_close = True  # closed by us and not by the person: napari does not ask a second time
                     QTimer.singleShot(0, self._close_now)
                 return True
@@ -329,7 +330,7 @@ class Window(QObject):
         answer = QMessageBox.question(
             self._qt,
             "A run is going on",
-            "Stop the run and close the window? What is finished is kept; the next run goes on from there.",
+            "Stop it and close the window? What is finished is kept; runs and trainings go on from there later.",
         )
         return bool(answer == QMessageBox.StandardButton.Yes)
 

@@ -45,6 +45,7 @@ class LabelsPanel(CorrectingPanel):
         super().__init__(session, "labels")
         self.tool: Tool | None = None
         self.strokes: Any = None
+        self._triangles: Any = None
         self._frame, self._cell = 0, 0
         self.findings = pl.DataFrame()
         self.column.addWidget(heading("Masks of the cells"))
@@ -150,6 +151,7 @@ class LabelsPanel(CorrectingPanel):
         scale = cells.position.scale
         steps = (scale.z_um or 1.0, scale.y_um, scale.x_um)[-len(shape) :]
         if tool == "split":
+            self._triangles = _plain_triangles()
             self.strokes = viewer.add_shapes(
                 ndim=2, name="Cut", scale=steps[-2:], edge_color="#e69f00", edge_width=0.8, metadata={"kinocyte": False}
             )
@@ -223,6 +225,9 @@ class LabelsPanel(CorrectingPanel):
             ours = [lay for lay in viewer.layers if lay.metadata.get("kinocyte")]
             if ours:
                 viewer.layers.selection.active = ours[0]
+        if self._triangles is not None:
+            self._triangles, before = None, self._triangles
+            _set_triangles(before)
         self._enable()
 
     def merge(self) -> None:
@@ -329,3 +334,19 @@ class LabelsPanel(CorrectingPanel):
             self._show_findings(rest)
 
         self.edit("Mending a mask", verbs[found["check"]], mended)
+
+
+def _plain_triangles() -> Any:
+    """Let napari draw a line without its compiled kernels, which hold the window for 20 s on first use.
+
+    Returns what draws shapes now, for `_set_triangles`.
+    """
+    from napari.utils.triangulation_backend import TriangulationBackend
+
+    return _set_triangles(TriangulationBackend.pure_python)
+
+
+def _set_triangles(backend: Any) -> Any:
+    from napari.utils.triangulation_backend import set_backend
+
+    return set_backend(backend)

@@ -193,7 +193,14 @@ class ReviewPanel(CorrectingPanel):
             return
         position = self.session.position
         if row["position"] and position is not None and row["position"] != position.id:
-            self.session.show_position(row["position"])
+            self.session.show_position(row["position"], lambda: self._go_to_row(row))
+        else:
+            self._go_to_row(row)
+
+    def _go_to_row(self, row: dict[str, Any]) -> None:
+        """Show the cells of a row in the position that is shown."""
+        if self.session.population is None:
+            return
         self.session.go_to(row["frame"], row["x_um"], row["y_um"])
         self.session.select(
             Selection(self.session.population, tuple(row["track_ids"]), tuple(row["object_ids"]), "review")

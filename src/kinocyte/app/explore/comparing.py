@@ -87,7 +87,7 @@ class ComparePanel(CorrectingPanel):
     def _list_choices(self) -> None:
         experiment, cells = self.session.experiment, self.session.cells
         if experiment is not None:
-            self.choices.populations = list(experiment.populations)
+            self.choices.populations = list(self.session.populations)
             self.choices.conditions = [c for c in experiment.conditions.columns if c != "well"]
         if cells is not None:
             tracks = [c for c, d in cells.tracks.schema.items() if d.is_numeric()]

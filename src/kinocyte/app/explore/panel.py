@@ -262,7 +262,16 @@ class ExplorePanel(CorrectingPanel):
         if session.position is None or population is None:
             return
         if position is not None and position != session.position.id:
-            session.show_position(position)
+            session.show_position(position, lambda: self._go_to_row(found))
+        else:
+            self._go_to_row(found)
+
+    def _go_to_row(self, found: dict[str, Any]) -> None:
+        """Choose the cell of a row in the position that is shown."""
+        session = self.session
+        population = session.population
+        if population is None:
+            return
         track, cell = found.get("track_id"), found.get("object_id", found.get("target_id"))
         tracks = tuple(int(t) for t in (track, found.get("reference_track_id")) if t is not None)
         session.select(Selection(population, tracks, () if cell is None else (int(cell),), "explore"))

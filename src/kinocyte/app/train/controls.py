@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -94,7 +96,7 @@ class Controls(QWidget):
         self.title = named(QLineEdit("my-model"), "train_name")
         self.out = named(QLineEdit(), "train_out")
         self.out.setToolTip("The run folder: losses, checkpoints and, at the end, the model; never overwritten")
-        self._proposed = ""
+        self._proposed = self._proposed_name = ""
         self.train = named(QPushButton("Train"), "train_start_button")
         self.train.setProperty("role", "main")
         self.stop = named(QPushButton("Stop"), "train_stop")
@@ -191,7 +193,7 @@ class Controls(QWidget):
         self.as_start.setVisible(not from_nothing)
         self.as_start.setText(f"Task and network are those of {self.start_model()}.")
         self._list_models()
-        self._list_populations()
+        self.list_populations()
         self.propose_folder()
         self.changed.emit()
 
@@ -222,6 +224,27 @@ class Controls(QWidget):
             return "A value is refused; it is marked in its form."
         return "" if self.out.text().strip() else "Name the run folder."
 
+    def state(self) -> dict[str, Any]:
+        """Return what was typed, to be there again in the next window."""
+        return {
+            "name": self.title.text(), "task": self.task.value(), "inputs": self.data.inputs.text(),
+            "targets": self.data.targets.text(), "training": self.settings.values(),
+            "augmentation": self.augmentation.values(),
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Show what was typed in an earlier window; what no longer fits is left out."""
+        self.title.setText(str(state.get("name", "my-model")))
+        self.data.inputs.line.setText(str(state.get("inputs", "")))
+        self.data.targets.line.setText(str(state.get("targets", "")))
+        for editor, key in ((self.task.set_value, "task"), (self.settings.set_values, "training")):
+            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+                if state.get(key):
+                    editor(state[key])
+        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+            self.augmentation.set_values(state.get("augmentation", {}))
+        self._on_change()
+
     def device(self) -> str:
         """Return where to compute."""
         return str(self.settings.values(everything=True).get("device", "auto"))
@@ -229,6 +252,10 @@ class Controls(QWidget):
     def propose_folder(self, *, force: bool = False) -> None:
         """Name a run folder that does not exist yet, unless a person named one."""
         if not force and self.out.text() not in ("", self._proposed):
+            return
+        if self.data.problem():
+            self._proposed = ""
+            self.out.setText("")
             return
         base = self.data.place()
         tried = (base.with_name(f"{base.name}-{n}") for n in count(1))
@@ -253,13 +280,18 @@ class Controls(QWidget):
                 box.addItem(path)
         self.model.setCurrentText(path)
 
-    def _list_populations(self) -> None:
+    def list_populations(self) -> None:
+        """Offer the cells of the pipeline, and propose those that are learnt."""
         known = list(self._session.draft.document.get("population", {}))
         text = self.population.currentText()
-        self.population.clear()
-        self.population.addItems(known)
-        wanted = self.data.population.currentText() if self.data.of_experiment else text
-        self.population.setEditText(wanted or text or (known[0] if known else "cells"))
+        if [self.population.itemText(i) for i in range(self.population.count())] != known:
+            self.population.clear()
+            self.population.addItems(known)
+            self.population.setEditText(text)
+        learnt = self.data.population.currentText() if self.data.of_experiment else ""
+        if text in {"", self._proposed_name}:  # what a person typed stays
+            self._proposed_name = str(learnt or (known[0] if known else "cells"))
+            self.population.setEditText(self._proposed_name)
 
     def use_name(self) -> str:
         """Return the cells that a model is to find."""

@@ -104,7 +104,7 @@ class DataBox(QWidget):
         self._lay_out()
         session.experiment_changed.connect(self.refresh)
         session.position_changed.connect(self.refresh)
-        session.tables_changed.connect(self.refresh)
+        session.listed.connect(self.refresh)
         self.folders.setChecked(True)
         self.refresh()
         if session.experiment is not None and self.population.count():
@@ -149,8 +149,8 @@ class DataBox(QWidget):
 
     def refresh(self) -> None:
         """List what the experiment holds."""
-        experiment, position = self._session.experiment, self._session.position
-        names = list(position.label_names) if position is not None else []
+        experiment = self._session.experiment
+        names = list(self._session.label_names)
         chosen, ticked = self.population.currentText(), set(self.chosen_channels())
         there = list(experiment.channels) if experiment is not None else []
         before = [self.channels.item(i).text() for i in range(self.channels.count())]

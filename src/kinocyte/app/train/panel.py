@@ -9,6 +9,7 @@ from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
+from kinocyte.app import settings
 from kinocyte.app.draft import toml_of
 from kinocyte.app.session import Session
 from kinocyte.app.train.controls import Controls, minutes
@@ -41,6 +42,9 @@ class TrainPanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.controls)
         self._connect()
+        kept = settings.recall("train/form")
+        if isinstance(kept, dict):
+            self.controls.restore(kept)
         self._refresh()
 
     def _connect(self) -> None:
@@ -57,7 +61,7 @@ class TrainPanel(QWidget):
         c.findings.currentRowChanged.connect(lambda _row: self._show_finding())
         c.ranked.cellDoubleClicked.connect(lambda row, _column: self._go(c.ranked_places[row]))
         c.changed.connect(self._refresh)
-        self._session.draft_changed.connect(self._refresh)
+        self._session.draft_changed.connect(c.list_populations)
         self._session.experiment_changed.connect(self._refresh)
 
     # ------------------------------------------------------------ what is asked
@@ -238,10 +242,15 @@ class TrainPanel(QWidget):
         session = self._session
         if session.experiment is None or place["position"] not in session.experiment.positions:
             return
+
+        def there() -> None:
+            session.show_population(self.controls.data.population.currentText() or session.population)
+            session.go_to(place["frame"])
+
         if session.position is None or session.position.id != place["position"]:
-            session.show_position(place["position"])
-        session.show_population(self.controls.data.population.currentText() or session.population)
-        session.go_to(place["frame"])
+            session.show_position(place["position"], there)
+        else:
+            there()
 
     def use(self) -> None:
         """Let the pipeline find cells, or mend images, with the model."""
@@ -277,6 +286,10 @@ class TrainPanel(QWidget):
             "rank", model=c.rank_model(), images=c.rank_images(), channels=channels, every=c.rank_every.value(),
             device=c.device(),
         )  # fmt: skip
+
+    def save_draft(self) -> None:
+        """Keep what was typed, so that a crash or a closed window loses nothing."""
+        settings.remember("train/form", self.controls.state())
 
     def stop(self) -> None:
         """End the work because the window closes; a training keeps its last step."""

@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from kinocyte.app.cells import Cells
 from kinocyte.app.draft import DraftStep
 from kinocyte.app.session import Session
 from kinocyte.app.tuning.annotations import Annotations, Kind
@@ -186,14 +187,19 @@ class TuneDialog(QDialog):
         if frames:
             self._session.go_to(min(frames))
 
+    def _cells(self) -> Cells | None:
+        """Return the cells that the step is about, where these are shown."""
+        cells = self._session.cells
+        return cells if cells is not None and cells.population == self._step.path[1] else None
+
     def _take_tracks(self) -> None:
-        cells, chosen = self._session.cells, self._session.selection.track_ids
+        cells, chosen = self._cells(), self._session.selection.track_ids
         if cells is None or not chosen or not self.known.take_tracks(cells, chosen):
             self._session.say("Choose one or more tracks first, in the image or in the tree of the panel Tracks.")
         self._refresh()
 
     def _masks(self) -> None:
-        cells = self._session.cells
+        cells = self._cells()
         if cells is None or not self.known.take_masks(cells, self._session.frame):
             self._session.say("This frame has no masks yet; run the step once, and correct them in the panel Masks.")
         self._refresh()
