@@ -232,7 +232,8 @@ def jump_clock(hunt: Hunt) -> None:
         then = time.time() + hunt.chance.uniform(-1, 1) * 1e6
         with contextlib.suppress(FileNotFoundError):
             os.utime(path, (then, then))
-    more = {"PYTHONPATH": f"{hunt.folder / 'clock'}", "KINOCYTE_TEST_JUMP_S": str(jump)}
+    own = [str(hunt.folder / "clock"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    more = {"PYTHONPATH": os.pathsep.join(own), "KINOCYTE_TEST_JUMP_S": str(jump)}
     process = hunt.start(0, env={**os.environ, **more})
     assert hunt.finish(process, f"clock moved by {jump:g} s") == 0, hunt.said[-1][2]
 
