@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QListWidgetItem,
     QProgressBar,
     QPushButton,
+    QSizePolicy,
     QSpinBox,
     QTableWidget,
     QTableWidgetItem,
@@ -90,7 +91,10 @@ class Controls(QWidget):
         self.check.setToolTip("Looks for missing partners, wrong labels, doubles and grey values without range")
         self.findings = named(QListWidget(), "train_findings")
         self.findings.setWordWrap(True)
-        self.findings.setMaximumHeight(150)
+        self.findings.setMaximumHeight(170)
+        self.findings.setSizeAdjustPolicy(QListWidget.SizeAdjustPolicy.AdjustToContents)
+        self.findings.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Maximum)
+        self.findings.hide()
         self.findings.setToolTip("Click a finding to see its first image")
         self.picture = PairPicture(self._session)
         self.title = named(QLineEdit("my-model"), "train_name")
@@ -272,6 +276,7 @@ class Controls(QWidget):
             box.blockSignals(True)
             box.addItems(names)
             box.blockSignals(False)
+        self.model.setCurrentText("nuclei-fluo")
 
     def offer_model(self, path: str) -> None:
         """Offer a model that was trained, to begin with and to rank by."""
