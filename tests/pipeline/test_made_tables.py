@@ -103,6 +103,28 @@ by = "well"
 replicate = ""
 min_cells = 1
 """
+LIVES = """
+[[table]]
+name = "lives"
+of = "nuclei"
+rows = "tracks"
+[[table.step]]
+method = "derive"
+columns = { duration_min = "last_time_min - first_time_min", observed = "seen_class == 'event'" }
+[[comparison]]
+title = "of a table"
+method = "survival"
+table = "lives"
+event = "seen"
+by = "well"
+replicate = ""
+[[comparison]]
+title = "of tracks"
+method = "hazard"
+event = "seen"
+by = "well"
+replicate = ""
+"""
 IN_PROCESS = Workers(workers=0)
 
 
@@ -121,7 +143,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
         for t in range(4):
             writer.write(t, movie[t][None])
         writer.finish()
-    result = run(parse_pipeline(PIPELINE + TABLES), kinocyte.open(experiment.url), where=IN_PROCESS)
+    result = run(parse_pipeline(PIPELINE + TABLES + LIVES), kinocyte.open(experiment.url), where=IN_PROCESS)
     assert result.ok, result.failed
     return kinocyte.open(experiment.url)
 
@@ -159,7 +181,9 @@ def test_tables_of_tables_have_one_row_a_track_a_frame_a_pair(done: Experiment) 
 
 
 def test_comparisons_read_made_tables(done: Experiment) -> None:
-    values, signal = done.comparisons()
+    values, signal, lives, hazard = done.comparisons()
+    assert lives.frames["groups"]["n_cells"].sum() == done.tracks("nuclei").collect().height
+    assert hazard.frames["groups"]["rate"].null_count() == 0
     large = done.scan("large_table").collect().drop_nulls("track_id")
     means = large.group_by("well", "track_id").agg(pl.col("log_total").mean()).group_by("well").agg(
         pl.len(), pl.col("log_total").mean()
@@ -171,7 +195,7 @@ def test_comparisons_read_made_tables(done: Experiment) -> None:
 
 
 def test_a_table_is_kept_until_something_it_reads_changes(done: Experiment) -> None:
-    text = PIPELINE + TABLES
+    text = PIPELINE + TABLES + LIVES
     again = run(parse_pipeline(text), done, where=IN_PROCESS)
     assert {o.status for o in again.outcomes} == {"kept"}
     changed = parse_pipeline(text.replace("area_um2 > 3", "area_um2 > 4"))

@@ -101,8 +101,8 @@ def incidence(
 ) -> int:
     """Cumulative incidence of one kind of event where another one (division, escape) excludes it.
 
-    Tests are log-rank and Cox for the event's own (cause-specific) hazard, the subdistribution hazard ratio of Fine
-    and Gray, and with --replicate the t-test on the incidences of replicates.
+    Tests are Gray's log-rank test of incidences, log-rank and Cox for the event's own (cause-specific) hazard, and
+    with --replicate the t-test on the incidences of replicates.
 
     --json prints one object: file, method, rows, columns {duration, cause, event, by, replicate, position, entry},
     groups, tests, notes. groups, one each: group, n (= n_cells), n_positions, n_replicates, events, competing,

@@ -121,12 +121,12 @@ def _ordered(known: pl.DataFrame, by: Sequence[str]) -> tuple[pl.DataFrame, pl.D
     code, keys = _codes(known, key)
     order, start = by_track(code, keys.height)
     # a table that is in order already is not copied
-    rows = known if bool((np.diff(code) >= 0).all()) else known[order]
+    rows = known if bool((np.diff(code) >= 0).all()) else _gathered(known, order, keys, start)
     state = disorder(rows["time_min"].to_numpy(), start)
     if state > 0:
         by_time = known["time_min"].arg_sort().to_numpy().astype(np.int64)
         order, start = by_track(code[by_time], keys.height)
-        rows = known[by_time[order]]
+        rows = _gathered(known, by_time[order], keys, start)
         state = disorder(rows["time_min"].to_numpy(), start)
     if state < 0:
         at = rows.row(-state, named=True)
@@ -136,6 +136,15 @@ def _ordered(known: pl.DataFrame, by: Sequence[str]) -> tuple[pl.DataFrame, pl.D
         )
         raise TableError(msg)
     return rows, keys, start
+
+
+def _gathered(known: pl.DataFrame, order: Ints, keys: pl.DataFrame, start: Ints) -> pl.DataFrame:
+    """Return rows in another order; names of tracks are repeated, which is quicker than fetching them."""
+    track = np.repeat(np.arange(keys.height), np.diff(start))
+    names = [c for c in keys.columns if c in known.columns]
+    rest = known.drop(names)
+    fetched = rest[order] if rest.width else rest
+    return fetched.with_columns(keys[c].gather(track) for c in names).select(known.columns)
 
 
 def _codes(known: pl.DataFrame, key: list[str]) -> tuple[Ints, pl.DataFrame]:

@@ -44,3 +44,26 @@ def disorder(time: Any, start: Any) -> int:
             if time[i] == time[i - 1]:
                 found = -i
     return found
+
+
+@kernel
+def roughness(x: Any, start: Any, out: Any) -> None:
+    """Fill the deviation of the noise of each series, from the median of its absolute second differences.
+
+    Second differences of white noise of deviation s have the deviation sqrt(6) s; half of the absolute values of a
+    normal deviate lie below 0.6745 deviations. Series of less than three values have none, NaN.
+    """
+    longest = 0
+    for t in range(start.size - 1):
+        longest = max(longest, start[t + 1] - start[t])
+    bends = np.empty(longest)
+    for t in range(start.size - 1):
+        a, n = start[t], start[t + 1] - start[t] - 2
+        if n < 1:
+            out[t] = np.nan
+            continue
+        for i in range(n):
+            bends[i] = abs(x[a + i] - 2.0 * x[a + i + 1] + x[a + i + 2])
+        ordered = np.sort(bends[:n])
+        middle = 0.5 * (ordered[(n - 1) // 2] + ordered[n // 2])
+        out[t] = middle / (0.6744897501960817 * 2.449489742783178)

@@ -174,7 +174,7 @@ class _Cells:
         """Return the rows a method compares: durations, one row a cell, or one row a cell and frame."""
         if self._made is not None:
             return self._where(self._of_made(method))
-        durations: Any = getattr(method, "table", None)
+        durations: Any = getattr(method, "durations", None)
         if durations is not None:
             tracks = self._where(self._gathered(self._tracks))
             table: pl.DataFrame = durations(tracks, self._gathered(self._events))

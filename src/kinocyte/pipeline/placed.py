@@ -80,7 +80,7 @@ class Place(BaseModel):
 def placed(place: type[Place], name: str) -> type[Method]:
     """Return a method's model with the keys of a place in front of its own."""
     method = registry.get(place.method_kind, name)
-    taken = set(place.model_fields) & set(method.model_fields)
+    taken = {f for f in place.model_fields if f in method.model_fields or hasattr(method, f)}
     if taken:
         msg = f"The {place.method_kind} method '{name}' has a parameter '{min(taken)}', which the pipeline file needs."
         raise TypeError(msg)

@@ -21,6 +21,7 @@ Frames = Mapping[str, pl.DataFrame]
 _LINES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 #: Most groups that are told apart by colour and line.
 MOST_GROUPS = 12
+_MOST_DOTS = 250
 
 
 def comparison_figure(method: str, frames: Frames, parameters: Mapping[str, Any]) -> Figure | None:
@@ -42,6 +43,8 @@ def comparison_figure(method: str, frames: Frames, parameters: Mapping[str, Any]
         "values": values,
         "dose_response": doses,
         "behaviour": behaviour,
+        "hazard": hazards,
+        "additive": sums,
     }
     drawn = draw.get(method)
     return None if drawn is None else drawn(frames, parameters)
@@ -107,8 +110,9 @@ def aligned(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
 
 
 def values(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
-    """Return each group's quartiles over cells (bar), replicates (points), and mean with its interval (line)."""
+    """Return each group's cells (dots), quartiles (bar), replicates (points), and mean with its interval (line)."""
     groups, points = frames["groups"], frames.get("points", pl.DataFrame())
+    cells = frames.get("details", pl.DataFrame())
     named = _groups(frames)
     figure = new_figure(1.0 + 0.5 * max(1, len(named)))
     axes = style(figure.add_subplot(), x_label=str(parameters.get("value") or "value"), grid="x")
@@ -117,6 +121,11 @@ def values(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
         y = len(named) - 1 - row
         of = groups.filter(_is(group)).row(0, named=True)
         axes.barh(y, of["q75"] - of["q25"], left=of["q25"], height=0.55, color=colour, alpha=0.3, linewidth=0)
+        if cells.height:
+            shown = cells.filter(_is(group))["value"].to_numpy()
+            shown = random.choice(shown, _MOST_DOTS, replace=False) if shown.size > _MOST_DOTS else shown
+            depth = y + random.uniform(-0.26, 0.26, shown.size)
+            axes.plot(shown, depth, ".", color=colour, alpha=0.45, markersize=2.6, markeredgewidth=0, zorder=1)
         axes.plot([of["median"]] * 2, [y - 0.275, y + 0.275], color=colour, linewidth=1.4)
         if points.height:
             means = points.filter(_is(group))["mean"].drop_nulls().to_numpy()
@@ -130,6 +139,54 @@ def values(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
     axes.spines["left"].set_visible(False)
     axes.set_ylim(-0.6, len(named) - 0.4)
     axes.set_ylabel(plain(str(parameters.get("by") or ""), 24), fontsize=10, color=INK)
+    return figure
+
+
+def hazards(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
+    """Return the hazard of each group over time: a smooth curve with its band, and points at intervals of time."""
+    figure = new_figure(2.7)
+    event = str(parameters.get("event") or "event")
+    axes = style(figure.add_subplot(), x_label="time (min)", y_label=f"{event} per hour watched", grid="y")
+    curves, steps = frames["curves"], frames.get("details", pl.DataFrame())
+    tops = []
+    for group, colour, line in _looks(_groups(frames)):
+        rows = curves.filter(_is(group)).drop_nulls("hazard").sort("time")
+        time = rows["time"].to_numpy()
+        low, value, high = (60 * rows[c].to_numpy() for c in ("low", "hazard", "high"))
+        axes.fill_between(time, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(time, value, color=colour, linestyle=line, linewidth=1.8, label=_name(group))
+        tops.append(float(value.max()) if value.size else 0.0)
+        if steps.height:
+            own = steps.filter(_is(group)).drop_nulls("hazard")
+            middle = ((own["start"] + own["stop"]) / 2).to_numpy()
+            axes.plot(middle, 60 * own["hazard"].to_numpy(), "o", color=colour, markersize=3.5, alpha=0.8)
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 1.6 * max(tops, default=0.0) or 1.0)  # bands at the end, where few are left, would hide the rest
+    _legend(axes, parameters)
+    return figure
+
+
+def sums(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
+    """Return distribution functions of the observed values and of the sums; Cliff's delta where there are times."""
+    effects, curves = frames["effects"], frames["curves"]
+    at = parameters.get("at")
+    figure = new_figure(2.7)
+    if at and effects.height > 1:
+        axes = style(figure.add_subplot(), x_label=str(at), y_label="Cliff's delta against the sums", grid="y")
+        axes.axhline(0, color=GRID, linewidth=1.2)
+        points = frames.get("points", pl.DataFrame())
+        if points.height:
+            axes.plot(points["at"], points["cliffs_delta"], ".", color=group_colours(2)[0], alpha=0.6, markersize=5)
+        axes.plot(effects["at"], effects["cliffs_delta"], "o-", color=INK, markersize=4, linewidth=1.4)
+        axes.set_ylim(-1.02, 1.02)
+        return figure
+    axes = style(figure.add_subplot(), x_label=str(parameters.get("value") or "value"), y_label="share", grid="y")
+    names = curves["group"].unique(maintain_order=True).to_list()
+    for name, colour, line in _looks(names):
+        own = curves.filter(pl.col("group") == name)
+        axes.plot(own["value"], own["share"], color=colour, linestyle=line, linewidth=1.8, label=_name(name))
+    axes.set_ylim(0, 1.02)
+    _legend(axes, {})
     return figure
 
 

@@ -13,7 +13,8 @@ import polars as pl
 from kinocyte.core.schema import EVENT_CLASSES
 from kinocyte.experiment.position import Position
 from kinocyte.report.cells import pretty, times_or_frames
-from kinocyte.report.material import Material, Sketchbook
+from kinocyte.report.gates_section import condition_of, corrections_figure, gate_figure
+from kinocyte.report.material import Drawn, Material, Sketchbook
 from kinocyte.report.methods_text import methods_in
 from kinocyte.report.signal_figures import cell_order, counted, example_cells, heat_map
 
@@ -28,7 +29,8 @@ class _Found:
     """One event of one population over all positions.
 
     ``events`` holds ``group position well cell track_id class time_min time_se_min``; ``signal`` is the column the
-    event was found in, if there is one, ``threshold`` the only number it is compared with.
+    event was found in, if there is one, ``threshold`` the only number it is compared with, ``condition`` what had to
+    hold.
     """
 
     population: str
@@ -36,6 +38,7 @@ class _Found:
     events: pl.DataFrame
     signal: str | None
     threshold: float | None
+    condition: str | None
 
 
 def events(material: Material, book: Sketchbook) -> list[dict[str, Any]]:
@@ -57,8 +60,10 @@ def _found(material: Material) -> Iterator[_Found]:
             continue
         table = pl.concat(parts, how="diagonal_relaxed")
         for (name,), rows in table.group_by("event", maintain_order=True):
-            signal, threshold = _signal(material, population, str(name))
-            yield _Found(population, str(name), _in_order(rows, material.grouping.labels), signal, threshold)
+            method = _method(material, population, str(name))
+            signal, threshold = _named(material.positions, population, method) if method is not None else (None, None)
+            condition = None if method is None else condition_of(method)
+            yield _Found(population, str(name), _in_order(rows, material.grouping.labels), signal, threshold, condition)
 
 
 def _in_order(rows: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
@@ -67,19 +72,25 @@ def _in_order(rows: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
     return rows.with_columns(order.alias("__o")).sort("__o", maintain_order=True).drop("__o")
 
 
-def _signal(material: Material, population: str, name: str) -> tuple[str | None, float | None]:
-    """Return the first measured column that the method of an event names, and the number it is compared with."""
+def _method(material: Material, population: str, name: str) -> Mapping[str, Any] | None:
+    """Return the method of an event as the records keep it."""
     for position in material.positions:
         for record in position.records.all():
             if record.step not in _STEPS or record.population != population:
                 continue
             for method in methods_in(record.method):
                 if name in (method.get("name"), method.get("event_name")):
-                    return _named(position, population, method)
-    return None, None
+                    return method
+    return None
 
 
-def _named(position: Position, population: str, method: Mapping[str, Any]) -> tuple[str | None, float | None]:
+def _named(
+    positions: Sequence[Position], population: str, method: Mapping[str, Any]
+) -> tuple[str | None, float | None]:
+    """Return the first measured column that a method names, and the number it is compared with."""
+    position = next((p for p in positions if f"{population}_objects" in p.tables), None)
+    if position is None:
+        return None, None
     schema = position.scan_objects(population).collect_schema()
     numbers = {c for c, t in schema.items() if t.is_numeric()}
     texts = [str(v) for k, v in method.items() if isinstance(v, str) and k not in {"method", "name", "event_name"}]
@@ -115,9 +126,18 @@ def _shown(material: Material, book: Sketchbook, found: _Found) -> dict[str, Any
         "classes": list(EVENT_CLASSES),
         "rows": rows,
         "unit": "frame" if unknown else "min",
-        "figures": _drawn(book, found, signals) if signals.height else [],
+        "figures": [*(_drawn(book, found, signals) if signals.height else []), *_more(material, book, found)],
         "note": None if signals.height else "No measured signal lies behind it that could be drawn.",
     }
+
+
+def _more(material: Material, book: Sketchbook, found: _Found) -> list[Drawn]:
+    """Return the gate of a condition on two columns, and what people corrected."""
+    gate = None
+    if found.condition is not None:
+        gate = gate_figure(material, book, found.population, found.name, found.condition)
+    corrected = corrections_figure(material, book, found.population, found.name)
+    return [d for d in (gate, corrected) if d is not None]
 
 
 def _signals(material: Material, found: _Found) -> pl.DataFrame:

@@ -71,21 +71,34 @@ def strips(maker: MovieMaker, population: str, *, most_tracks: int = 4, crops: i
         return []
     columns = ["track_id", "frame", "label", "x_um", "y_um"]
     objects = position.scan_objects(population).select(columns).collect().sort("track_id", "frame")
-    out = []
     cache: dict[int, Planes] = {}
-    for track in longest_tracks(objects, most_tracks):
-        way = objects.filter(pl.col("track_id") == track)
-        chosen = sorted({round(i * (way.height - 1) / max(1, crops - 1)) for i in range(min(crops, way.height))})
-        side = _side_px(position, population, way)
-        pictures = []
-        for row in (way.row(i, named=True) for i in chosen):
-            planes = _planes(maker, population, int(row["frame"]), cache)
-            pictures.append(_crop(position, row, planes, side, track_rgb(track)))
-        colour = "#{:02x}{:02x}{:02x}".format(*track_rgb(track))
-        frames = tuple(int(way["frame"][i]) for i in chosen)
-        n_frames = int(way["frame"][-1]) - int(way["frame"][0]) + 1
-        out.append(Strip(int(track), colour, _side_by_side(pictures), frames, n_frames))
-    return out
+    longest = longest_tracks(objects, most_tracks)
+    return [_strip_of(maker, population, objects.filter(pl.col("track_id") == t), crops, cache) for t in longest]
+
+
+def track_strip(
+    maker: MovieMaker, population: str, track: int, between_min: tuple[float, float], *, crops: int = 6
+) -> Strip | None:
+    """Return crops of one cell between two times; None where it was not seen then."""
+    here = (pl.col("track_id") == track) & pl.col("time_min").is_between(*between_min)
+    columns = ["track_id", "frame", "label", "x_um", "y_um"]
+    way = maker.position.scan_objects(population).filter(here).select(columns).collect().sort("frame")
+    return _strip_of(maker, population, way, crops, {}) if way.height else None
+
+
+def _strip_of(maker: MovieMaker, population: str, way: pl.DataFrame, crops: int, cache: dict[int, Planes]) -> Strip:
+    """Return crops along the way of one cell, evenly over its frames."""
+    position, track = maker.position, int(way["track_id"][0])
+    chosen = sorted({round(i * (way.height - 1) / max(1, crops - 1)) for i in range(min(crops, way.height))})
+    side = _side_px(position, population, way)
+    pictures = []
+    for row in (way.row(i, named=True) for i in chosen):
+        planes = _planes(maker, population, int(row["frame"]), cache)
+        pictures.append(_crop(position, row, planes, side, track_rgb(track)))
+    colour = "#{:02x}{:02x}{:02x}".format(*track_rgb(track))
+    frames = tuple(int(way["frame"][i]) for i in chosen)
+    n_frames = int(way["frame"][-1]) - int(way["frame"][0]) + 1
+    return Strip(track, colour, _side_by_side(pictures), frames, n_frames)
 
 
 def _planes(

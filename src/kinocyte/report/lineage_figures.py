@@ -36,7 +36,7 @@ def lineage_tree(
     ----------
     layout : polars.DataFrame
         ``track_id x first_frame last_frame parent_x parent_last_frame``, as `kinocyte.tracking.lineage_layout` gives
-        it.
+        it, and ``lineage_name`` where branches are to be called by it.
     times_min : sequence of float, optional
         Time of every frame; frames are drawn when left out.
     values : polars.DataFrame, optional
@@ -81,7 +81,8 @@ def lineage_tree(
         axes.margins(y=0.02)
     leaves = layout.filter(~pl.col("track_id").is_in(layout["parent_id"].drop_nulls().implode()))
     if leaves.height <= 30:
-        axes.set_xticks(leaves["x"].to_list(), [str(t) for t in leaves["track_id"]])
+        named = leaves["lineage_name" if "lineage_name" in leaves.columns else "track_id"]
+        axes.set_xticks(leaves["x"].to_list(), [str(t) for t in named])
         axes.tick_params(axis="x", length=0, labelsize=7.5, labelrotation=0 if leaves.height <= 14 else 90)
         axes.set_xlabel("track", fontsize=10, color=INK)
     else:

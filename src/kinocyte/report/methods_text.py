@@ -31,10 +31,13 @@ _VERBS: Mapping[str, str] = {
     "neighbour_events": "Events of {population} that depend on neighbours were found",
     "compartments": "Nuclei of {population} were paired with the cells around them",
     "table": "The table {population} was made",
+    "filtering": "{population} were filtered",
     "replay": "Corrections made by hand were applied to {population}",
 }
 #: Steps without methods of a kind of their own, by the kind after which they come.
-_AFTER: Mapping[str, str] = {"neighbour_events": "interaction", "compartments": "measurement", "replay": "tracking"}
+_AFTER: Mapping[str, str] = {
+    "neighbour_events": "interaction", "compartments": "measurement", "filtering": "segmentation", "replay": "tracking",
+}  # fmt: skip
 #: Keys of a place in the pipeline file as a sentence names them; None where the sentence names them already.
 _SAID: Mapping[str, str | None] = {"event_name": "event", "interaction_name": None}
 
@@ -83,10 +86,10 @@ def steps(experiment: Experiment) -> list[Step]:
     return sorted(out, key=lambda s: (_order(s.step), s.population or ""))
 
 
-def _order(step: str) -> tuple[int, str]:
+def _order(step: str) -> tuple[float, str]:
     kinds = [k.rstrip("s") for k in KIND_ORDER]
     kind = _AFTER.get(step, step.partition(".")[0].rstrip("s"))
-    return (kinds.index(kind) if kind in kinds else len(kinds), step)
+    return ((kinds.index(kind) if kind in kinds else len(kinds)) + (0.5 if step in _AFTER else 0.0), step)
 
 
 def methods_in(document: Any) -> Iterable[Mapping[str, Any]]:
@@ -252,11 +255,13 @@ def _sentence(step: Step, references: list[str], n_positions: int) -> str:
 
 def _clause(step: str, method: Mapping[str, Any], references: list[str]) -> str:
     """Return a method's name, its parameters that differ from the defaults, and the numbers of its references."""
-    name = method.get("method")
+    name, feature = method.get("method"), method.get("feature")
+    asked = {k: v for k, v in method.items() if v is not None and k != "feature"} if feature and not name else method
     listed = "; ".join(
-        f"{key.replace('_', ' ')} {value}" for key, value in _short(parameters(step, method, changed_only=True))
+        f"{key.replace('_', ' ')} {value}" for key, value in _short(parameters(step, asked, changed_only=True))
     )
-    text = (f"the method “{name}”" if name else "its settings") + (f" ({listed})" if listed else "")
+    said = f"the method “{name}”" if name else f"the filter “{feature}”" if feature else "its settings"
+    text = said + (f" ({listed})" if listed else "")
     model = model_of(step, method)
     numbers = []
     for reference in model.references if model is not None else ():

@@ -91,11 +91,12 @@ def _population(material: Material, maker: MovieMaker, population: str) -> dict[
         "least": counts.min(),
         "most": counts.max(),
         "tracks": n_tracks,
-        "strips": [_strip(position, s) for s in strips(maker, population)],
+        "strips": [strip_shown(position, s) for s in strips(maker, population)],
     }
 
 
-def _strip(position: Position, strip: Strip) -> dict[str, Any]:
+def strip_shown(position: Position, strip: Strip) -> dict[str, Any]:
+    """Return crops of one cell as the page shows them."""
     times, known = times_or_frames(position)
     moments: Sequence[str] = [time_text(times[t]) if known else f"frame {t}" for t in strip.frames]
     return {

@@ -24,7 +24,10 @@ from kinocyte.report.comparisons_section import comparisons
 from kinocyte.report.drawing import FORMATS
 from kinocyte.report.events_section import events
 from kinocyte.report.examination import examine, readable
+from kinocyte.report.filters_section import filters
 from kinocyte.report.grouping import group_wells
+from kinocyte.report.interactions_section import interactions
+from kinocyte.report.lineages_section import lineages
 from kinocyte.report.material import Sketchbook, gather
 from kinocyte.report.movies_section import movies
 from kinocyte.report.overlay import time_text
@@ -131,9 +134,12 @@ def _page(
         "row_names": [row_name(r) for r in range(material.plate.n_rows)],
         "comparisons": comparisons(experiment, book),
         "events": events(material, book),
+        "interactions": interactions(material, book),
         "features": cells_section.features(material, book),
         "over_time": cells_section.over_time(material, book),
         "roses": cells_section.roses(material, book),
+        "lineages": lineages(material, book),
+        "filters": filters(material),
         "movies": shown,
         "steps": [_step(s, len(experiment.positions)) for s in done],
         "methods": wording.methods_text(experiment, done),

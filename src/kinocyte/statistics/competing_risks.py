@@ -14,13 +14,14 @@ from kinocyte.statistics.durations import survival_table
 class CompetingRisks(Comparer):
     """Compares how many cells have had an event by a time, where another event (division, escape) makes it impossible.
 
-    Cumulative incidence after Aalen and Johansen; tests are log-rank and Cox for the event's own (cause-specific)
-    hazard, and the t-test on the incidences of the replicates.
+    Cumulative incidence after Aalen and Johansen; tests are Gray's log-rank test of incidences, log-rank and Cox for
+    the event's own (cause-specific) hazard, and the t-test on the incidences of the replicates.
     """
 
     method: Literal["competing_risks"] = "competing_risks"
     references: ClassVar[tuple[str, ...]] = (
         "Aalen OO, Johansen S (1978). An empirical transition matrix for Markov chains. Scand J Stat 5, 141-150.",
+        "Gray RJ (1988). A class of K-sample tests for comparing the cumulative incidence. Ann Stat 16, 1141-1154.",
         "Prentice RL et al. (1978). The analysis of failure times with competing risks. Biometrics 34, 541.",
     )
     event: str = param(help="Event of interest, as a population names it.")
@@ -45,7 +46,7 @@ class CompetingRisks(Comparer):
     )
     confidence: float = param(0.95, gt=0, lt=1, help="Confidence of bands and intervals.")
 
-    def table(self, tracks: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    def durations(self, tracks: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         """Return what `compare` takes, see `kinocyte.statistics.durations.survival_table`."""
         return survival_table(
             tracks, events, self.event, since=self.since, origin_min=self.origin_min, competing=self.competing

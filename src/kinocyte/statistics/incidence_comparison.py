@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 
 from kinocyte.core.schema import require
-from kinocyte.statistics.base import Comparison, Correction, outcome_frame
+from kinocyte.statistics.base import Comparison, Correction, Outcome, outcome_frame
 from kinocyte.statistics.competing import CumulativeIncidence, cumulative_incidence
 from kinocyte.statistics.samples import GROUP, NO_REPLICATES, REPLICATE, Pairing, Samples
+from kinocyte.statistics.subdistribution import subdistribution_test
 from kinocyte.statistics.survival_comparison import known, pick_durations
-from kinocyte.statistics.survival_tests import EVENT, PairTests, arrays, overall
+from kinocyte.statistics.survival_tests import EVENT, NOT_CELLS, PairTests, arrays, overall
 
 _RIVAL = "__rival__"
 
@@ -54,8 +55,8 @@ def compare_incidence(
     Comparison
         ``groups``: ``group n_cells n_positions n_replicates events competing censored incidence incidence_low
         incidence_high incidence_at``. ``curves``: ``group time incidence low high standard_error at_risk events``.
-        ``points``: ``group replicate n_cells events incidence``. ``tests``: cause-specific log-rank and Cox, and the
-        t-test on the incidences of replicates.
+        ``points``: ``group replicate n_cells events incidence``. ``tests``: Gray's log-rank test, cause-specific
+        log-rank and Cox, and the t-test on the incidences of replicates.
 
     Raises
     ------
@@ -75,7 +76,9 @@ def compare_incidence(
     groups = _groups(picked, curves, at)
     points = _points(picked, at, confidence)
     pair = PairTests(picked, points, "incidence", at, pairing, confidence, prefix="cause-specific ")
-    outcomes = [o for a, b in picked.pairs(reference) for o in pair.outcomes(a, b)] if by else []
+    outcomes = []
+    for a, b in picked.pairs(reference) if by else ():
+        outcomes += [_gray(picked, a, b), *pair.outcomes(a, b)]
     if by and len(picked.order) > 2:
         outcomes.insert(0, overall(picked, "cause-specific "))
     if by and not picked.has_replicates and outcomes:
@@ -85,6 +88,23 @@ def compare_incidence(
         "competing_risks", groups, outcome_frame(outcomes, picked.dtype, correction),
         pl.concat(lines) if lines else pl.DataFrame(), points, notes=notes,
     )  # fmt: skip
+
+
+def _gray(picked: Samples, a: Any, b: Any) -> Outcome:
+    """Return the test of subdistribution hazards, which are what cumulative incidences follow."""
+    rows = pl.concat([picked.of(a), picked.of(b)])
+    t, e, late = arrays(rows)
+    shared: dict[str, Any] = {"group_a": a, "group_b": b, **picked.counts([a, b])}
+    name = "Gray's log-rank test of incidences"
+    if late is not None and (late > 0).any():
+        reason = "cells that came late have no place in it; see the cause-specific tests"
+        return Outcome(name, "cells", refused=reason, **shared)
+    found = subdistribution_test(t, e, rows[_RIVAL].to_numpy(), (rows[GROUP] == b).to_numpy())
+    if not np.isfinite(found.p):
+        return Outcome(name, "cells", refused="there are too few events while both groups are at risk", **shared)
+    refused = NOT_CELLS if picked.has_replicates else None
+    p = None if refused else found.p
+    return Outcome(name, "cells", statistic=found.statistic, df=found.df, p=p, refused=refused, **shared)
 
 
 def _curve(rows: pl.DataFrame, confidence: float) -> CumulativeIncidence:

@@ -43,7 +43,7 @@ class Survival(Comparer):
     )
     confidence: float = param(0.95, gt=0, lt=1, help="Confidence of bands and intervals.")
 
-    def table(self, tracks: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    def durations(self, tracks: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         """Return what `compare` takes, see `kinocyte.statistics.durations.survival_table`."""
         return survival_table(tracks, events, self.event, since=self.since, origin_min=self.origin_min)
 

@@ -23,7 +23,8 @@ Floats = NDArray[np.float64]
 #: Columns of duration, event and entry in the rows that are tested.
 DURATION, EVENT, ENTRY = "__duration__", "__event__", "__entry__"
 _PLURAL = {"restricted_mean": "restricted means", "incidence": "incidences", "rate": "rates"}
-_NOT_CELLS = "cells of one replicate are no independent samples; see the tests over replicates"
+#: Why cells make no p-value where replicates are named.
+NOT_CELLS = "cells of one replicate are no independent samples; see the tests over replicates"
 
 
 def arrays(rows: pl.DataFrame) -> tuple[Floats, Floats, Floats | None]:
@@ -44,7 +45,7 @@ def overall(picked: Samples, prefix: str = "") -> Outcome:
     found = log_rank(t, e, rows[GROUP].rank("dense").to_numpy(), w)
     reason = None
     if picked.has_replicates:
-        reason = _NOT_CELLS
+        reason = NOT_CELLS
     elif not np.isfinite(found.p):
         reason = "there are no events while several groups are at risk"
     return Outcome(
@@ -99,7 +100,7 @@ class PairTests:
         (t, e, w), treated = _stacked(rows_a, rows_b)
         found = log_rank(t, e, treated, w)
         return Outcome(
-            f"{self.prefix}log-rank", "cells", statistic=found.statistic, df=found.df, refused=_NOT_CELLS, **shared
+            f"{self.prefix}log-rank", "cells", statistic=found.statistic, df=found.df, refused=NOT_CELLS, **shared
         )
 
     def _over_cells(self, rows_a: pl.DataFrame, rows_b: pl.DataFrame, shared: dict[str, Any]) -> list[Outcome]:

@@ -21,6 +21,8 @@ from kinocyte.statistics.samples import GROUP, NO_REPLICATES, REPLICATE, Pairing
 Floats = NDArray[np.float64]
 _VALUE = "__value__"
 _NOT_CELLS = "cells of one replicate are no independent samples; see the tests over replicates"
+#: Most cells of a group and replicate that are kept to draw.
+_MOST_DRAWN = 400
 _T_TEST = {False: "Welch's t-test on means of replicates", True: "paired t-test on means of replicates"}
 
 
@@ -66,6 +68,7 @@ def compare_values(
     Returns
     -------
     Comparison
+        ``details``: ``group replicate value``, up to 400 cells of each replicate, evenly over their ranks.
         ``groups``: ``group n_cells n_positions n_replicates mean sd median q25 q75 mean_low mean_high
         interval_over``. ``points``: ``group replicate n_cells mean median``, what a superplot draws large. ``tests``:
         with replicates, t-test on their means and mixed model; Mann-Whitney and Kolmogorov-Smirnov give their
@@ -96,8 +99,21 @@ def compare_values(
         notes = (*notes, NO_REPLICATES)
     return Comparison(
         "values", _groups(picked, points, confidence), outcome_frame(outcomes, picked.dtype, correction), points=points,
-        effects=pl.DataFrame(effects, schema=_effect_schema(picked.dtype), orient="row"), notes=notes,
+        effects=pl.DataFrame(effects, schema=_effect_schema(picked.dtype), orient="row"), details=_drawn(picked),
+        notes=notes,
     )  # fmt: skip
+
+
+def _drawn(picked: Samples) -> pl.DataFrame:
+    """Return cells to draw, spread evenly over the ranks of the values where there are many."""
+    parts = []
+    for _, rows in picked.rows.sort(GROUP, REPLICATE, _VALUE).group_by(GROUP, REPLICATE, maintain_order=True):
+        at = np.unique(np.linspace(0, rows.height - 1, min(rows.height, _MOST_DRAWN)).round().astype(np.int64))
+        parts.append(rows.select(pl.all().gather(at)))
+    cells = pl.concat(parts) if parts else picked.rows.clear()
+    return cells.select(
+        pl.col(GROUP).alias("group"), pl.col(REPLICATE).alias("replicate"), pl.col(_VALUE).alias("value")
+    )
 
 
 def _one_row_a_cell(
