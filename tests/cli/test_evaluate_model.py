@@ -74,7 +74,7 @@ def page(m: ImageModel, pairs: list[Pair], tmp_path: Path, *, sweep: bool = Fals
     swept = sweep_checkpoints(m, candidates, pairs, predict) if sweep else None
     return report.page(
         m, judged, title=None, run=run_folder, swept=swept,
-        tried=sensitivity(m, pairs[:1], predict), data=(Path("images"), Path("targets")), pairs=pairs,
+        tried=sensitivity(m, pairs[:1], predict), data=Path("images"), pairs=pairs,
     )  # fmt: skip
 
 

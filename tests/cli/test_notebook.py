@@ -68,27 +68,41 @@ def test_a_form_gives_what_the_model_accepts() -> None:
     assert list(Form(TrainingSettings, only=("steps", "seed")).controls) == ["steps", "seed"]
 
 
-def test_a_notebook_runs_from_the_first_cell_to_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for library in ("torch", "ipywidgets"):
-        pytest.importorskip(library)
-    import matplotlib.pyplot as plt
+#: what each task learns from: folders of inputs and of targets
+LEARNT = {
+    "stardist": ("images", "labels"), "flows": ("images", "labels"), "boundary": ("images", "labels"),
+    "denoise_segment": ("images", "labels"), "semantic": ("images", "classes"), "care": ("images", "clean"),
+    "noise2noise": ("images", "again"), "noise2void": ("images", None), "virtual_stain": ("images", "clean"),
+    "pix2pix": ("images", "clean"), "super_resolution": ("images", None), "frame_interpolation": ("movies", None),
+}  # fmt: skip
+#: tasks of networks that other programs trained: there is nothing to learn from a notebook
+OTHERS = {"stardist_keras", "starshape", "cellpose"}
 
-    monkeypatch.chdir(tmp_path)
-    plt.switch_backend("agg")
-    for folder, seeds in (("train", range(6)), ("test", range(6, 8))):
-        for seed in seeds:
-            image, labels = cells(seed)
-            for side, pixels in (("images", image), ("targets", labels)):
-                (tmp_path / folder / side).mkdir(parents=True, exist_ok=True)
-                tifffile.imwrite(tmp_path / folder / side / f"im{seed}.tif", pixels)
-    filled = {
-        "data = ": {"inputs": "train/images", "targets": "train/targets"},
-        "task = ": {"n_rays": 8, "width": 4, "depth": 1, "last_width": 8},
-        "training = ": {"steps": 4, "batch_size": 2, "patch_px": 32, "warmup_steps": 1, "check_every": 2,
-                        "device": "cpu", "threads": 1, "held_out": 0.3},
-    }  # fmt: skip
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with tiny images of every kind."""
+    place = tmp_path_factory.mktemp("tiny")
+    for seed in range(5):
+        image, labels = cells(seed)
+        made = {
+            "images": image, "labels": labels, "classes": (labels > 0).astype(np.uint8), "clean": 500 * (labels > 0),
+            "again": image + np.uint16(seed + 1),
+            "movies": np.stack([np.roll(image, t, 1) for t in range(4)]),
+        }  # fmt: skip
+        for name, pixels in made.items():
+            (place / name).mkdir(exist_ok=True)
+            tifffile.imwrite(
+                place / name / f"im{'abcde'[seed]}.tif", pixels.astype(np.uint16), imagej=True,
+                metadata={"axes": "TYX" if pixels.ndim == 3 else "YX"},
+            )  # fmt: skip
+    return place
+
+
+def executed(task: str, filled: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Run a notebook from the first cell to the last, with its forms filled in, and return its variables."""
     names: dict[str, Any] = {}
-    for cell in json.loads(notebook_text("stardist"))["cells"]:
+    for cell in json.loads(notebook_text(task))["cells"]:
         if cell["cell_type"] != "code":
             continue
         text = source(cell)
@@ -96,10 +110,44 @@ def test_a_notebook_runs_from_the_first_cell_to_the_last(tmp_path: Path, monkeyp
         for start, values in filled.items():
             if text.startswith(start):
                 names[start.split()[0]].set(**values)
+    return names
+
+
+TRAINING = {"steps": 2, "batch_size": 2, "patch_px": 32, "warmup_steps": 1, "check_every": 2, "device": "cpu",
+            "threads": 1, "held_out": 0.3}  # fmt: skip
+
+
+def test_every_task_is_run() -> None:
+    assert {*LEARNT} == {*registry.names("task")} - OTHERS - {"above"}
+
+
+@pytest.mark.parametrize("task", LEARNT)
+def test_a_notebook_runs_from_the_first_cell_to_the_last(
+    task: str, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for library in ("torch", "ipywidgets"):
+        pytest.importorskip(library)
+    import matplotlib.pyplot as plt
+
+    monkeypatch.chdir(tmp_path)
+    plt.switch_backend("agg")
+    inputs, targets = LEARNT[task]
+    data = {"inputs": str(folders / inputs)} | ({} if targets is None else {"targets": str(folders / targets)})
+    small = {"width": 4, "depth": 1} | ({"n_rays": 8, "last_width": 8} if task == "stardist" else {})
+    if task == "stardist":  # the others are judged by the same cell
+        (tmp_path / "test").mkdir()
+        for name, of in (("images", "images"), ("targets", "labels")):
+            (tmp_path / "test" / name).symlink_to(folders / of)
+    executed(task, {"data = ": data, "task = ": small, "training = ": TRAINING})
     plt.close("all")
-    assert (tmp_path / "my-stardist-run" / "model" / "rdf.yaml").is_file()
-    assert (tmp_path / "my-stardist-report" / "report.html").stat().st_size > 50_000
-    assert (tmp_path / "my-stardist-report" / "report.pdf").read_bytes()[:5] == b"%PDF-"
-    results = sorted((tmp_path / "my-stardist-results").glob("*_labels.tif"))
-    assert len(results) == 6
-    assert tifffile.imread(results[0]).shape == np.shape(cells(0)[0])
+    assert (tmp_path / f"my-{task}-run" / "model" / "rdf.yaml").is_file()
+    results = sorted((tmp_path / f"my-{task}-results").glob("*.tif"))
+    assert len(results) == 5
+    shape = tifffile.imread(results[0]).shape
+    side = np.array(cells(0)[0].shape)
+    wanted = {"super_resolution": tuple(2 * side), "frame_interpolation": (7, *side)}.get(task, tuple(side))
+    assert shape == wanted
+    if task == "stardist":
+        report = tmp_path / f"my-{task}-report"
+        assert (report / "report.html").stat().st_size > 50_000
+        assert (report / "report.pdf").read_bytes()[:5] == b"%PDF-"

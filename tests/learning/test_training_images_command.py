@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from kinocyte.cli import run  # noqa: E402 - torch may be missing
 from kinocyte.learning.model import load_image_model  # noqa: E402
 from kinocyte.learning.training.run_folder import RunFolder  # noqa: E402
+from kinocyte.learning.training.settings import TrainingSettings  # noqa: E402
 from tests.learning._training_scene import blobs  # noqa: E402
 
 FILE = """
@@ -161,9 +162,9 @@ def test_images_that_cannot_be_learnt_from_leave_no_folder(folder: Path, capsys:
 
 
 def test_the_training_file_of_the_model_that_comes_with_kinocyte_is_the_one_it_was_trained_with() -> None:
-    from kinocyte.pipeline.training.file import parse_image_training
     from kinocyte.cli._training_file import read_table
     from kinocyte.learning.image_package import shipped
+    from kinocyte.pipeline.training.file import parse_image_training
 
     for name, place in shipped().items():
         path = place.parent / f"{name}.toml"
@@ -171,6 +172,30 @@ def test_the_training_file_of_the_model_that_comes_with_kinocyte_is_the_one_it_w
             continue
         wanted, made = parse_image_training(read_table(path), str(path)), load_image_model(name)
         record = made.card["training"]
-        assert record["settings"] == wanted.training.model_dump(mode="json")
+        assert TrainingSettings.model_validate(record["settings"]) == wanted.training
         assert record["augmentation"] == wanted.augmentation.model_dump(mode="json")
         assert made.task.name() == wanted.task["method"]
+
+
+def test_one_image_is_refused_in_words_and_leaves_no_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place in ("images", "masks"):
+        for path in sorted((folder / place).iterdir())[1:]:
+            path.unlink()
+    assert run(["train", str(folder / "train.toml"), "--out", str(folder / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "stardist: 1 image\n" in said
+    assert "There is one pair" in said.splitlines()[-1]
+    assert not (folder / "run").exists()
+    (folder / "train.toml").write_text(FILE.replace("held_out = 0.3", "held_out = 0.0"))
+    assert run(["train", str(folder / "train.toml"), "--out", str(folder / "run")]) == 0
+
+
+def test_many_runs_are_shown_below_each_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from kinocyte.learning.training.run_folder import begin_run
+
+    for i in range(9):
+        begin_run(folder / "runs" / f"run-{i}", {"training": {"steps": i, "schedule": "cosine"}})
+    assert run(["train", "--compare", str(folder / "runs")]) == 0
+    table = capsys.readouterr().out
+    assert all(f"run-{i}" in table for i in range(9))
+    assert table.count("training.steps") > 1

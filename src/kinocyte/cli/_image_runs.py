@@ -48,6 +48,10 @@ def train_from_experiment(path: Path, population: str, out: Path, *, resume: boo
     return train_images(experiment_training(path, population, **how), Path(), out, resume=resume)
 
 
+#: columns of text that names of rows, and one run, take in the table of runs
+_LABEL_WIDTH, _RUN_WIDTH = 26, 17
+
+
 class _Bar:
     """Shows loss and remaining time on standard error; without a terminal, a line a look at the held-out images."""
 
@@ -90,10 +94,14 @@ def compare_runs(folders: Sequence[Path]) -> int:
 
     found = [run for folder in folders for run in runs_below(folder)]
     shown = compared(found).rows(named=True)
-    names = [row.pop("run") for row in shown]
-    table(
-        "Runs; settings that are alike in all are left out",
-        ["", *(Path(n).name for n in names)],
-        [(key, *(row[key] for row in shown)) for key in shown[0]],
-    )
+    names = [Path(row.pop("run")).name for row in shown]
+    side_by_side = max((console.width - _LABEL_WIDTH) // _RUN_WIDTH, 1)
+    for first in range(0, len(shown), side_by_side):
+        part = slice(first, first + side_by_side)
+        rows = [(key, *(row[key] for row in shown[part])) for key in shown[0]]
+        table(
+            "Runs; settings that are alike in all are left out" if first == 0 else "",
+            ["", *names[part]],
+            [row for row in rows if any(value is not None for value in row[1:])],
+        )
     return 0

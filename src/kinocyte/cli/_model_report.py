@@ -190,7 +190,7 @@ class Keeper:
                 written.append(folder / f"{name}.csv")
         if swept is not None and swept.table["rank"].len() > 0:
             best = folder / f"best_checkpoint_{swept.table['name'][0]}"
-            if not best.exists():
+            if not best.exists() and not swept.stays:
                 swept.best.save(best)
                 written.append(best)
         return written
@@ -219,7 +219,7 @@ def page(
     run: Path | None,
     swept: Sweep | None,
     tried: pl.DataFrame | None,
-    data: tuple[Path, Path],
+    data: Path,
     pairs: Sequence[Pair],
 ) -> TrainingPage:
     """Return the report of a model."""

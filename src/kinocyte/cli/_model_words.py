@@ -22,11 +22,11 @@ _SCORED = {
 _LPIPS = "Ghildyal & Liu 2022, Shift-tolerant perceptual similarity metric, ECCV (ST-LPIPS)"
 
 
-def subtitle(model: ImageModel, n_images: int, data: tuple[Path, Path]) -> str:
+def subtitle(model: ImageModel, n_images: int, data: Path) -> str:
     """Return what the model is and what it was judged by."""
     space = "planes" if model.ndim == 2 else "volumes"
     task = model.task.name().replace("_", " ")
-    return f"Model of the task {task} for {space}, judged by {n_images} images in '{data[0].name}'"
+    return f"Model of the task {task} for {space}, judged by {n_images} images in '{data.name}'"
 
 
 def methods(model: ImageModel, judged: Judgement, record: Mapping[str, Any], n_images: int) -> list[str]:

@@ -45,7 +45,7 @@ def model(
     /,
     *,
     inputs: Path,
-    targets: Path,
+    targets: Path | None = None,
     out: Path | None = None,
     json: bool = False,
     channels: list[str] | None = None,
@@ -69,7 +69,8 @@ def model(
     inputs : Path
         Folder of images that the model has not learnt from.
     targets : Path
-        Folder of their targets, with the same names.
+        Folder of their targets, with the same names; left out where the task makes them of the images: the middle ones
+        of three frames (frame_interpolation), fine images of their own means (super_resolution).
     out : Path
         Folder to write to; it must not hold a report yet.
     json : bool
@@ -101,7 +102,10 @@ def model(
 
     loaded = load_image_model(model)
     run = report.run_of(model)
-    pairs = read_pairs(inputs, targets, target=loaded.task.result, axes=axes, group=group)
+    if targets is None:
+        pairs = _made(loaded, read_pairs(inputs, None, target="none", axes=axes, group=group))
+    else:
+        pairs = read_pairs(inputs, targets, target=loaded.task.result, axes=axes, group=group)
     pairs = [fitting(loaded, p, channels) for p in pairs]
     if out is not None:
         report.refuse_taken(out)
@@ -117,15 +121,22 @@ def model(
     tried = _tried(loaded, pairs, predict) if sensitivity else None
     document = _document(model, judged, swept, tried, run)
     if keep is not None:
-        page = report.page(
-            loaded, judged, title=title, run=run, swept=swept, tried=tried, data=(inputs, targets), pairs=pairs
-        )
+        page = report.page(loaded, judged, title=title, run=run, swept=swept, tried=tried, data=inputs, pairs=pairs)
         document["written"] = [str(p) for p in keep.report(page, judged, swept, tried)]
     if json:
         print(json_format.dumps(document, ensure_ascii=False, allow_nan=False))  # noqa: T201 - for programs
     else:
         _show(judged, swept, run, document.get("written", []))
     return 0
+
+
+def _made(model: ImageModel, pairs: list[Pair]) -> list[Pair]:
+    """Return images with targets that the task makes of them."""
+    found = list(model.task.arranged(pairs))
+    if not all(p.has_target for p in found):
+        msg = f"Name the folder of targets by --targets: {model.task.name()} cannot be judged by images alone."
+        raise ParameterError(msg)
+    return found
 
 
 def _swept(model: ImageModel, run: Path | None, pairs: list[Pair], predict: Predict, perceptual: Any) -> Sweep:

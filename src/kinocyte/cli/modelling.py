@@ -56,9 +56,22 @@ def info(model: str, /) -> int:
         ("parameters", int(sum(a.size for a in found.weights.values())) or "not counted"),
         ("used by", _used_by(found)),
     ]  # fmt: skip
-    rows += [(str(key), _plain(value)) for key, value in found.card.items() if _plain(value)]
+    told = {key: value for key, value in found.card.items() if key not in {"name", "training"}}
+    rows += [(str(key), _plain(value)) for key, value in told.items() if _plain(value)]
+    rows += _history(found.card.get("training"))
     table(f"Model {model}", ["what", "value"], rows)
     return 0
+
+
+def _history(record: Any) -> list[tuple[str, str]]:
+    """Return how a model was trained and how well it did on held-out images, in words."""
+    if not isinstance(record, dict) or "settings" not in record:
+        return []
+    from kinocyte.learning._image_card import training_lines
+
+    lines = [line.removeprefix("- ") for line in training_lines(record)]
+    scores = [f"{name} {value:.3g}" for name, value in record.get("held_out", {}).items() if isinstance(value, float)]
+    return [("training", "\n".join(lines)), *([("on held-out images", ", ".join(scores))] if scores else [])]
 
 
 def _used_by(model: Any) -> str:
@@ -106,7 +119,7 @@ def install(
     Parameters
     ----------
     source : Path
-        File or folder.
+        File or folder; of the folder of a training its model.
     name : str
         Name to give it; left out: its own.
     kind : str

@@ -168,7 +168,8 @@ _JUDGE = """
 test_inputs = "test/images"
 test_targets = "test/targets"
 if Path(test_inputs).is_dir():
-    command("evaluate", "model", run, "--inputs", test_inputs, "--targets", test_targets, "--out", f"{name}-report")
+    against = ["--targets", test_targets] if Path(test_targets).is_dir() else []
+    command("evaluate", "model", run, "--inputs", test_inputs, *against, "--out", f"{name}-report")
     display(IFrame(f"{name}-report/report.html", width="100%", height=600))
 """
 _USE = """

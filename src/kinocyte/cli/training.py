@@ -75,7 +75,7 @@ def train(
             corrected_only=corrected_only,
         )  # fmt: skip
     if channel or corrected_only or steps is not None or population is not None:
-        msg = "--population, --channel, --corrected-only and --steps belong to --from-experiment; a training file has keys."
+        msg = "--population, --channel, --corrected-only and --steps belong to --from-experiment; a file has keys."
         raise ParameterError(msg)
     if file is None:
         msg = "Name a training file, or an experiment by --from-experiment."

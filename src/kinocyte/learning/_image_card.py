@@ -20,7 +20,7 @@ def readme(model: ImageModel, left_out: Mapping[str, str]) -> str:
     """
     card, record = model.card, model.card.get("training", {})
     lines = [f"# {model.name}", "", str(card.get("description", "")), "", str(card.get("about", "")), ""]
-    lines += ["## Use", "", *_use(model), "", "## Training", "", *_training(record), ""]
+    lines += ["## Use", "", *_use(model), "", "## Training", "", *training_lines(record), ""]
     lines += ["## Validation", "", *_validation(record, card.get("test", {})), ""]
     lines += ["## Licence and citation", "", f"Licence of the weights: {card.get('license', 'unknown')}.", ""]
     lines += [f"- {line}" for line in dict.fromkeys([*card.get("cite", ()), *model.task.references])]
@@ -47,7 +47,8 @@ def _use(model: ImageModel) -> list[str]:
     return lines
 
 
-def _training(record: Mapping[str, Any]) -> list[str]:
+def training_lines(record: Mapping[str, Any]) -> list[str]:
+    """Return how a model was trained, one line a fact."""
     if not record:
         return ["How it was trained is not recorded."]
     n, s = record["images"], record["settings"]

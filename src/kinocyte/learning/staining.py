@@ -95,11 +95,11 @@ class VirtualStain(AppliesModel, Stainer):
         if task.name() == "frame_interpolation":
             return (
                 "computes frames between frames, which no channel of the same frames can hold: make the movie with "
-                "kinocyte predict and import it"
+                "kinocyte predict and import that"
             )
         if task.enlargement != 1:
             return (
-                f"({task.name()}) gives finer pixels, which no channel beside the others can hold: make the images with "
+                f"({task.name()}) gives finer pixels, which no channel beside the others can hold: make images with "
                 "kinocyte predict and import them"
             )
         return None

@@ -107,6 +107,7 @@ def install(source: Path, name: str | None = None) -> Path:
     StoreError
         If a model of that name is installed already.
     """
+    source = find(source)  # of a training the model
     package = read_package(source)
     model = load(source)
     return keep(package, checked_name(name or _plain(model.name)))

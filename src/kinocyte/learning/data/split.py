@@ -49,10 +49,11 @@ def split(pairs: Sequence[Pair], held_out: float = 0.15, seed: int = 1) -> Split
         return Split(tuple(pairs), ())
     groups = sorted({p.group for p in pairs}, key=lambda g: _order(g, seed))
     if len(groups) < 2:
+        what = "There is one pair" if len(pairs) == 1 else f"All {len(pairs)} pairs come from one image or movie"
         msg = (
-            f"All {len(pairs)} pairs come from one image or movie ('{groups[0]}'), so none can be held out to tell "
-            "when training must stop; annotate a second one; or say which part of a name tells images apart (group), "
-            "or hold none out (held_out = 0) and judge the model on other images."
+            f"{what} ('{groups[0]}'), so none can be held out to tell when to stop; annotate a second image, "
+            f"{'' if len(pairs) == 1 else 'say which part of a name tells images apart (group), '}or set held_out = 0 "
+            "and judge the model on other images."
         )
         raise ParameterError(msg)
     size = dict.fromkeys(groups, 0)

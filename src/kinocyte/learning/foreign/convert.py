@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -117,7 +118,9 @@ def read_state(path: Path) -> Arrays:
                 entries = archive.infolist()
             if len(entries) > 10 * MOST_FILES or sum(e.file_size for e in entries) > MOST_BYTES:
                 raise _refused(path, "it would unpack to far more than weights are")
-        found = torch.load(path, weights_only=True, map_location="cpu")
+        with warnings.catch_warnings():  # of torch about its own format
+            warnings.simplefilter("ignore")
+            found = torch.load(path, weights_only=True, map_location="cpu")
     except InputFileError:
         raise
     except Exception as error:  # whatever a broken or hostile file makes the reader raise

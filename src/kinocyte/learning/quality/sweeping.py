@@ -30,11 +30,15 @@ class Candidate:
     @property
     def digest(self) -> str:
         """Return what tells equal weights."""
-        found = hashlib.sha256()
-        for key in sorted(self.weights):
-            found.update(key.encode())
-            found.update(np.ascontiguousarray(self.weights[key]).tobytes())
-        return found.hexdigest()
+        return _digest(self.weights)
+
+
+def _digest(weights: Mapping[str, Singles]) -> str:
+    found = hashlib.sha256()
+    for key in sorted(weights):
+        found.update(key.encode())
+        found.update(np.ascontiguousarray(weights[key], np.float32).tobytes())
+    return found.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +49,8 @@ class Sweep:
     """``rank name step score`` and the scores of `kinocyte.learning.quality.judging.Judgement.pooled`."""
     best: ImageModel
     score: str
+    stays: bool = False
+    """Whether the best weights are those that the model has."""
 
 
 def sweep_checkpoints(
@@ -84,4 +90,4 @@ def sweep_checkpoints(
     table = table.with_columns(place=place).sort("place", "step", descending=[False, True])
     table = table.drop("place").with_row_index("rank", offset=1)
     chosen = next(c for c in different.values() if c.name == table["name"][0])
-    return Sweep(table, model.replace(weights=chosen.weights), main)
+    return Sweep(table, model.replace(weights=chosen.weights), main, chosen.digest == _digest(model.weights))

@@ -216,6 +216,12 @@ class ImageTraining(_Table):
         """Return the task; what the file leaves out is as in the model to start from."""
         if start is None:
             return registry.parse("task", self.task)  # type: ignore[return-value]  # methods of the kind are tasks
+        if not start.weights:
+            msg = (
+                f"The model '{self.start}' of another program is a network as a whole (TorchScript or ONNX), which can "
+                "be applied but not trained on; begin with a model of Kinocyte, or with weights of StarDist or Cellpose."
+            )
+            raise ParameterError(msg)
         if self.task.get("method", start.task.name()) != start.task.name():
             msg = f"The model '{self.start}' does {start.task.name()}, not {self.task['method']}; start from another."
             raise ParameterError(msg)

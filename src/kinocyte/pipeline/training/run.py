@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kinocyte.core.errors import ParameterError
+from kinocyte.core.errors import KinocyteError, ParameterError
 from kinocyte.pipeline.training.file import ImageTraining, parse_image_training
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def train_images(
     if run.finished:
         return Trained(run.model, dict(run.record().get("held_out", {})), before=True)
     if first:
-        begun(f"{task.name()}: {len(lesson.pairs)} images")
+        n = len(lesson.pairs)
+        begun(f"{task.name()}: {n} image{'' if n == 1 else 's'}")
         if run.last_checkpoint() is None:
             report = check_lesson(lesson, task, wanted.training.patch_px)
             for finding in report.findings:
@@ -93,7 +95,13 @@ def train_images(
                 run.abandon()
                 msg = "Training was not begun: mend what is an error above (`kinocyte data check` shows all)."
                 raise ParameterError(msg)
-    model = fit(lesson, task, wanted.training, run, told=told)
+    try:
+        model = fit(lesson, task, wanted.training, run, told=told)
+    except KinocyteError:
+        if first and run.last_checkpoint() is None and not run.history():  # nothing was learnt: the name stays free
+            with contextlib.suppress(OSError):
+                run.abandon()
+        raise
     if first:
         run.keep_record(model.card["training"])
         model.save(run.model)
