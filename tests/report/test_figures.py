@@ -13,10 +13,10 @@ from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.figure import Figure
 
 from kinocyte.core.errors import ParameterError
+from kinocyte.core.lineages import lineage_layout
 from kinocyte.report import behaviour_figures, distribution_figures, lineage_figures, matrix_figures, signal_figures
 from kinocyte.report.drawing import JOURNAL_MM, inline_svg, render
 from kinocyte.statistics.behaviour_states import transitions
-from kinocyte.tracking.layout import lineage_layout
 
 rng = np.random.default_rng(0)
 

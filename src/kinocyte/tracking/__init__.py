@@ -1,5 +1,6 @@
 """Objects in, links and tracks out."""
 
+from kinocyte.core.lineages import lineage_layout, lineage_names
 from kinocyte.tracking.base import LabelSource, Linker, Mended, Mender
 from kinocyte.tracking.bayesian import Bayesian
 from kinocyte.tracking.branches import branch_table
@@ -7,7 +8,6 @@ from kinocyte.tracking.editing import Replayed, replay
 from kinocyte.tracking.extending import Proposal, extend
 from kinocyte.tracking.kalman import Kalman
 from kinocyte.tracking.lap import LAP
-from kinocyte.tracking.layout import lineage_layout
 from kinocyte.tracking.lineage import build_tracks
 from kinocyte.tracking.manual import Manual
 from kinocyte.tracking.mending import Mending
@@ -32,5 +32,6 @@ __all__ = [
     "build_tracks",
     "extend",
     "lineage_layout",
+    "lineage_names",
     "replay",
 ]

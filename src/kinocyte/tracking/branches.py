@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from kinocyte.core.lineages import lineage_names
 from kinocyte.core.schema import require
-
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def branch_table(objects: pl.DataFrame, tracks: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
@@ -71,29 +70,9 @@ def branch_table(objects: pl.DataFrame, tracks: pl.DataFrame, members: pl.DataFr
     began = pl.col("generation") > pl.col("before")
     ended = pl.col("divided") > pl.col("generation")
     return table.with_columns(
-        name=pl.Series(_names(tracks), dtype=pl.String),
+        name=lineage_names(tracks),
         cycle_min=pl.when(began & ended).then(pl.col("next_min") - pl.col("first_time_min")),
     ).select(
         "track_id", "name", "first_object_id", "parent_id", "root_id", "generation", "n_daughters", "n_objects",
         "first_time_min", "last_time_min", "cycle_min", "displacement_um", "path_um",
     )  # fmt: skip
-
-
-def _names(tracks: pl.DataFrame) -> list[str]:
-    """Return the names of the tracks in order of their ids; a parent's id is always smaller."""
-    names: dict[int, str] = {}
-    born: dict[int, int] = {}
-    generation: dict[int, int] = {}
-    rows = tracks.select("track_id", "parent_id", "generation").sort("track_id").iter_rows()
-    for track, parent, age in rows:
-        generation[track] = age
-        if parent is None:
-            names[track] = str(track)
-            continue
-        if age == generation[parent]:  # a merge: nobody was born
-            names[track] = f"{names[parent]}'"
-            continue
-        k = born.get(parent, 0)
-        born[parent] = k + 1
-        names[track] = names[parent] + (_LETTERS[k] if k < len(_LETTERS) else f"({k + 1})")
-    return list(names.values())

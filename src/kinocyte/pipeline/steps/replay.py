@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 
+from kinocyte.core.lineages import lineage_names
 from kinocyte.core.schema import LINKS, MEMBERS, OBJECTS, TRACKS, conform, empty
 from kinocyte.experiment.corrected import REPLAY
 from kinocyte.experiment.journal import Entry, mark_of
@@ -233,6 +234,7 @@ def _tracks(done: Replayed) -> pl.DataFrame:
 
     objects = done.objects.join(done.members, on="object_id", how="left", maintain_order="left")
     tracks = done.tracks.join(track_features(objects, done.links), on="track_id", how="left", maintain_order="left")
+    tracks = tracks.with_columns(lineage_names(tracks))
     for (name,), rows in done.track_classes.group_by("name", maintain_order=True):
         given = rows.select("track_id", pl.col("value").alias(str(name)))
         tracks = tracks.join(given, on="track_id", how="left", maintain_order="left")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from kinocyte.core.errors import ParameterError, nearest
+from kinocyte.core.lineages import lineage_names
 from kinocyte.core.schema import LINKS, MEMBERS, OBJECTS, TRACKS, conform
 from kinocyte.experiment.position import Position
 from kinocyte.measurement.base import FeatureSet
@@ -122,6 +123,7 @@ class Tracking(Step):
             objects, links, tracks, members = sieve.objects, sieve.links, sieve.tracks, sieve.members
         motion = track_features(objects.join(members, on="object_id", how="left", maintain_order="left"), links)
         tracks = tracks.join(motion, on="track_id", how="left", maintain_order="left")
+        tracks = tracks.with_columns(lineage_names(tracks))
         commit()
         tables = [conform(t, s, table="tracking") for t, s in ((links, LINKS), (members, MEMBERS), (tracks, TRACKS))]
         if self.mending:

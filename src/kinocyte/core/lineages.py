@@ -1,4 +1,4 @@
-"""Where each branch stands in a drawing of the lineages."""
+"""What the branches of a lineage are called, and where each stands in a drawing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import polars as pl
 
 from kinocyte.core.errors import TableError
 from kinocyte.core.schema import require
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def lineage_layout(tracks: pl.DataFrame, *, gap: float = 1.0) -> pl.DataFrame:
@@ -65,6 +67,39 @@ def lineage_layout(tracks: pl.DataFrame, *, gap: float = 1.0) -> pl.DataFrame:
     return placed.join(parents, on="parent_id", how="left", maintain_order="left").select(
         "track_id", "parent_id", "root_id", "x", "first_frame", "last_frame", "parent_x", "parent_last_frame", "width"
     )  # fmt: skip
+
+
+def lineage_names(tracks: pl.DataFrame) -> pl.Series:
+    """Return the names of tracks by descent: ``7`` has the daughters ``7a`` and ``7b``, and these ``7aa``, ``7ab`` ..
+
+    The track after a merge, where nobody was born, is called as its parent with an apostrophe.
+
+    Parameters
+    ----------
+    tracks : polars.DataFrame
+        Columns ``track_id parent_id generation``; whole lineages, a parent's id smaller than its daughters'.
+
+    Returns
+    -------
+    polars.Series of str
+        In order of the ids of the tracks.
+    """
+    names: dict[int, str] = {}
+    born: dict[int, int] = {}
+    generation: dict[int, int] = {}
+    rows = tracks.select("track_id", "parent_id", "generation").sort("track_id").iter_rows()
+    for track, parent, age in rows:
+        generation[track] = age
+        if parent is None:
+            names[track] = str(track)
+            continue
+        if age == generation[parent]:  # a merge: nobody was born
+            names[track] = f"{names[parent]}'"
+            continue
+        k = born.get(parent, 0)
+        born[parent] = k + 1
+        names[track] = names[parent] + (_LETTERS[k] if k < len(_LETTERS) else f"({k + 1})")
+    return pl.Series("lineage_name", list(names.values()), dtype=pl.String)
 
 
 def _places(daughters: dict[int | None, list[int]], gap: float) -> tuple[dict[int, float], dict[int, int]]:
