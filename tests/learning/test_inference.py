@@ -278,3 +278,30 @@ def test_parts_fit_into_memory_and_read_little_twice() -> None:
     volume = Geometry((4, 16, 16), (12, 106, 106), (1, 1, 1), (1, 1, 1))
     core = core_of((64, 2048, 2048), volume, 2e7)
     assert all(n % d == 0 for n, d in zip(core, volume.divisor, strict=True))
+
+
+class _Everywhere:
+    """A network that gives its input, and the mean of all it was shown."""
+
+    name = "everywhere"
+    geometry = Geometry((4, 4), (10**6, 10**6), (1, 1), (1, 1))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return np.concatenate([x, np.full_like(x, x.mean())])
+
+    def most_pixels(self) -> float:
+        return np.inf
+
+
+def test_large_images_of_networks_that_look_everywhere_are_blended(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kinocyte.learning.inference import tiles
+
+    image = np.random.default_rng(0).random((1, 50, 90)).astype(np.float32)
+    plain = applying._whole(_Everywhere(), image, None)
+    np.testing.assert_allclose(plain[1], np.pad(image, ((0, 0), (0, 2), (0, 2)), mode="symmetric").mean(), rtol=1e-5)
+    for name, value in (("_MOST_WHOLE", 1000), ("_WINDOW_PX", 32), ("_BLENDED_PX", 8)):
+        monkeypatch.setattr(tiles, name, value)
+    cut = applying._whole(_Everywhere(), image, None)
+    np.testing.assert_allclose(cut[0], image[0], atol=1e-6)  # every pixel is there, at its place
+    assert np.abs(np.diff(cut[1], axis=1)).max() < 0.2 * np.ptp(cut[1])  # means of windows go over into each other
+    np.testing.assert_array_equal(cut, applying._whole(_Everywhere(), image, 16))  # whatever the tiles

@@ -13,7 +13,7 @@ from kinocyte.learning.tasks.base import Module, Singles, Task, Weights
 from kinocyte.learning.tasks.flows import Flows
 from kinocyte.learning.tasks.stardist import StarDist
 
-#: reach of networks that look at the whole image (group norm, style): they are never cut into tiles
+#: reach of networks that look at the whole image (group norm, style): only large images are cut, into fixed windows
 EVERYWHERE_PX = 1_000_000
 #: the farthest input pixel that the local starshape network looks at, followed back through its layers
 _LOCAL_REACH_PX = 72

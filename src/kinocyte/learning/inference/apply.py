@@ -14,7 +14,7 @@ from kinocyte.learning.devices import Device
 from kinocyte.learning.grey_values import limits, restored
 from kinocyte.learning.inference.augmented import augmented_output
 from kinocyte.learning.inference.engine import Engine, engine_of, out_of_memory
-from kinocyte.learning.inference.tiles import Geometry, core_of, halved, padded, parts
+from kinocyte.learning.inference.tiles import Geometry, core_of, halved, padded, parts, weight_of, windows
 from kinocyte.learning.model import ImageModel
 from kinocyte.learning.tasks.base import Reading
 
@@ -144,6 +144,28 @@ def _whole(engine: Engine, x: Singles, tile_px: int | None) -> Singles:
     """Return the output of an image of any size, in as few parts as memory allows."""
     geometry = engine.geometry
     wide = padded(x, geometry.divisor)
+    boxes = windows(wide.shape[1:], geometry)
+    out = _blended(engine, wide, boxes) if len(boxes) > 1 else _tiled(engine, wide, tile_px)
+    return out[(slice(None), *(slice(0, n) for n in geometry.output_shape(x.shape[1:])))]
+
+
+def _blended(engine: Engine, wide: Singles, boxes: Sequence[tuple[slice, ...]]) -> Singles:
+    """Return the mean of overlapping windows, each weighted less towards its sides."""
+    geometry, shape = engine.geometry, wide.shape[1:]
+    total, count = np.zeros(0, np.float32), np.zeros(geometry.output_shape(shape), np.float32)
+    for box in boxes:
+        said = _tiled(engine, wide[(slice(None), *box)], None)
+        weight, place = weight_of(box, shape, geometry), geometry.output(box)
+        if total.size == 0:
+            total = np.zeros((len(said), *count.shape), np.float32)
+        total[(slice(None), *place)] += said * weight
+        count[place] += weight
+    return np.asarray(total / count, np.float32)
+
+
+def _tiled(engine: Engine, wide: Singles, tile_px: int | None) -> Singles:
+    """Return the output of an image of whole divisors, in as few parts as memory allows."""
+    geometry = engine.geometry
     shape = wide.shape[1:]
     if tile_px is not None:
         core = tuple(min(-(-tile_px // d) * d, n) for d, n in zip(geometry.divisor, shape, strict=True))
@@ -153,8 +175,7 @@ def _whole(engine: Engine, x: Singles, tile_px: int | None) -> Singles:
         core = core_of(shape, geometry, engine.most_pixels())
     while True:
         try:
-            out = _in_parts(engine, wide, core)
-            break
+            return _in_parts(engine, wide, core)
         except (RuntimeError, MemoryError) as error:
             if not (out_of_memory(error) or isinstance(error, MemoryError)):
                 raise
@@ -164,7 +185,6 @@ def _whole(engine: Engine, x: Singles, tile_px: int | None) -> Singles:
                 msg += "tiles; close other programs or take a smaller model."
                 raise ParameterError(msg) from error
             core = smaller
-    return out[(slice(None), *(slice(0, n) for n in geometry.output_shape(x.shape[1:])))]
 
 
 def _in_parts(engine: Engine, wide: Singles, core: Sequence[int]) -> Singles:

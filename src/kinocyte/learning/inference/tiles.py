@@ -80,6 +80,40 @@ def parts(shape: Sequence[int], core: Sequence[int], geometry: Geometry) -> Iter
         yield tuple(r for r, _ in combination), tuple(k for _, k in combination)
 
 
+#: images of more pixels are cut into windows even for a network that looks at all of an image, and their size
+_MOST_WHOLE, _WINDOW_PX, _BLENDED_PX = 4_000_000, 1024, 128
+
+
+def windows(shape: Sequence[int], geometry: Geometry) -> list[Slices]:
+    """Return overlapping boxes for a network that looks at all it is given; one box where the image is small enough.
+
+    They depend on the size of the image alone, never on memory, so that a result does not depend on the machine.
+    """
+    whole = all(r >= n for r, n in zip(geometry.reach, shape, strict=True))
+    if not whole or prod(shape) <= _MOST_WHOLE:
+        return [tuple(slice(0, n) for n in shape)]
+    rows = []
+    for n, d in zip(shape, geometry.divisor, strict=True):
+        size = min(-(-_WINDOW_PX // d) * d, n)
+        n_windows = max(-(-(n - _BLENDED_PX) // (size - _BLENDED_PX)), 1) if n > size else 1
+        places = np.linspace(0, n - size, n_windows)
+        rows.append([slice(s, s + size) for s in (int(p) // d * d for p in places)])
+    return list(product(*rows))
+
+
+def weight_of(window: Slices, shape: Sequence[int], geometry: Geometry) -> Singles:
+    """Return how much each output of a window counts: less towards sides at which another window goes on."""
+    weight = np.ones((), np.float32)
+    for s, n, up, down in zip(window, shape, geometry.up, geometry.down, strict=True):
+        size = (s.stop - s.start) * up // down
+        far = np.arange(size, dtype=np.float32) + 0.5
+        ramp = _BLENDED_PX * up / down
+        rising = np.clip(far / ramp, 0, 1) if s.start > 0 else np.ones(size, np.float32)
+        falling = np.clip(far[::-1] / ramp, 0, 1) if s.stop < n else np.ones(size, np.float32)
+        weight = np.multiply.outer(weight, np.minimum(rising, falling))
+    return np.asarray(weight, np.float32)
+
+
 def core_of(shape: Sequence[int], geometry: Geometry, most_pixels: float) -> tuple[int, ...]:
     """Return the lengths of parts that, with their overlap, hold at most so many pixels, and read the fewest in all.
 

@@ -218,8 +218,8 @@ class ImageTraining(_Table):
             return registry.parse("task", self.task)  # type: ignore[return-value]  # methods of the kind are tasks
         if not start.weights:
             msg = (
-                f"The model '{self.start}' of another program is a network as a whole (TorchScript or ONNX), which can "
-                "be applied but not trained on; begin with a model of Kinocyte, or with weights of StarDist or Cellpose."
+                f"The model '{self.start}' of another program is a network as a whole (TorchScript or ONNX), which "
+                "can be applied but not trained on; begin with a model of Kinocyte, or weights of StarDist or Cellpose."
             )
             raise ParameterError(msg)
         if self.task.get("method", start.task.name()) != start.task.name():
