@@ -112,6 +112,14 @@ PANELS: tuple[PanelSpec, ...] = (
         shown=False,
     ),
     _late(
+        "track",
+        "Track a movie",
+        "tools.track_wizard:TrackPanel",
+        "Alt+M",
+        "Detect, filter, link, filter: the cells of one movie, step by step",
+        shown=False,
+    ),
+    _late(
         "explore",
         "Explore",
         "explore.panel:ExplorePanel",

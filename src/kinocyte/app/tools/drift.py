@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent, QShowEvent
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout
 
 from kinocyte.app.jobs import Job
 from kinocyte.app.session import Session
 from kinocyte.app.tools.channels_page import ChannelsPage
 from kinocyte.app.tools.drift_page import DriftPage
-from kinocyte.app.tools.file_list import FileList, dropped_paths
+from kinocyte.app.tools.file_list import FileList, TakesFiles
 from kinocyte.app.tools.movie_view import MovieView, Shown, open_movie
 from kinocyte.app.tools.work import Drift, Facts, Shifts
 from kinocyte.app.widgets import heading, named
 
 
-class DriftPanel(QWidget):
+class DriftPanel(TakesFiles):
     """Holds movies still and lays channels on each other: plain files in, corrected files and tables out.
 
     It does what `kinocyte drift` and `kinocyte channels` do, and writes the same files.
@@ -26,7 +26,6 @@ class DriftPanel(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.setObjectName("drift_panel")
-        self.setAcceptDrops(True)
         self._session = session
         self._opening: Job | None = None
         self._wanted: Facts | None = None
@@ -143,13 +142,6 @@ class DriftPanel(QWidget):
             self.view.shown.close()
             self.view.shown = None
 
-    # ------------------------------------------------------------ dropping anywhere on the panel
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Take files and folders."""
-        if event.mimeData().hasUrls():
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        """Add what was dropped."""
-        self.files.add(dropped_paths(event))
-        event.acceptProposedAction()
+    def take(self, paths: list[str]) -> None:
+        """Add what was dropped anywhere on the panel."""
+        self.files.add(paths)

@@ -11,12 +11,12 @@ from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
-    QFrame,
     QHBoxLayout,
     QHeaderView,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
+    QWidget,
 )
 
 from kinocyte.app.form import ModelForm
@@ -32,7 +32,35 @@ _COLUMNS = ("movie", "frames", "size", "channels", "µm/px", "min")
 _ROW_PX = 26
 
 
-class FileList(QFrame):
+class TakesFiles(QWidget):
+    """A widget on which files and folders can be dropped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setAcceptDrops(True)
+
+    def take(self, paths: list[str]) -> None:
+        """Take what was dropped.
+
+        Parameters
+        ----------
+        paths : list of str
+            Files and folders of this machine.
+        """
+        raise NotImplementedError(paths)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Invite files and folders."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Take what was dropped."""
+        self.take([str(Path(u.toLocalFile())) for u in event.mimeData().urls() if u.isLocalFile()])
+        event.acceptProposedAction()
+
+
+class FileList(TakesFiles):
     """Takes files and folders by drop or dialog and shows how they were understood.
 
     Parameters
@@ -53,7 +81,6 @@ class FileList(QFrame):
     def __init__(self, session: Session, name: str, invitation: str) -> None:
         super().__init__()
         self.setObjectName(name)
-        self.setAcceptDrops(True)
         self.paths: list[str] = []
         self.facts: list[Facts] = []
         self._reader = Latest(session.jobs, "Reading files", 200, self)
@@ -86,7 +113,8 @@ class FileList(QFrame):
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.table.horizontalHeader().setStretchLastSection(True)
+        self.table.horizontalHeader().setSectionResizeMode(len(_COLUMNS) - 1, QHeaderView.ResizeMode.Stretch)
+        self.table.horizontalHeader().setMinimumSectionSize(30)
         self.table.hide()
         column.addWidget(self.table)
         column.addWidget(self.problem)
@@ -168,24 +196,12 @@ class FileList(QFrame):
     def _ask_folder(self) -> None:
         self.add([QFileDialog.getExistingDirectory(self, "Folder of movies")])
 
-    # ------------------------------------------------------------ dropping
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Take files and folders."""
-        if event.mimeData().hasUrls():
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
+    def take(self, paths: list[str]) -> None:
         """Add what was dropped."""
-        self.add(dropped_paths(event))
-        event.acceptProposedAction()
+        self.add(paths)
 
 
 _AGAIN = "Drop movies or folders here, or add them."
-
-
-def dropped_paths(event: QDropEvent) -> list[str]:
-    """Return the files and folders of a drop."""
-    return [str(Path(u.toLocalFile())) for u in event.mimeData().urls() if u.isLocalFile()]
 
 
 def _texts(one: Facts) -> tuple[str, ...]:

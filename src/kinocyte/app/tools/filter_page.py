@@ -27,6 +27,8 @@ _WAYS = (
     ("above Otsu's limit", "above", "The limit is found anew in each movie by Otsu's rule; the upper class is kept"),
     ("below Otsu's limit", "below", "The limit is found anew in each movie by Otsu's rule; the lower class is kept"),
 )
+#: Features that a person filters by first.
+_LIKELY = ("quality", "area_um2", "volume_um3", "n_objects", "duration_min")
 _KEEPER = NoWheel()
 
 
@@ -73,7 +75,7 @@ class FilterRow(QFrame):
     @property
     def by_rule(self) -> bool:
         """Tell whether the limit is found by Otsu's rule."""
-        return self.way.currentIndex() > 1
+        return int(self.way.currentIndex()) > 1
 
     def limit(self) -> float | None:
         """Return the number that was typed, or None."""
@@ -145,7 +147,9 @@ class FilterPage(QWidget):
         self.plot.getAxis("bottom").setHeight(40)
         for side in ("left", "bottom"):
             self.plot.getAxis(side).enableAutoSIPrefix(False)
-        self.otsu = push_button("Suggest (Otsu)", f"{name}_otsu", "The limit that parts two classes best", self._suggest)
+        self.otsu = push_button(
+            "Suggest (Otsu)", f"{name}_otsu", "The limit that parts two classes best", self._suggest
+        )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(hint(about))
@@ -189,7 +193,9 @@ class FilterPage(QWidget):
         known = features_of(self.table)
         if not known:
             return
-        first = next((c for c in ("quality", "area_um2", "volume_um3", "n_objects", "duration_min") if c in known), known[0])
+        first = next(
+            (c for c in ("quality", "area_um2", "volume_um3", "n_objects", "duration_min") if c in known), known[0]
+        )
         row = FilterRow(f"{self._name}_{self._made}", known, first)
         self._made += 1
         if rule is not None:

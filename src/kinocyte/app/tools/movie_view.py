@@ -249,7 +249,7 @@ class MovieView(QObject):
         left, session = self._left, self._session
         if restore:
             self._left = None
-            if left is not None and session.position is None and session.experiment is not None:
+            if left is not None and not session.wanted_position and session.experiment is not None:
                 session.show_position(left)
 
     def _position_changed(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from kinocyte.app.jobs import Job
 from kinocyte.core.errors import ParameterError, StoreError
-from kinocyte.core.schema import LINKS, MEMBERS, TRACKS, empty
+from kinocyte.core.schema import LINKS, TRACKS, empty
 from kinocyte.experiment.experiment import Experiment
 from kinocyte.experiment.position import Position
 from kinocyte.interop.options import ImportOptions
@@ -50,7 +50,7 @@ class Source:
 
     name: str
     path: str = ""
-    options: ImportOptions = ImportOptions()
+    options: ImportOptions = field(default_factory=ImportOptions)
     scratch: Path | None = None
 
     @property
@@ -155,7 +155,9 @@ def results(position: Position, population: str) -> Results:
 
 def features_of(table: pl.DataFrame) -> list[str]:
     """Return the columns by which rows can be filtered."""
-    return [c for c in table.columns if c not in _IDS and (table.schema[c].is_numeric() or table.schema[c] == pl.Boolean)]
+    return [
+        c for c in table.columns if c not in _IDS and (table.schema[c].is_numeric() or table.schema[c] == pl.Boolean)
+    ]
 
 
 @dataclass(frozen=True)
@@ -211,9 +213,17 @@ def item_of(source: Source, pipeline: Pipeline, position: Position) -> Item:
     return Item(source.name, position.place, position.id, fingerprint(asked), "", tuple(position.channels))
 
 
-def save_all(
-    source: Source, document: Mapping[str, Any], position: Position, out: Path, movie: bool, job: Job
-) -> str:  # fmt: skip
+@dataclass(frozen=True)
+class Saving:
+    """What is written of a movie, and where its results are."""
+
+    source: Source
+    document: Mapping[str, Any]
+    position: Position
+    population: str
+
+
+def save_all(saving: Saving, out: Path, movie: bool, job: Job) -> str:
     """Write the folder that `kinocyte track` writes; return what is in it.
 
     Raises
@@ -221,25 +231,25 @@ def save_all(
     StoreError
         If there is such a folder already.
     """
-    pipeline = Pipeline.model_validate(dict(document))
+    pipeline = Pipeline.model_validate(dict(saving.document))
     check_pipeline(pipeline)
-    item = item_of(source, pipeline, position)
-    said = write_tracked(item, pipeline, position, out, movie=movie, report=lambda _n, part: job.tell(part))
+    item = item_of(saving.source, pipeline, saving.position)
+    said = write_tracked(item, pipeline, saving.position, out, movie=movie, report=lambda _n, part: job.tell(part))
     return f"{out / item.name}: {said}."
 
 
-def save_xml(source: Source, position: Position, population: str, path: Path) -> str:
+def save_xml(saving: Saving, path: Path) -> str:
     """Write the tracks for TrackMate."""
     from kinocyte.interop.export.track_files import tracks_of
     from kinocyte.interop.tracks.formats import write_tracks
     from kinocyte.interop.tracks.outlines import with_outlines
 
-    data = with_outlines(tracks_of(position, population)).replace(name=source.name)
+    data = with_outlines(tracks_of(saving.position, saving.population)).replace(name=saving.source.name)
     write_tracks(path, data, format="trackmate", overwrite=True)
     return f"{path}: {data.objects.height} spots and {data.links.height} links for TrackMate."
 
 
-def save_csv(source: Source, position: Position, population: str, folder: Path) -> str:
+def save_csv(saving: Saving, folder: Path) -> str:
     """Write the tables of objects, links and tracks; files that exist are never replaced.
 
     Raises
@@ -249,8 +259,8 @@ def save_csv(source: Source, position: Position, population: str, folder: Path) 
     """
     from kinocyte.experiment.storage import Storage
 
-    found = results(position, population)
-    stem = f"{source.name}_{population}"
+    found = results(saving.position, saving.population)
+    stem = f"{saving.source.name}_{saving.population}"
     tables = {f"{stem}_{n}.csv": getattr(found, n) for n in ("objects", "links", "tracks")}
     for name in tables:
         if (folder / name).exists():
@@ -259,6 +269,14 @@ def save_csv(source: Source, position: Position, population: str, folder: Path) 
     for name, table in tables.items():
         Storage(folder.absolute()).write_bytes(name, table.write_csv().encode())
     return f"{', '.join(tables)} are in {folder}."
+
+
+def save_text(path: Path, text: str) -> str:
+    """Write a pipeline file."""
+    from kinocyte.experiment.storage import Storage
+
+    Storage(path.absolute().parent).write_bytes(path.name, text.encode())
+    return f"The pipeline is in {path}."
 
 
 def open_tracks(path: Path, experiment: Experiment, position: Position) -> tuple[str, tuple[str, ...]]:
@@ -293,8 +311,3 @@ def open_tracks(path: Path, experiment: Experiment, position: Position) -> tuple
 def linked_cells(cells: Any, objects: pl.DataFrame) -> Any:
     """Return cells of which only some objects count, for the preview of links."""
     return replace(cells, objects=objects, links=empty(LINKS), tracks=empty(TRACKS))
-
-
-def lost_members() -> pl.DataFrame:
-    """Return a table of members without rows."""
-    return empty(MEMBERS)
