@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("napari")
 pytest.importorskip("pyqtgraph")
 
+from kinocyte.app.correct.gallery_data import STATE_COLOURS, states_of
 from tests.app.small import QUIET, Desk, desk, finished, has_colour, store  # noqa: F401 - fixtures
 
 pytestmark = QUIET
@@ -112,6 +113,16 @@ def test_pairs_are_shown_with_their_partner_and_corrected(desk: Open) -> None:  
     view = opened.panel.tiles[0]
     assert len(view.tile.tracks) == 2
     assert opened.find("events_signal").currentText() == "distance_um"
+    by_distance = view.tile.crops.copy()
+    partner = opened.find("events_partner")
+    partner.setCurrentIndex(partner.findText("partner by bright_state"))
+    opened.rest()
+    values = states_of(opened.session.cells.objects)["bright_state"]
+    assert opened.find("events_legend").text().count("■") == len(values)
+    view = opened.panel.tiles[0]
+    ink = {tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in STATE_COLOURS}
+    assert ink & {tuple(int(v) for v in pixel) for pixel in view.tile.crops.reshape(-1, 3)}
+    assert not np.array_equal(view.tile.crops, by_distance)
     opened.panel.choose(0)
     assert opened.session.selection.track_ids == view.tile.tracks
     opened.key("4")

@@ -14,6 +14,7 @@ pytest.importorskip("qtpy")
 pytest.importorskip("pyqtgraph")
 pytest.importorskip("torch")
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QScrollArea
 
 from kinocyte.app.train.panel import TrainPanel
@@ -66,7 +67,7 @@ def test_two_folders_are_checked_trained_stopped_and_gone_on_with(
     one = desk(TrainPanel, size=(520, 900))
     panel = small_form(one)
     controls = panel.controls
-    one.click("train_from_folders")
+    panel.controls.data.folders.click()
     assert "Choose the folder" in controls.problem_label.text()
     assert not controls.train.isEnabled()
     controls.data.inputs.line.setText(str(folders / "images"))
@@ -110,7 +111,7 @@ def test_a_training_that_was_stopped_loses_nothing(desk: Callable[..., Desk], fo
     one = desk(TrainPanel, size=(520, 900))
     panel = small_form(one, steps=400, check_every=10)
     controls = panel.controls
-    one.click("train_from_folders")
+    panel.controls.data.folders.click()
     controls.data.inputs.line.setText(str(folders / "images"))
     controls.data.targets.line.setText(str(folders / "masks"))
     out = folders / "run"
@@ -142,9 +143,9 @@ def test_cells_of_the_experiment_are_learnt_used_and_frames_ranked(desk: Callabl
     one = desk(TrainPanel, size=(520, 900))
     panel = small_form(one)
     controls, session = panel.controls, one.session
-    one.click("train_from_experiment")
+    assert controls.data.of_experiment  # what is open is what is most likely meant
     assert controls.data.population.currentText() == "nuclei"
-    controls.data.channels.item(1).setCheckState(controls.data.channels.item(1).checkState().Unchecked)
+    controls.data.channels.item(1).setCheckState(Qt.CheckState.Unchecked)
     controls.data.every.setValue(4)
     assert controls.data.table()["channels"] == ["dna"]
     one.click("train_check")

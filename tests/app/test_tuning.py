@@ -24,7 +24,7 @@ from kinocyte.app.tuning.annotations import Annotations
 from kinocyte.app.tuning.values import around, tunables
 from kinocyte.interactions.radius import Radius
 from kinocyte.pipeline.parse import parse_pipeline
-from kinocyte.tracking.lap import Lap
+from kinocyte.tracking.lap import LAP
 from tests.app import small
 from tests.app.small import PIPELINE, Desk
 
@@ -33,10 +33,10 @@ desk, finished, store, last_one_closes = small.desk, small.finished, small.store
 
 
 def test_values_to_try_keep_within_the_bounds_of_the_field() -> None:
-    found = {t.key: t.text for t in tunables(Lap, {"max_distance_um": 8.0})}
+    found = {t.key: t.text for t in tunables(LAP, {"max_distance_um": 8.0})}
     assert found["max_distance_um"] == "4,6,8,12,16"
     assert "method" not in found
-    field = Lap.model_fields["max_frame_gap"]
+    field = LAP.model_fields["max_frame_gap"]
     assert min(around(1, field.metadata, whole=True)) >= 1
 
 
@@ -97,14 +97,15 @@ def question(place: str, kind: str, method: Any, **more: Any) -> Question:
     import kinocyte
 
     position = kinocyte.open(place).position("A1/1")
-    return Question(position, 2, kind, method, place=(place, {}), **more)
+    return Question(position, small.N_FRAMES - 1, kind, method, place=(place, {}), **more)
 
 
 def test_neighbours_are_shown_as_the_run_finds_them(finished: str) -> None:
     asked = question(finished, "interaction", None, sides=("nuclei", "nuclei"))
     method = Radius(radius_um=14.0)
     shown = pairs_shown(asked, method, Sides())
-    stored = asked.position.table("nuclei_nuclei_pairs").filter(pl.col("frame") == 2)
+    stored = asked.position.table("nuclei_nuclei_pairs").filter(pl.col("frame") == asked.frame)
+    assert stored.height > 0  # the daughters stand side by side
     assert shown.arrows is not None
     assert shown.arrow_values is not None
     assert len(shown.arrows) == stored.height

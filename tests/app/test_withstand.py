@@ -102,14 +102,17 @@ def test_without_permission_to_write_there_is_one_sentence(store: str, tmp_path:
     try:
         pipeline = Draft.from_pipeline(parse_pipeline(PIPELINE.replace("low = 350.0", "low = 360.0"))).document
         asked = {"url": store, "pipeline": pipeline, "positions": ["A1/1"], "workers": 0}
-        done = subprocess.run(
+        with subprocess.Popen(
             [*_bare_command(), sys.executable, "-m", "kinocyte.app.run_process"],
-            input=json.dumps(asked) + "\n", capture_output=True, text=True, timeout=280, check=False,
-        )  # fmt: skip
-        said = [json.loads(line) for line in done.stdout.splitlines()]
-        words = " ".join(str(event.get("message", "")) for event in said)
-        assert "No permission to write" in words, (said, done.stderr[-500:])
-        assert "Traceback" not in done.stderr
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ) as process:  # fmt: skip
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps(asked) + "\n")
+            process.stdin.flush()  # and not closed: that is how a window says that it is gone
+            said = process.stdout.read()
+        assert "No permission to write" in said
+        assert "Traceback" not in said
     finally:
         for place in places:
             place.chmod(place.stat().st_mode | stat.S_IWUSR)

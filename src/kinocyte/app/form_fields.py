@@ -411,6 +411,8 @@ def read_word_or_number(text: str) -> str | float:
 
 def write_word_or_number(value: Any) -> str:
     """Return a number or text such that `read_word_or_number` gives it back."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str):
         try:
             float(value)

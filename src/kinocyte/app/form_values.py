@@ -38,10 +38,9 @@ def compound_editor(
         inner = bare_type(get_args(next(o for o in plain_options if get_origin(o) is dict))[1], ())[0]
         read_one = fields.read_number if inner in (int, float) else str
         return fields.Lines(name, read_one, or_text=str in plain_options, optional=optional)
-    if plain_options == {str, float}:
-        return fields.Text(
-            name, fields.read_word_or_number, fields.write_word_or_number, optional=optional, choices=offered
-        )
+    if plain_options in ({str, float}, {str, float, bool}):
+        read_plain = fields.read_word_or_number if bool not in plain_options else _read_flag_too
+        return fields.Text(name, read_plain, fields.write_word_or_number, optional=optional, choices=offered)
     either = str in plain_options
     whole_list = next((o for o in plain_options if get_origin(o) is tuple), None)
     if whole_list is None:
@@ -75,6 +74,11 @@ def compound_editor(
         choices=offered or tuple,
         several=True,
     )
+
+
+def _read_flag_too(text: str) -> str | float | bool:
+    """Return true or false where the text says so, otherwise a number or a word."""
+    return {"true": True, "false": False}.get(text.strip().lower(), fields.read_word_or_number(text))
 
 
 def _one_or_list(names: list[str]) -> str | list[str]:

@@ -85,6 +85,7 @@ class DataBox(QWidget):
         self.setObjectName("train_data")
         self._session = session
         self._wheel = NoWheel(self)
+        self._chosen = False
         self.corrected = named(QRadioButton("Cells of this experiment, as corrected"), "train_from_experiment")
         self.folders = named(QRadioButton("Two folders of images"), "train_from_folders")
         self.population = without_wheel(named(QComboBox(), "train_population"), self._wheel)
@@ -105,10 +106,10 @@ class DataBox(QWidget):
         session.experiment_changed.connect(self.refresh)
         session.position_changed.connect(self.refresh)
         session.listed.connect(self.refresh)
+        for button in (self.corrected, self.folders):
+            button.clicked.connect(self._choose)
         self.folders.setChecked(True)
         self.refresh()
-        if session.experiment is not None and self.population.count():
-            self.corrected.setChecked(True)
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
@@ -142,6 +143,9 @@ class DataBox(QWidget):
         ):
             signal.connect(lambda *_: self._on_change())
 
+    def _choose(self) -> None:
+        self._chosen = True
+
     def _on_change(self) -> None:
         self._experiment.setVisible(self.corrected.isChecked())
         self._pairs.setVisible(self.folders.isChecked())
@@ -172,6 +176,8 @@ class DataBox(QWidget):
         self.corrected.setToolTip("" if names else "No cells were found in this position yet; run a pipeline first")
         if not names:
             self.folders.setChecked(True)
+        elif not self._chosen and not self.inputs.text():  # what is open is what is most likely meant
+            self.corrected.setChecked(True)
         self._on_change()
 
     def chosen_channels(self) -> list[str]:

@@ -40,7 +40,9 @@ class Annotations:
 
     def take_tracks(self, cells: Cells, track_ids: tuple[int, ...]) -> int:
         """Take tracks as they stand now, corrections included, and return how many were found."""
-        columns = [c for c in ("frame", "x_um", "y_um", "z_um") if c in cells.objects.columns]
+        columns = ["frame", "x_um", "y_um"]
+        if "z_um" in cells.objects.columns and cells.objects["z_um"].fill_null(0.0).abs().max():
+            columns.append("z_um")  # of volumes
         found = 0
         for track in track_ids:
             rows = cells.objects.filter(pl.col("track_id") == track).sort("frame").select(columns)
