@@ -44,7 +44,7 @@ def _finite(values: pl.DataFrame, column: str) -> Floats:
 
 def ecdf(
     values: pl.DataFrame, value: str, *, group: str = "group", replicate: str | None = None, x_label: str = "",
-    width_mm: float | None = None,
+    y_label: str = "share of cells", width_mm: float | None = None,
 ) -> Figure:  # fmt: skip
     """Return the share of cells up to each value: a thick line a group, a thin one a replicate.
 
@@ -56,13 +56,13 @@ def ecdf(
         Column of the value; nulls and NaN are left out.
     group, replicate : str
         Columns of the group and of the biological replicate.
-    x_label : str
-        Label of the value; the column when left out.
+    x_label, y_label : str
+        Labels of the value (the column when left out) and of the share.
     width_mm : float, optional
         Width of the figure; that of the page when left out.
     """
     figure = new_figure(2.7, *mm(width_mm))
-    axes = style(figure.add_subplot(), x_label=x_label or value, y_label="share of cells", grid="y")
+    axes = style(figure.add_subplot(), x_label=x_label or value, y_label=y_label, grid="y")
     names = _groups(values, group)
     for i, (name, colour) in enumerate(zip(names, group_colours(len(names)), strict=True)):
         own = values.filter(pl.col(group) == name)
@@ -274,6 +274,7 @@ def scatter_gate(
         inside = _inside(known, x, y, sides)
         parts = [f"{plain(_text(n), 16, 1)} {_share(known, inside, group, n):.0%}" for n in names]
         left, _, _, top = _corners(sides, limits)
+        left, top = max(left, limits[0]), min(top, limits[3])  # of a gate that reaches beyond all cells
         axes.annotate(
             "\n".join([plain(gate, 24, 1), *parts[:6]]), (left, top), xytext=(4, -4), textcoords="offset points",
             va="top", fontsize=8, color=INK, bbox={"facecolor": "#fefefd", "alpha": 0.75, "linewidth": 0, "pad": 1.5},

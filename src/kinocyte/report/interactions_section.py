@@ -54,7 +54,7 @@ def _drawn(book: Sketchbook, name: str, counts: pl.DataFrame, contacts: pl.DataF
             [p if p.height <= _MOST_CONTACTS else p.sample(_MOST_CONTACTS, seed=0)
              for _, p in known.group_by("group", maintain_order=True)]
         )  # fmt: skip
-        figure = ecdf(drawn, "duration_min", x_label="contact lasts (min)")
+        figure = ecdf(drawn, "duration_min", x_label="contact lasts (min)", y_label="share of contacts")
         said = "Contacts that last up to each time; of those that the movie cuts off, what was seen of them."
         out.append(book.add(f"{name}_contacts", figure, "Contacts", said, data=drawn))
     return out
