@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from _gallery_correcting import correcting, exploring
+from _gallery_tools import drift, track
 from PIL import Image
 from qtpy.QtCore import Qt
 
@@ -272,7 +273,7 @@ def comfort(desk: Desk) -> None:
     desk.window.tour.dialog.close()
 
 
-PARTS = (empty, start, wizard, builder, run, links, experiment, tuning, other_panels, training, comfort)
+PARTS = (empty, start, drift, track, wizard, builder, run, links, experiment, tuning, other_panels, training, comfort)
 
 
 def main() -> None:
@@ -283,7 +284,7 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     desk = Desk(folder)
     named = set(sys.argv[1:])
-    if not named <= {"empty", "start"}:
+    if not named <= {"empty", "start", "drift", "track"}:
         named |= {"wizard", "run"}  # the demo has to be there and run
     for part in PARTS:
         if not sys.argv[1:] or part.__name__ in named:
