@@ -80,3 +80,12 @@ def test_nothing_is_overwritten(table: Path, tmp_path: Path, capsys: pytest.Capt
     assert call(table, tmp_path / "out.csv", "--threshold", "200") == 2
     assert "exists already" in capsys.readouterr().err
     assert (tmp_path / "out.csv").read_text() == "mine"
+
+
+def test_a_track_with_two_rows_at_one_time_is_named_as_the_table_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t.csv").write_text("cell,t,s\nc7,0,1\nc7,0,2\nc7,,3\nc7,,4\n")
+    words = ["events", "transitions", str(tmp_path / "t.csv"), "--track", "cell", "--time", "t", "--signal", "s"]
+    assert run([*words, "--threshold", "1", "--out", str(tmp_path / "o.csv")]) == 2
+    assert "Track c7 has several rows at t = 0" in capsys.readouterr().err

@@ -119,6 +119,15 @@ def _as_cells(
     if clash is not None:
         msg = f"--signal names the column '{clash}', which has a meaning of its own here; rename it in the table."
         raise ParameterError(msg)
+    known = read.filter(read[time].is_not_null())
+    twice = known.filter(known.select(*key, time).is_duplicated())
+    if twice.height:
+        track = ", ".join(str(twice[k][0]) for k in key)
+        msg = (
+            f"Track {track} has several rows at {time} = {twice[time][0]}; keep one, or name the columns that tell "
+            "tracks of the same name apart: --by well position."
+        )
+        raise TableError(msg)
     number = read.select(pl.struct(key).rank("dense").cast(pl.Int64).alias("track_id")).to_series()
     cells = read.select(columns).with_columns(
         number, read[time].cast(pl.Float64).alias("time_min"), pl.int_range(read.height).alias("object_id")

@@ -214,7 +214,7 @@ class _Cells:
         if "signal" in type(method).model_fields and "event_time_min" not in rows.columns and tracked and self._owner:
             return self._timed(rows, self._gathered(self._events), str(getattr(method, "event", "")), self._owner)
         value = getattr(method, "value", None)
-        if not tracked or value not in rows.columns or getattr(method, "cell", ()):
+        if not tracked or value not in rows.columns or getattr(method, "cell", False):
             return rows
         keys = list(dict.fromkeys([*KEYS, *(c for c in (getattr(method, "by", None),) if c in rows.columns)]))
         if not rows.select(keys).is_duplicated().any():

@@ -67,8 +67,9 @@ def _columns(material: Material, population: str, condition: str) -> tuple[str, 
         if f"{population}_objects" not in position.tables:
             continue
         schema = position.scan_objects(population).collect_schema()
-        words = dict.fromkeys(w for w in _WORD.findall(condition) if w in schema and schema[w].is_numeric())
-        return tuple(words) if len(words) == 2 else None  # type: ignore[return-value]  # two of them
+        named = (w for w in _WORD.findall(condition) if w in schema and schema[w].is_numeric())
+        words = list(dict.fromkeys(named))
+        return (words[0], words[1]) if len(words) == 2 else None
     return None
 
 

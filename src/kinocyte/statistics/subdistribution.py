@@ -87,4 +87,5 @@ def _kept(t: Floats, lost: Floats) -> tuple[Floats, Floats]:
     ordered = np.sort(t)
     here = len(t) - np.searchsorted(ordered, at, side="left")
     # who has an event at the time of a loss has it first
-    return at, np.cumprod(1 - count / np.maximum(here, 1))
+    kept: Floats = np.cumprod(1 - count / np.maximum(here, 1)).astype(np.float64)
+    return at, kept
