@@ -60,6 +60,8 @@ def pairs_shown(asked: Question, method: InteractionMethod, sides: Sides) -> Sho
     far = pairs["distance_um"].drop_nulls()
     middle = float(far.median() or 0.0) if far.len() else float("nan")  # type: ignore[arg-type]  # of floats
     sentence = f"{counts}: {pairs.height / rows.height:.2g} each, half of them nearer than {middle:.3g} µm."
+    if others is None:
+        pairs = pairs.filter(pl.col("reference_id") < pl.col("neighbour_id"))  # one line for both sides
     arrows, values = _lines(pairs, rows, rows if others is None else others, (scale.y_um, scale.x_um))
     return Shown(sentence, arrows=arrows, arrow_values=values)
 
