@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,11 +25,14 @@ def tracks_of(position: Position, population: str) -> TrackData:
     }
     objects = position.objects(population).drop("track_id", strict=False)
     labels = position.labels(population) if position.has_labels(population) else None
-    return track_data(
+    source = position.attributes.get("source")
+    files: Sequence[str] = source.get("files", ()) if isinstance(source, Mapping) else ()
+    data = track_data(
         objects, tables.get("links"), name=f"{position.well}_{position.field}_{population}", scale=position.scale,
         tracks=tables.get("tracks"), members=tables.get("members"), shape=(image.n_frames, *image.frame_shape),
         masks=labels.frame if labels is not None else None,
     )  # fmt: skip
+    return data.replace(image_file=str(files[0]) if len(files) == 1 else "")
 
 
 def _write(name: str, experiment: Experiment, folder: Path, populations: Sequence[str]) -> list[Path]:

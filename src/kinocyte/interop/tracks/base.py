@@ -88,6 +88,8 @@ class TrackData:
         What only the format it came from can express; other formats leave it out.
     notes : tuple of str
         What a person should know about the reading: what was left out or taken for granted.
+    image_file : str
+        Full path of the movie, where known: programs that show tracks on it open it.
     """
 
     objects: pl.DataFrame
@@ -101,6 +103,7 @@ class TrackData:
     masks: Masks | None = None
     payload: object = None
     notes: tuple[str, ...] = ()
+    image_file: str = ""
 
     def replace(self, **changes: Any) -> TrackData:
         """Return a copy with some parts changed."""

@@ -126,8 +126,10 @@ def _settings(root: Node, data: TrackData) -> None:
     sizes = movie_shape(data)
     t, z, y, x = sizes if len(sizes) == 4 else (sizes[0], 1, *sizes[1:])
     settings = root.add("Settings")
+    folder, _, filename = data.image_file.replace("\\", "/").rpartition("/")
     settings.add(
-        "ImageData", filename=f"{data.name}.tif", folder="", width=str(x), height=str(y), nslices=str(z),
+        "ImageData", filename=filename or f"{data.name}.tif", folder=f"{folder}/" if folder else "",
+        width=str(x), height=str(y), nslices=str(z),
         nframes=str(t), pixelwidth=java_double(scale.x_um), pixelheight=java_double(scale.y_um),
         voxeldepth=java_double(scale.z_um or 1.0), timeinterval=java_double(scale.frame_interval_min or 1.0),
     )  # fmt: skip
