@@ -18,7 +18,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +136,12 @@ def applied(model: ImageModel, image: Array) -> Reading:
     padded = np.pad(x, [(0, 0), *rest], mode="reflect")
     with torch.no_grad():
         out = model.network()(torch.from_numpy(padded[None]))[0].numpy()
-    larger = model.task.enlargement
-    out = out[(slice(None), *(slice(0, n * larger) for n in x.shape[1:]))]
-    return model.task.read(out, model.settings)
+    larger, coarser = model.task.enlargement, model.task.stride
+    out = out[(slice(None), *(slice(0, -(-n * larger // coarser)) for n in x.shape[1:]))]
+    read = model.task.read(out, model.settings)
+    if read.labels is None:
+        return read
+    return replace(read, labels=read.labels[tuple(slice(0, n * larger) for n in x.shape[1:])])
 
 
 def psnr(made: Array, truth: Array) -> float:
