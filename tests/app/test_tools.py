@@ -53,7 +53,7 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tifffile.imwrite(folder / "beads.ome.tif", beads.astype(np.uint16), ome=True, metadata=slide)
     cells = {**SCALE, "axes": "TYX", "Channel": {"Name": ["dna"]}}
     tifffile.imwrite(folder / "cells.ome.tif", walking(), ome=True, metadata=cells)
-    tifffile.imwrite(folder / "silent.tif", walking())
+    tifffile.imwrite(folder / "silent.tif", walking(), imagej=True, metadata={"axes": "TYX"})
     return folder
 
 

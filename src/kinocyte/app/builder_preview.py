@@ -15,7 +15,7 @@ from kinocyte.app.jobs import Latest
 from kinocyte.app.preview_view import PreviewLayers, PreviewPlot
 from kinocyte.app.previews import Previews, Question, Shown, Suggestion, bare, before_step, suggestions
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import named, push_button
+from kinocyte.app.widgets import in_front, named, push_button
 from kinocyte.experiment.position import Position
 
 _KINDS_WITH_PREVIEW = {"restoration", "registration", "segmentation", "tracking", "measurement", "event", "interaction"}
@@ -151,7 +151,7 @@ class LivePreview(QWidget):
     def ask(self, if_kind: str = "") -> None:
         """Ask for the preview of the step on the frame, if it is wanted and can be had."""
         step = self._step()
-        if not self.live.isChecked() or not self.isVisible() or step is None or (if_kind and step.kind != if_kind):
+        if not self.live.isChecked() or not in_front(self) or step is None or (if_kind and step.kind != if_kind):
             return
         if step.kind not in _KINDS_WITH_PREVIEW:
             self.said.setText("This step is about the whole experiment; run it to see its result.")

@@ -6,7 +6,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QDockWidget,
+    QLabel,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 _Widget = TypeVar("_Widget", bound=QWidget)
 
@@ -58,6 +67,20 @@ def push_button(text: str, name: str, tip: str, slot: Callable[[], Any]) -> QPus
     button.setToolTip(tip)
     button.clicked.connect(lambda _on=False: slot())
     return button
+
+
+def dock_of(widget: QWidget) -> QDockWidget | None:
+    """Return the dock in which a widget stands, or None."""
+    here: QWidget | None = widget
+    while here is not None and not isinstance(here, QDockWidget):
+        here = here.parentWidget()
+    return here
+
+
+def in_front(widget: QWidget) -> bool:
+    """Tell whether a widget's panel is on the screen: Qt calls a panel behind another tab visible."""
+    dock = dock_of(widget)
+    return bool(widget.isVisible() and (dock is None or not dock.visibleRegion().isEmpty()))
 
 
 def mark(widget: QWidget, *, bad: bool) -> None:

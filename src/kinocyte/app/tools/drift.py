@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout
 
 from kinocyte.app.jobs import Job
 from kinocyte.app.session import Session
 from kinocyte.app.tools.channels_page import ChannelsPage
 from kinocyte.app.tools.drift_page import DriftPage
-from kinocyte.app.tools.file_list import FileList, TakesFiles
+from kinocyte.app.tools.file_list import FileList, ToolPanel
 from kinocyte.app.tools.movie_view import MovieView, Shown, open_movie
 from kinocyte.app.tools.work import Drift, Facts, Shifts
-from kinocyte.app.widgets import heading, named
+from kinocyte.app.widgets import heading, in_front, named
 
 
-class DriftPanel(TakesFiles):
+class DriftPanel(ToolPanel):
     """Holds movies still and lays channels on each other: plain files in, corrected files and tables out.
 
     It does what `kinocyte drift` and `kinocyte channels` do, and writes the same files.
@@ -72,7 +71,7 @@ class DriftPanel(TakesFiles):
 
     def _open(self, facts: Facts) -> None:
         options = self.files.options()
-        if options is None or not self.isVisible():
+        if options is None or not in_front(self):
             return
         if self._opening is not None:
             self._opening.cancel()
@@ -82,7 +81,7 @@ class DriftPanel(TakesFiles):
 
     def _opened(self, shown: Shown) -> None:
         self._opening = None
-        if not self.isVisible():
+        if not in_front(self):
             shown.close()
             return
         self.view.show_movie(shown)
@@ -121,15 +120,13 @@ class DriftPanel(TakesFiles):
         else:
             self._open(facts)
 
-    def showEvent(self, event: QShowEvent) -> None:
+    def came(self) -> None:
         """Show the movie again."""
-        super().showEvent(event)
         if self._wanted is not None and self.view.shown is None:
             self._open(self._wanted)
 
-    def hideEvent(self, event: QHideEvent) -> None:
+    def went(self) -> None:
         """Give the image back to the experiment."""
-        super().hideEvent(event)
         if self._session.viewer is not None:
             self.view.clear()
 

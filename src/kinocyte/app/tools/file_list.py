@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent, QHideEvent, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QDockWidget,
     QFileDialog,
     QHBoxLayout,
     QHeaderView,
@@ -25,7 +26,7 @@ from kinocyte.app.jobs import Latest
 from kinocyte.app.session import Session
 from kinocyte.app.theme import LEVEL_COLOURS
 from kinocyte.app.tools.work import Facts, understand
-from kinocyte.app.widgets import Fold, error_label, hint, named, push_button
+from kinocyte.app.widgets import Fold, dock_of, error_label, hint, in_front, named, push_button
 from kinocyte.pipeline.plain.movies import FileOptions
 
 _COLUMNS = ("movie", "frames", "size", "channels", "µm/px", "min")
@@ -58,6 +59,44 @@ class TakesFiles(QWidget):
         """Take what was dropped."""
         self.take([str(Path(u.toLocalFile())) for u in event.mimeData().urls() if u.isLocalFile()])
         event.acceptProposedAction()
+
+
+class ToolPanel(TakesFiles):
+    """A panel that borrows the image while it is in front."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watched: QDockWidget | None = None
+
+    def came(self) -> None:
+        """Take the image: the panel came to the front."""
+
+    def went(self) -> None:
+        """Give the image back: another panel is in front."""
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Watch the dock, which alone knows what is in front of it."""
+        super().showEvent(event)
+        dock = dock_of(self)
+        if dock is not None and dock is not self._watched:
+            self._watched = dock
+            dock.visibilityChanged.connect(self._turned)
+        self._turned(is_front=True)
+
+    def _turned(self, is_front: bool) -> None:
+        if is_front:
+            QTimer.singleShot(60, self._came)  # a dock is moved to its place after it has said that it is visible
+        else:
+            self.went()
+
+    def _came(self) -> None:
+        if in_front(self):
+            self.came()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Give the image back."""
+        super().hideEvent(event)
+        self.went()
 
 
 class FileList(TakesFiles):

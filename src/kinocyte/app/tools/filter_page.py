@@ -24,8 +24,8 @@ _SMALL = {"font-size": "8pt", "color": _INK}
 _WAYS = (
     ("at least", "min", "Rows with this value or more are kept"),
     ("at most", "max", "Rows with this value or less are kept"),
-    ("above Otsu's limit", "above", "The limit is found anew in each movie by Otsu's rule; the upper class is kept"),
-    ("below Otsu's limit", "below", "The limit is found anew in each movie by Otsu's rule; the lower class is kept"),
+    ("above Otsu's", "above", "The limit is found anew in each movie by Otsu's rule; the upper class is kept"),
+    ("below Otsu's", "below", "The limit is found anew in each movie by Otsu's rule; the lower class is kept"),
 )
 #: Features that a person filters by first.
 _LIKELY = ("quality", "area_um2", "volume_um3", "n_objects", "duration_min")
@@ -46,16 +46,19 @@ class FilterRow(QFrame):
         self.feature.addItems(list(features))
         self.feature.setCurrentText(feature)
         self.feature.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.feature.setMinimumContentsLength(10)
+        self.feature.setMinimumContentsLength(8)
         self.way = without_wheel(named(QComboBox(), f"{name}_way"), _KEEPER)
         for number, (text, _, tip) in enumerate(_WAYS):
             self.way.addItem(text)
             self.way.setItemData(number, tip, Qt.ItemDataRole.ToolTipRole)
+        self.way.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.way.setMinimumContentsLength(9)
         self.value = named(QLineEdit(), f"{name}_value")
-        self.value.setFixedWidth(78)
+        self.value.setFixedWidth(68)
         self.value.setToolTip("The limit; drag the orange line, or type it")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
         row.addWidget(self.feature, 1)
         row.addWidget(self.way)
         row.addWidget(self.value)
@@ -141,6 +144,7 @@ class FilterPage(QWidget):
         self.plot.setObjectName(f"{name}_plot")
         self.plot.setStyleSheet("background: transparent;")
         self.plot.setFixedHeight(190)
+        self.plot.setMinimumWidth(200)
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
         self.plot.setMouseEnabled(x=False, y=False)

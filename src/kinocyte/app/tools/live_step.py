@@ -13,7 +13,7 @@ from kinocyte.app.jobs import Latest
 from kinocyte.app.preview_view import PreviewLayers, PreviewPlot
 from kinocyte.app.previews import Previews, Question, Shown
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import hint, named
+from kinocyte.app.widgets import hint, in_front, named
 from kinocyte.core import registry
 from kinocyte.core.method import Method
 
@@ -104,7 +104,7 @@ class LiveStep(QWidget):
     def ask(self) -> None:
         """Ask for the preview, if the step is on the screen."""
         position, method = self._session.position, self.method()
-        if not self.live.isChecked() or not self.isVisible() or position is None:
+        if not self.live.isChecked() or not in_front(self) or position is None:
             return
         if method is None:
             self.said.setText("The preview waits until the values below are right.")
@@ -124,7 +124,7 @@ class LiveStep(QWidget):
 
     def _show(self, shown: Shown, question: Question) -> None:
         same = self._session.position is question.position and self._session.frame == question.frame
-        if same and self.live.isChecked() and self.isVisible():
+        if same and self.live.isChecked() and in_front(self):
             self.shown = shown
             self.said.setText(shown.sentence)
             self._layers.show(shown, question.position, question.frame)

@@ -57,7 +57,7 @@ class ResultsPage(QWidget):
         self.tree.setObjectName("track_scheme")
         self.tree.clicked.connect(self._on_tree)
         self.tabs.addTab(self.tree, "Track scheme")
-        self.tabs.setMinimumHeight(260)
+        self.tabs.setFixedHeight(290)  # the buttons below stay in sight
         self.movie = named(QCheckBox("with the movie of outlines and tracks"), "track_with_movie")
         self.movie.setChecked(True)
         self.done = named(QLabel(""), "track_saved")

@@ -15,7 +15,6 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from qtpy.QtCore import Signal
-from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from kinocyte.app import settings
@@ -25,7 +24,7 @@ from kinocyte.app.jobs import Job
 from kinocyte.app.previews import Previews, before_step
 from kinocyte.app.session import Session
 from kinocyte.app.tools import tracking_work as work
-from kinocyte.app.tools.file_list import FileList, TakesFiles
+from kinocyte.app.tools.file_list import FileList, ToolPanel
 from kinocyte.app.tools.filter_page import FilterPage
 from kinocyte.app.tools.left_out import LeftOut
 from kinocyte.app.tools.live_step import LiveStep
@@ -49,7 +48,7 @@ _WAYS = (
 )
 
 
-class TrackPanel(TakesFiles):
+class TrackPanel(ToolPanel):
     """Tracks the cells of one movie, step by step, each step seen before the next.
 
     It does what `kinocyte track` does with the pipeline that it builds, and writes the same files.
@@ -467,14 +466,12 @@ class TrackPanel(TakesFiles):
             self._start("Saving", {"xml": work.save_xml, "csv": work.save_csv}[what], saving, path, done=done)
 
     # ------------------------------------------------------------ the window
-    def showEvent(self, event: QShowEvent) -> None:
+    def came(self) -> None:
         """Show the step again."""
-        super().showEvent(event)
         self._show_step(self.step)
 
-    def hideEvent(self, event: QHideEvent) -> None:
+    def went(self) -> None:
         """Leave the image to what is looked at now."""
-        super().hideEvent(event)
         for page in (self.detect, self.link):
             page.leave()
         self._left_out.hide()
