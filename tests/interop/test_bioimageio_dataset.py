@@ -99,7 +99,7 @@ def test_what_cannot_be_found_is_said(tmp_path: Path) -> None:
         read_dataset(described(tmp_path / "empty"))
     with pytest.raises(InputFileError, match=r"holds images in 'cy5', 'dapi'; say which"):
         read_dataset(described(tmp_path / "odd", "dapi", "cy5"))
-    with pytest.raises(InputFileError, match="no BioImage.IO data set"):
+    with pytest.raises(InputFileError, match=r"no BioImage.IO data set"):
         read_dataset(tmp_path)
     with pytest.raises(InputFileError, match="unpack it"):
         read_dataset(tmp_path / "set.zip")
@@ -164,3 +164,11 @@ def test_only_one_place_is_named() -> None:
         wanted = parse_image_training({"task": {"method": "stardist"}, "data": data}, "here")
         with pytest.raises(ParameterError, match=r"\[data\] must name one of: inputs"):
             wanted.data.pairs(Path(), task)  # type: ignore[arg-type]  # a task
+
+
+def test_it_is_checked_as_a_whole(tmp_path: Path) -> None:
+    from kinocyte.pipeline.training.checking import check_folders
+
+    report = check_folders(described(tmp_path, "images", "masks"), target="labels")
+    assert report.target == "labels"
+    assert {f.check for f in report.findings} >= {"constant"}

@@ -42,7 +42,7 @@ def check(
     Parameters
     ----------
     inputs : Path
-        Folder of images: TIFF, PNG or NPY.
+        Folder of images: TIFF, PNG or NPY; or a BioImage.IO data set (a folder with rdf.yaml).
     targets : Path
         Folder of targets with the same names, also with a word such as _mask or _labels at the end.
     task : str

@@ -126,7 +126,8 @@ TASK = "{name}"
 """
 _CHECK = """
 where = data.values
-command("data", "check", where["inputs"], where["targets"], "--task", TASK)
+goals = [where["targets"]] if "targets" in where else []
+command("data", "check", where["inputs"], *goals, "--task", TASK)
 """
 _CHECK_ALONE = """
 where = data.values

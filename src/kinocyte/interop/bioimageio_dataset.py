@@ -67,6 +67,11 @@ def read_dataset(path: Path) -> Dataset:
     )
 
 
+def is_described(path: Path) -> bool:
+    """Tell whether a folder holds the description of a data set or model."""
+    return any((path / name).is_file() for name in _DESCRIPTIONS)
+
+
 def _description(path: Path) -> Path:
     if path.suffix == ".zip":
         msg = f"{path} is an archive; unpack it and name the folder with its rdf.yaml."

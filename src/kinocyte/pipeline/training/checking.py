@@ -60,7 +60,7 @@ def check_folders(
     Parameters
     ----------
     inputs, targets : Path
-        Folders of images and of what should come out of them; no targets: images alone.
+        Folders of images and of what should come out of them, or a BioImage.IO data set; no targets: images alone.
     task : Task, optional
         What is to be learnt: what targets hold, and how far the network sees.
     target : {"labels", "classes", "image"}, optional
@@ -81,9 +81,13 @@ def check_folders(
     InputFileError
         If a folder or file cannot be read.
     """
+    from kinocyte.interop.bioimageio_dataset import is_described, read_dataset
     from kinocyte.learning.data.checks import Finding, check_pairs, guess_target
     from kinocyte.pipeline.pairs import read_pairs
 
+    if targets is None and is_described(inputs):
+        described = read_dataset(inputs)
+        inputs, targets = described.inputs, described.targets
     kind: Target = task.target if task is not None else target or "image"
     if targets is None:
         kind = "none"
