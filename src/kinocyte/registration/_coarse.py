@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kinocyte.registration._align import CHANCE, Aligned, Group, Spectrum, normalised
 from kinocyte.registration._masked import MaskedCorrelation
-from kinocyte.registration._merge import Window, fill, solve, spanning
+from kinocyte.registration._merge import Window, fill, solve, spanning, spans
 from kinocyte.registration._spectrum import (
     Axes,
     Grid,
@@ -31,6 +31,14 @@ MASKED_PIXELS = 300_000
 EMPTY, CLEAR = 0.8, 0.5
 #: Lags tried first; the others follow where these do not agree.
 FIRST_LAGS = (1, 2)
+#: Blocks along each axis of a correlation map whose highest values tell how high chance reaches, their least side, and
+#: the fewest that tell it.
+BLOCKS, BLOCK_PX, FEWEST = 8, 6, 16
+#: Scales of these values by which the top must stand out: where noise rules, and where structure does, which looks
+#: alike at a wrong place now and then, but stands out by many more scales at the right one.
+NOISY, CLEAN = 4.0, 14.0
+#: Correlation coefficient of frames that show the same whatever else looks alike, as periodic structures do.
+SAME = 0.6
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,8 @@ class Search:
         Share of the frame on each side that fades out.
     depth_px : float
         Distance of the planes of a volume in lateral pixels.
+    reach : float
+        Largest shift that is looked for, as a share of the frame.
     """
 
     axes: Axes = (1, 2)
@@ -66,6 +76,7 @@ class Search:
     step_px: float = np.inf
     taper: float = 0.2
     depth_px: float = 1.0
+    reach: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,7 @@ class Correlator:
     ) -> None:
         self.search = search
         shape = weight.shape
-        self.reach = tuple(max(1, shape[a] // 2) if a in search.free else 0 for a in range(3))
+        self.reach = tuple(max(1, int(search.reach * shape[a])) if a in search.free else 0 for a in range(3))
         padded = [
             long_fast_length(shape[a] + max(self.reach[a], 2)) if a in search.axes and a in search.free else shape[a]
             for a in range(3)
@@ -148,6 +159,9 @@ class Correlator:
             if not filtered and np.prod(self.grid.shape) <= MASKED_PIXELS:
                 self.masked = MaskedCorrelation(images, mask, self.grid)
         self.weight_ = self._weight()
+        #: what white noise adds to the correlation of a frame with itself
+        self.noise_power = self.noise * self._power(np.ones(self.grid.spectrum_shape, dtype=np.complex64))
+        self.stand_out = CLEAN + (NOISY - CLEAN) * min(self.noise, 1.0)
         self.chance = self._chance(weight)
 
     def _chance(self, weight: Image) -> Image:
@@ -191,17 +205,44 @@ class Correlator:
         if self.masked is None:
             return self.peak(a, b, second - first)
         coefficient, overlap = self.masked.map(first, second)
-        return self.highest(np.asarray(coefficient * np.sqrt(overlap), np.float32), np.sqrt(overlap), second - first)
+        chance = np.sqrt(overlap)
+        return self.highest(np.asarray(coefficient * chance, np.float32), chance, second - first, (1.0, 1.0))
 
-    def peak(self, first: Spectrum, second: Spectrum, lag: int) -> tuple[Floats, float]:
+    def peak(self, first: Spectrum, second: Spectrum, lag: int, heard: int = 1) -> tuple[Floats, float]:
         """Return the shift of the second frame against the first, and its height in deviations above chance.
 
-        The height is 0 unless it beats what the best of as many places reaches by chance.
+        The height is 0 unless it beats what the best of as many places reaches by chance. ``heard`` is the number of
+        frames that the first is the sum of.
         """
-        return self.highest(self.map(first, second) / self.chance, self.chance, lag)
+        one, two = self._power(first), self._power(second)
+        noise = self.noise_power
+        same, signal = one * two, max(one - heard * noise, 0.0) * max(two - noise, 0.0)
+        return self.highest(
+            self.map(first, second) / self.chance, self.chance, lag, (float(np.sqrt(same)), float(np.sqrt(signal)))
+        )
 
-    def highest(self, values: Image, chance: Image, lag: int) -> tuple[Floats, float]:
-        """Return the allowed place of the highest value, and its height; ``chance`` is how much each value varies."""
+    def _power(self, spectrum: Spectrum) -> float:
+        """Return the correlation of a frame with itself."""
+        count = int(np.prod([self.grid.shape[a] for a in self.search.axes]))
+        often = np.broadcast_to(self.grid.multiplicity(), spectrum.shape)
+        if self.search.whiten == "phase":
+            return float((often * self.band).sum() / count)
+        return float((often * self.weight_ * (spectrum.real**2 + spectrum.imag**2)).sum() / count)
+
+    def highest(self, values: Image, chance: Image, lag: int, same: tuple[float, float]) -> tuple[Floats, float]:
+        """Return the allowed place of the highest value, and its height, 0 where chance reaches as high.
+
+        Parameters
+        ----------
+        values : float32 (p, y, x)
+            Correlation at each shift, 0 first, wrapped around, over the root of the share that both frames show.
+        chance : float32 (p, y, x)
+            That root: how much values times it vary.
+        lag : int
+            Distance of the frames in time.
+        same : (float, float)
+            Correlation of frames that show the same, with the same noise and with noise of their own.
+        """
         reach = [
             min(self.reach[a], int(np.ceil(lag * self.search.step_px / self.bin_px[a]))) if a > 0
             else self.reach[a]
@@ -209,20 +250,47 @@ class Correlator:
         ] if np.isfinite(self.search.step_px) else list(self.reach)  # fmt: skip
         product = (values * chance).ravel()
         spread = float(np.sqrt(np.dot(product, product) / np.dot(chance.ravel(), chance.ravel())))
+        if spread <= 0:
+            return np.zeros(3), 0.0
         for axis, limit in enumerate(reach):
-            n = values.shape[axis]
-            if n > 1:
+            if values.shape[axis] > 1:
                 values = _around_zero(values, limit, axis)
         place = np.unravel_index(int(np.argmax(values)), values.shape)
         height = float(values[place])
-        if spread <= 0:
-            return np.zeros(3), 0.0
+        at = [int(p) - n // 2 if n > 1 else 0 for p, n in zip(place, values.shape, strict=True)]
         shift = np.zeros(3)
         for axis in self.search.free:
-            shift[axis] = place[axis] - (values.shape[axis] // 2) + _parabola(values, place, axis)
+            shift[axis] = at[axis] + _parabola(values, place, axis)
+        common = height * float(chance[tuple(at)])
         expected = np.sqrt(2 * np.log(max(values.size, 3))) + 0.7
-        z = height / spread
-        return shift, z if z > expected else 0.0
+        if common > SAME * same[0]:
+            return shift, height / spread
+        if height > expected * spread and (common > SAME * same[1] or _stands_out(values, place, self.stand_out)):
+            return shift, height / spread
+        return shift, 0.0
+
+
+def _stands_out(values: Image, place: tuple[np.intp, ...], by: float) -> bool:
+    """Tell whether the top of a map stands out from the highest values of blocks elsewhere.
+
+    Maxima of blocks follow the distribution of Gumbel whatever the flanks of the values; their mean and deviation give
+    its place and scale (method of moments). Few blocks tell nothing: the top stands.
+    """
+    count = [int(np.clip(n // BLOCK_PX, 1, BLOCKS)) for n in values.shape]
+    side = [n // c for n, c in zip(values.shape, count, strict=True)]
+    form = [v for pair in zip(count, side, strict=True) for v in pair]
+    top = values[tuple(slice(0, c * s) for c, s in zip(count, side, strict=True))].reshape(form).max(axis=(1, 3, 5))
+    own = tuple(
+        slice(max(0, min(int(p) // s, c - 1) - 1), min(int(p) // s, c - 1) + 2)
+        for p, s, c in zip(place, side, count, strict=True)
+    )
+    elsewhere = np.ones(top.shape, dtype=bool)
+    elsewhere[own] = False
+    if elsewhere.sum() < FEWEST:
+        return True
+    scale = float(top[elsewhere].std()) * np.sqrt(6) / np.pi
+    middle = float(top[elsewhere].mean()) - np.euler_gamma * scale
+    return bool(float(values[place]) > middle + scale * (np.log(top.size) + by))
 
 
 def _around_zero(values: Image, limit: int, axis: int) -> Image:
@@ -312,17 +380,42 @@ def _settle(measured: Sequence[NDArray[np.float64]], n: int) -> Guess:
 
 
 def rescue(correlator: Correlator, found: Guess) -> Guess:
-    """Return the guess aligned group-wise, with lost and doubtful frames placed anew against the mean of the others."""
+    """Return the guess aligned group-wise, with lost and doubtful frames placed anew against the mean of the others.
+
+    Frames that see too little in common are treated in groups that overlap in time.
+    """
     if found.known.sum() < 2:
         return found
-    aligned, kept = refine(correlator, found)
+    parts = spans(found.shift, found.known, correlator.grid.shape, correlator.search.free)
+    if len(parts) == 1:
+        return _rescued(correlator, found)
+    windows, n = [], len(found.known)
+    sharpness, height = np.zeros(n), []
+    for part in parts:
+        first, last = (0 if part is parts[0] else part[0]), (n - 1 if part is parts[-1] else part[-1])
+        index = np.arange(first, last + 1)
+        shift, known = found.shift[index], found.known[index]
+        local = _rescued(correlator, Guess(shift, known, found.sharpness[index], found.residual[index]), index)
+        if local.known.sum() > 1:
+            windows.append(Window(index, local.shift, local.known.astype(np.float64)))
+        sharpness[index] = np.maximum(sharpness[index], np.where(local.known, local.sharpness, 0.0))
+        height.append(local.height)
+    shift, residual, tied = solve(windows, n)
+    return Guess(shift, tied, sharpness, residual, float(np.median(height)))
+
+
+def _rescued(correlator: Correlator, found: Guess, frames: NDArray[np.intp] | None = None) -> Guess:
+    """Do `rescue` on frames of the correlator that see enough in common; all where left out."""
+    chosen = np.arange(len(found.known)) if frames is None else frames
+    aligned, kept = refine(correlator, found, chosen)
     shift = np.where((found.known & kept)[:, None], aligned.shift, found.shift)
     known, sharpness, residual = found.known.copy(), found.sharpness.copy(), found.residual.copy()
     again = False
-    for t, spectrum in enumerate(correlator.spectra):
+    for t, frame in enumerate(chosen):
+        spectrum = correlator.spectra[frame]
         if spectrum is None or (kept[t] and aligned.sharpness[t] > 12):
             continue
-        place, height = correlator.peak(aligned.total, spectrum, len(known))
+        place, height = correlator.peak(aligned.total, spectrum, len(known), int(known.sum()))
         if height > 0 and (not known[t] or np.abs(place - shift[t]).max() > 1.5):
             shift[t], known[t], sharpness[t], residual[t] = place, True, height, 0.0
             again = True
@@ -331,7 +424,7 @@ def rescue(correlator: Correlator, found: Guess) -> Guess:
     found = Guess(shift, known, sharpness, residual, _median_height(aligned, known))
     if not again:
         return found
-    aligned, kept = refine(correlator, found)
+    aligned, kept = refine(correlator, found, chosen)
     shift = np.where((known & kept)[:, None], aligned.shift, shift)
     return replace(found, shift=shift, height=_median_height(aligned, known))
 
@@ -340,9 +433,12 @@ def _median_height(aligned: Aligned, known: NDArray[np.bool_]) -> float:
     return float(np.median(aligned.height[known])) if known.any() else 0.0
 
 
-def refine(correlator: Correlator, found: Guess) -> tuple[Aligned, NDArray[np.bool_]]:
-    """Return the group alignment of the small images, and which frames took part with a clear peak."""
-    spectra = [s if k else None for s, k in zip(correlator.spectra, found.known, strict=True)]
+def refine(
+    correlator: Correlator, found: Guess, frames: NDArray[np.intp] | None = None
+) -> tuple[Aligned, NDArray[np.bool_]]:
+    """Return the group alignment of frames, all where left out, and which took part with a clear peak."""
+    chosen = np.arange(len(correlator.spectra)) if frames is None else frames
+    spectra = [correlator.spectra[t] if k else None for t, k in zip(chosen, found.known, strict=True)]
     group = Group(
         correlator.grid,
         spectra,

@@ -81,7 +81,9 @@ def checked(movies: Sequence[Movie]) -> tuple[Movie, ...]:
         raise ParameterError(msg)
     shape = tuple(movies[0].shape)
     if len(shape) not in {3, 4}:
-        msg = f"A movie has the axes (t, y, x) or (t, z, y, x); this one has the shape {shape}."
+        more = " A list holds the channels of a movie: stack frames into one array." if len(movies) > 1 else ""
+        more = more or (" Give each channel by itself, in a list or by name." if len(shape) == 5 else "")
+        msg = f"A movie has the axes (t, y, x) or (t, z, y, x); this one has the shape {shape}.{more}"
         raise ParameterError(msg)
     if min(shape) < 1:
         msg = f"The movie of shape {shape} is empty; there is nothing to register."
@@ -144,7 +146,8 @@ def _plain(
         lateral, matrix = track_model(frames, plan.model, lambda f: _tracked(f, search, still, mask_image), mask_image)
     else:
         lateral = _tracked(frames, search, plan, mask_image)
-    shift, known = _relative(lateral, plan.total_px / frames.bin)
+    trusted = lateral.known & ~_elsewhere(lateral, 0.1 * min(frames.shape[1:]))
+    shift, known = _relative(replace(lateral, known=trusted), plan.total_px / frames.bin)
     path = fill(np.where(known[:, None], shift, np.nan), known) * np.array([1.0, frames.bin, frames.bin])
     if not frames.volume:
         path[:, 0] = 0.0
@@ -217,6 +220,24 @@ def _relative(tracked: Tracked, total_px: float) -> tuple[Floats, NDArray[np.boo
     if np.isfinite(total_px):
         known &= np.abs(shift[:, 1:]).max(axis=1) <= total_px
     return shift, known
+
+
+def _elsewhere(tracked: Tracked, far_px: float) -> NDArray[np.bool_]:
+    """Return frames that look alike at a place far from their neighbours only by chance.
+
+    A frame that really jumped shows, where it overlaps, the same as the others; these do not.
+    """
+    known = np.flatnonzero(tracked.known)
+    out = np.zeros(len(tracked.known), dtype=bool)
+    if len(known) < 5:
+        return out
+    height = tracked.height[known]
+    unlike = height < 0.6 * float(np.median(height))
+    shift = tracked.shift[known]
+    for axis in range(shift.shape[1]):
+        expected = np.interp(known, known[~unlike], shift[~unlike, axis])
+        out[known] |= unlike & (np.abs(shift[:, axis] - expected) > far_px)
+    return out
 
 
 def _masked(movies: tuple[Movie, ...], mask: NDArray[Any]) -> tuple[Movie, ...]:

@@ -28,41 +28,6 @@ Source = Callable[[int], Image | None]
 
 #: Single planes below this number of pixels may be cropped anew until nothing changes; sections and volumes always.
 SMALL_PIXELS = 100_000
-#: Least share of the frame that a group has to see in common along each axis.
-COMMON = 0.55
-
-
-def spans(shift: Floats, known: NDArray[np.bool_], shape: Sequence[int], free: Sequence[int]) -> list[list[int]]:
-    """Return groups of frames that see enough of the sample in common, each overlapping the one before by half.
-
-    Parameters
-    ----------
-    shift : array, shape (n, 3)
-        First guess, px.
-    known : array of bool, shape (n,)
-        Frames that take part.
-    shape : sequence of int
-        Shape of the images (p, y, x).
-    free : sequence of int
-        Axes along which content shifts.
-    """
-    frames = np.flatnonzero(known).tolist()
-    groups: list[list[int]] = []
-    start = 0
-    while start < len(frames):
-        stop = start + 1
-        while stop < len(frames):
-            part = shift[frames[start : stop + 1]]
-            range_px = part.max(axis=0) - part.min(axis=0)
-            if any(shape[a] > 1 and range_px[a] > (1 - COMMON) * shape[a] for a in free):
-                break
-            stop += 1
-        stop = max(stop, min(start + 2, len(frames)))
-        groups.append(frames[start:stop])
-        if stop >= len(frames):
-            break
-        start = max(start + 1, (start + stop) // 2)
-    return groups
 
 
 def common_box(offset: NDArray[np.intp], shape: Sequence[int]) -> tuple[NDArray[np.intp], tuple[int, ...]]:

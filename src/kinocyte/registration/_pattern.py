@@ -30,6 +30,8 @@ GAIN, FIELD = 0.25, 0.5
 DOUBT = 0.08
 #: Most rounds in which pattern and shifts are found in turn.
 ROUNDS = 6
+#: Largest difference of the shifts, in px of the small images, that a pattern at rest explains nothing by.
+SAME_PX = 0.15
 #: Tiles along each side of the field.
 TILES = 4
 
@@ -171,6 +173,10 @@ def _seen_as(images: NDArray[np.float32], single: Floats, double: Floats) -> str
     gain, or one in parts of the field, leaves it open whether a pattern hides a drift (``suspected``).
     """
     n = len(images)
+    change = double - single
+    if np.abs(change - change.mean(axis=0)).max() < SAME_PX:
+        return "none"  # the sample is seen to move just so without it
+    images = images - images.mean(axis=(0, 2, 3), keepdims=True)  # an even ground is no pattern
     alone = _residual(images, single, at_rest=False) / (n - 1)
     both = _residual(images, double, at_rest=True) / max(n - 2, 1)
     mirrored = _residual(images, -double, at_rest=True) / max(n - 2, 1)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.registration._align import Aligned, quality_of
-from kinocyte.registration._coarse import Correlator, Guess, Search, coarse_window, guess, rescue
-from kinocyte.registration._fine import align_group, spans
-from kinocyte.registration._merge import Window, fill, solve
+from kinocyte.registration._coarse import CLEAR, Correlator, Guess, Search, coarse_window, guess, rescue
+from kinocyte.registration._fine import align_group
+from kinocyte.registration._merge import Window, fill, solve, spans
 from kinocyte.registration._prepare import Frames, shrink
 from kinocyte.registration._spectrum import Image
 
@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 
 #: Longest side of the images that are searched over all places, tried in turn.
 COARSE_SIDES = (128, 320, 1024)
+#: Largest shift that is looked for where frames with clear structure find no place nearby, as a share of the frame.
+FURTHER = 0.8
 #: Correlation of frames with the mean of the others, at low resolution, that needs no second look.
 COHERENT = 0.5
 #: Most frames aligned with each other at once, and the bytes that their spectra may take.
@@ -106,16 +108,17 @@ class Tracker:
         longest = max(self.frames.shape[1:])
         return sorted({max(1, -(-longest // side)) for side in COARSE_SIDES}, reverse=True)
 
-    def correlator(self, group: Sequence[int], factor: int) -> Correlator:
+    def correlator(self, group: Sequence[int], factor: int, search: Search | None = None) -> Correlator:
         """Return the correlator of a group at a resolution."""
+        search = search or self.search
         self.frames.fetch(group)
         images = [self.small(t, factor) for t in group]
         planes, y, x = self.frames.shape
         shape = (planes, y // factor, x // factor)
         return Correlator(
             images,
-            coarse_window(shape, self.search, self.small_mask(factor)),
-            self.search,
+            coarse_window(shape, search, self.small_mask(factor)),
+            search,
             bin_px=(1.0, float(factor), float(factor)),
             noise_sd=self.noise_sd / factor,
             mask=self.small_mask(factor),
@@ -127,7 +130,13 @@ class Tracker:
         if pairs is None and key in self._guesses:
             return self._guesses[key]
         correlator = self.correlator(group, factor)
-        found = replace(rescue(correlator, guess(correlator, pairs)), empty=int(correlator.empty.sum()))
+        found = rescue(correlator, guess(correlator, pairs))
+        lost = int((~correlator.empty & ~found.known).sum())
+        if lost and correlator.noise < CLEAR and not np.isfinite(self.search.step_px):
+            further = self.correlator(group, factor, replace(self.search, reach=FURTHER))
+            other = rescue(further, guess(further, pairs))
+            found = other if other.known.sum() > found.known.sum() else found
+        found = replace(found, empty=int(correlator.empty.sum()))
         if pairs is None:
             self._guesses[key] = found
         return found

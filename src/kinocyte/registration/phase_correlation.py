@@ -105,7 +105,11 @@ class PhaseCorrelation(Registrar):
         advanced=True,
     )  # fmt: skip
     max_step_um: float | None = param(
-        None, help="Largest shift from one frame to the next along x or y; none = half of the frame.", unit="um", gt=0
+        None,
+        help="Largest shift from one frame to the next along x or y; none = half of the frame, or four fifths where "
+        "frames of clear structure find no place nearby.",
+        unit="um",
+        gt=0,
     )
     max_total_um: float | None = param(
         None, help="Largest shift against the first frame along x or y; frames beyond it are interpolated.",
