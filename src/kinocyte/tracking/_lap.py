@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kinocyte.tracking._confidence import confidence, margins
 from kinocyte.tracking._lap_branches import Branches, find_splits
-from kinocyte.tracking._lap_likelihood import Matching, link_by_likelihood
+from kinocyte.tracking._lap_likelihood import Matching, link_by_likelihood, relink
 from kinocyte.tracking._lap_overlap import link_by_overlap
 from kinocyte.tracking._lap_trackmate import Part, Parts, link_as_trackmate
 from kinocyte.tracking._motion import MEDIAN
@@ -59,7 +59,15 @@ def _by_likelihood(
         return Links.none(), np.empty(0)
     matching = link_by_likelihood(at, reach, (penalties[0], penalties[1]))
     known = matching.candidates
-    branches, lost = _branches(method, at, matching, penalties)
+    branches = []
+    if method.splitting_max_distance_um is not None:
+        matching, splits = _split(method, at, matching, penalties[2])
+        branches.append(splits)
+    lost = np.zeros(at.n, np.bool_)
+    if method.merging_max_distance_um is not None:
+        merges = _merges(method, at, matching, penalties[3])
+        lost[merges.links.source] = True
+        branches.append(merges)
     rivals = _without(matching, branches)
     margin = margins(known.start, known.target, rivals, matching.edge)
     source = np.flatnonzero((matching.edge >= 0) & ~lost)
@@ -96,46 +104,39 @@ def _without(matching: Matching, branches: list[Branches]) -> NDArray[np.float64
     return worth
 
 
-def _branches(
-    method: LAP,
-    at: Points,
-    matching: Matching,
-    penalties: tuple[Penalty, Penalty, Penalty, Penalty],
-) -> tuple[list[Branches], NDArray[np.bool_]]:
-    """Return divisions and merges, and whose plain link gives way to one of them."""
-    following, worth = matching.following, np.full(at.n, -1.0)
-    source = np.flatnonzero(following >= 0)
+def _split(method: LAP, at: Points, matching: Matching, penalty: Penalty) -> tuple[Matching, Branches]:
+    """Return the divisions, and the matching of what is left beside second daughters."""
+    incoming = matching.incoming()
+    splits = find_splits(
+        at,
+        matching.following,
+        incoming,
+        motion=matching.motion,
+        max_distance_um=method.splitting_max_distance_um or 0.0,
+        penalty=penalty,
+        step_um=matching.step_um,
+    )
+    if (incoming[splits.links.target] >= 0.0).any():
+        matching = relink(matching, splits.links.source, splits.links.target)
+    return matching, splits
+
+
+def _merges(method: LAP, at: Points, matching: Matching, penalty: Penalty) -> Branches:
+    """Return the merges: divisions seen backwards in time."""
+    last = at.n - 1
+    source = np.flatnonzero(matching.following >= 0)
+    before, worth = np.full(at.n, -1, np.int64), np.full(at.n, -1.0)
+    before[matching.following[source]] = source
     worth[source] = matching.worth[matching.edge[source]]
-    before, incoming = np.full(at.n, -1, np.int64), np.full(at.n, -1.0)
-    before[following[source]], incoming[following[source]] = source, worth[source]
-    out, lost = [], np.zeros(at.n, np.bool_)
-    if method.splitting_max_distance_um is not None:
-        splits = find_splits(
-            at,
-            following,
-            incoming,
-            motion=matching.motion,
-            max_distance_um=method.splitting_max_distance_um,
-            penalty=penalties[2],
-            step_um=matching.step_um,
-        )
-        former = before[splits.links.target]
-        lost[former[former >= 0]] = True
-        out.append(splits)
-    if method.merging_max_distance_um is not None:
-        last = at.n - 1
-        merges = find_splits(
-            at.backwards(),
-            np.where(before < 0, -1, last - before)[::-1],
-            worth[::-1],
-            motion=matching.motion,
-            max_distance_um=method.merging_max_distance_um,
-            penalty=penalties[3].reversed(),
-        )
-        links = Links(last - merges.links.target, last - merges.links.source, merges.links.cost)
-        lost[links.source] = True
-        out.append(Branches(links, merges.worth))
-    return out, lost
+    merges = find_splits(
+        at.backwards(),
+        np.where(before < 0, -1, last - before)[::-1],
+        worth[::-1],
+        motion=matching.motion,
+        max_distance_um=method.merging_max_distance_um or 0.0,
+        penalty=penalty.reversed(),
+    )
+    return Branches(Links(last - merges.links.target, last - merges.links.source, merges.links.cost), merges.worth)
 
 
 def _as_trackmate(

@@ -15,7 +15,7 @@ Where objects turn out to keep part of their last step, the whole is repeated ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,13 @@ class Matching:
     worth: NDArray[np.float64]
     motion: Motion
     step_um: NDArray[np.float64] | None = None
+
+    def incoming(self) -> NDArray[np.float64]:
+        """Return what the link into each object is worth, -1 where there is none, shape (n,)."""
+        out = np.full(len(self.following), -1.0)
+        source = np.flatnonzero(self.edge >= 0)
+        out[self.following[source]] = self.worth[self.edge[source]]
+        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +179,22 @@ def match(
         edge, net, price = assign(known.start, known.target, value, at.n)
     following = np.where(edge >= 0, known.target[edge] if len(value) else -1, -1).astype(np.int64)
     return Matching(following, edge, known, value, motion, step_um)
+
+
+def relink(found: Matching, mothers: NDArray[np.int64], daughters: NDArray[np.int64]) -> Matching:
+    """Return the best matching in which second daughters are taken and their mothers go on as they do."""
+    known, n = found.candidates, len(found.following)
+    taken, settled = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+    taken[daughters] = True
+    mothers = mothers[~taken[found.following[mothers]]]
+    settled[mothers] = True
+    first = np.zeros(n, np.bool_)
+    first[found.following[mothers]] = True
+    closed = taken[known.target] | first[known.target] | np.repeat(settled, np.diff(known.start))
+    closed[found.edge[mothers]] = False
+    edge, _, _ = assign(known.start, known.target, np.where(closed, -1.0, found.worth), n)
+    following = np.where(edge >= 0, known.target[edge] if len(known.target) else -1, -1).astype(np.int64)
+    return replace(found, following=following, edge=edge)
 
 
 def _stretch(at: Points, least: int) -> tuple[int, int]:
