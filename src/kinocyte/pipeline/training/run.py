@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kinocyte.learning.tasks.base import Task
     from kinocyte.learning.training.fit import Lesson
     from kinocyte.learning.training.loop import Progress
+    from kinocyte.learning.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,7 @@ def train_images(
         n = len(lesson.pairs)
         begun(f"{task.name()}: {n} image{'' if n == 1 else 's'}")
         if run.last_checkpoint() is None:
-            report = check_lesson(lesson, task, wanted.training.patch_px)
-            for finding in report.findings:
-                if finding.severity != "note":
-                    found(finding)
-            if not report.ok:
-                run.abandon()
-                msg = "Training was not begun: mend what is an error above (`kinocyte data check` shows all)."
-                raise ParameterError(msg)
+            _refuse_faults(check_lesson(lesson, task, wanted.training.patch_px), run, found)
     try:
         model = fit(lesson, task, wanted.training, run, told=told)
     except KinocyteError:
@@ -106,6 +100,17 @@ def train_images(
         run.keep_record(model.card["training"])
         model.save(run.model)
     return Trained(run.model, dict(model.card["training"]["held_out"]))
+
+
+def _refuse_faults(report: DataReport, run: RunFolder, found: Callable[[Finding], None]) -> None:
+    """Tell what is wrong with the images; leave no folder where they cannot be learnt from."""
+    for finding in report.findings:
+        if finding.severity != "note":
+            found(finding)
+    if not report.ok:
+        run.abandon()
+        msg = "Training was not begun: mend what is an error above (`kinocyte data check` shows all)."
+        raise ParameterError(msg)
 
 
 def check_lesson(lesson: Lesson, task: Task, patch_px: int | Sequence[int]) -> DataReport:
