@@ -100,7 +100,7 @@ class Window(QObject):
         scroll = named(QScrollArea(), f"scroll_{spec.name}")
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setStyleSheet(theme.SHEET)
+        scroll.setStyleSheet(theme.sheet(self._theme))
         dock = self.viewer.window.add_dock_widget(
             scroll, name=spec.title, area=spec.area, add_vertical_stretch=False, tabify=False
         )
@@ -235,6 +235,8 @@ class Window(QObject):
     def toggle_theme(self) -> None:
         """Change between light and dark."""
         self._theme = theme.apply(self.viewer, "light" if self._theme == "dark" else "dark")
+        for name, dock in self.docks.items():
+            dock.findChild(QScrollArea, f"scroll_{name}").setStyleSheet(theme.sheet(self._theme))
 
     def toggle_napari_docks(self) -> None:
         """Show or hide napari's own list of layers and its controls."""
