@@ -173,6 +173,8 @@ class LivePreview(QWidget):
     def _show(self, shown: Shown, position: Position, frame: int) -> None:
         if self._session.position is not position or frame != self._session.frame or not self.live.isChecked():
             return
+        if not self.isVisible():  # another panel came to the front meanwhile, and the image is its own
+            return
         self.shown = shown
         self.said.setText(shown.sentence)
         self._layers.show(shown, position, frame)
