@@ -68,14 +68,14 @@ def rows() -> dict[str, Callable[[], Row]]:
     from kinocyte.learning.tasks.super_resolution import SuperResolution
     from kinocyte.learning.tasks.virtual_stain import VirtualStain
 
-    def denoising(task: Task, data: real.Data, steps: int = 1500, note: str = "") -> Row:
+    def denoising(task: Task, data: real.Data, steps: int = 2500, note: str = "") -> Row:
         return Row(task, data, "psnr", steps, real.denoisers(), batch_size=4, note=note)
 
-    def nuclei(task: Task) -> Row:
-        return Row(task, real.labelled_nuclei(), "f1", 400, real.thresholds(), 128, 4, 1e-3)
+    def nuclei(task: Task, steps: int = 400) -> Row:
+        return Row(task, real.labelled_nuclei(), "f1", steps, real.thresholds(), 128, 4, 1e-3)
 
     return {
-        "stardist": lambda: nuclei(StarDist(width=16, last_width=64)),
+        "stardist": lambda: nuclei(StarDist(width=16, last_width=64), 900),
         "flows": lambda: nuclei(Flows(width=16)),
         "boundary": lambda: nuclei(Boundary(width=16)),
         "semantic": lambda: Row(
@@ -234,11 +234,12 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="write nothing")
     options = parser.parse_args()
     os.nice(10)
-    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    table = dict(found.get("rows", {}))
+    table: dict[str, Any] = {}
     for name in options.only:
-        table[name] = measured(known[name](), options.steps)
-        show({name: table[name]})
+        made = measured(known[name](), options.steps)
+        show({name: made})
+        before = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}  # another run may have written
+        table = {**before, name: made} if not options.dry else {**table, name: made}
         if not options.dry:
             RESULTS.parent.mkdir(exist_ok=True)
             ordered = {n: table[n] for n in known if n in table}
