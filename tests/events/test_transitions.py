@@ -183,3 +183,16 @@ def test_times_lie_within_the_track(signals: list[list[float]]) -> None:
         known = {v > 0.5 for v in signal if not np.isnan(v)}
         if len(known) < 2:
             assert kind == {(): "excluded", (True,): "censored_left", (False,): "none"}[tuple(known)]
+
+
+def test_a_low_threshold_on_a_ramp_is_not_crossed_early() -> None:
+    """FUCCI: green jumps a little and climbs for hours; a sigmoid through the climb would begin a frame too early."""
+    rng = np.random.default_rng(0)
+    at = rng.uniform(10, 20, 150)
+    since = np.arange(30) - at[:, None]
+    signal = 110 + 300 * np.where(since < 0, 0.0, np.minimum(1.0, 0.15 + since / 3.5)) + rng.normal(0, 8, since.shape)
+    found = ThresholdTransition(when="signal > 132").detect(tracks(*signal.tolist()), "g1_end").events
+    error = found["time_min"].to_numpy() - at
+    assert (found["class"] == "event").all()
+    assert -0.35 < error.mean() < 0.2
+    assert np.abs(error).mean() < 0.5
