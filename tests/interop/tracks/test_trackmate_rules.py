@@ -53,7 +53,7 @@ def check_features(element: Element, known: dict[str, bool], *, besides: set[str
 
 def read_strictly(path: Path) -> Element:
     """Read a file as TrackMate does, and fail where it would stop or leave something out."""
-    root = parse(path).getroot()
+    root: Element = parse(path).getroot()
     assert root.tag == "TrackMate"
     assert re.match(r"\d+\.\d+\.\d+", root.attrib["version"])
     assert [e.tag for e in root][:3] == ["Log", "Model", "Settings"]
@@ -156,7 +156,7 @@ def test_what_we_write_is_read_by_the_strictest_reader(
 
 @pytest.mark.parametrize("name", ["with_merging", "with_splitting", "without_gap_closing"])
 def test_the_rules_are_those_that_trackmates_own_files_keep(data: Path, name: str) -> None:
-    root = parse(data / "trackmate_oracles" / f"{name}.xml").getroot()
+    root: Element = parse(data / "trackmate_oracles" / f"{name}.xml").getroot()
     model = root.find("Model")
     assert model is not None
     features = declared(model)
