@@ -99,6 +99,9 @@ def check_folders(
         kind = guess_target(read_pairs(inputs, targets, target="image", axes=axes, group=group, partial=True)[0])
     # labels come as the one channel of an image here, so that colour masks are found and not refused
     pairs = read_pairs(inputs, targets, target=kind, axes=axes, group=group, partial=True)
+    if targets is None and task is not None:  # some tasks make targets of the images
+        pairs = list(task.arranged(pairs))
+        kind = task.target if all(p.has_target for p in pairs) else kind
     held = (
         read_pairs(held_out_inputs, held_out_targets, target=kind, axes=axes, group=group, partial=True)
         if held_out_inputs is not None
