@@ -62,6 +62,11 @@ class Controls(QWidget):
         self._make_work()
         self._make_use()
         self._lay_out()
+        for box in self.findChildren(QComboBox):  # long names must not make the panel wider than its dock
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(8)
+        for button in self.findChildren(QPushButton):
+            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         for signal in (self.data.changed, self.task.changed, self.settings.changed, self.augmentation.changed):
             signal.connect(self._on_change)
         self.start.currentTextChanged.connect(lambda _text: self._on_change())
@@ -123,9 +128,11 @@ class Controls(QWidget):
         self.population.setToolTip("The cells that the model finds; a new name makes a new kind of cell")
         self.use = named(QPushButton("Use in the pipeline"), "train_use")
         self.use.setToolTip("The step that finds these cells uses the model from now on")
-        self.report = named(QPushButton("Report on held-out images"), "train_report")
-        self.report.setToolTip("Scores, errors in pictures, curves, sensitivity: a page that opens in the browser")
-        self.report_other = named(QPushButton("On other images…"), "train_report_other")
+        self.report = named(QPushButton("Report"), "train_report")
+        self.report.setToolTip(
+            "On the images that were held out: scores, errors in pictures, curves, sensitivity, as a page in the browser"
+        )
+        self.report_other = named(QPushButton("Report on others…"), "train_report_other")
         self.report_other.setToolTip("Images that played no part in the training give the honest score")
         self.model = without_wheel(named(QComboBox(), "train_rank_model"), self._wheel)
         self.model.setEditable(True)
