@@ -130,7 +130,7 @@ class Controls(QWidget):
         self.use.setToolTip("The step that finds these cells uses the model from now on")
         self.report = named(QPushButton("Report"), "train_report")
         self.report.setToolTip(
-            "On the images that were held out: scores, errors in pictures, curves, sensitivity, as a page in the browser"
+            "On the held-out images: scores, errors in pictures, curves, sensitivity; a page in the browser"
         )
         self.report_other = named(QPushButton("Report on others…"), "train_report_other")
         self.report_other.setToolTip("Images that played no part in the training give the honest score")
