@@ -132,3 +132,8 @@ def test_more_pairs_than_fit_into_memory_are_refused(name: str) -> None:
     with pytest.raises(ParameterError, match="More than 50 million pairs"):
         LINKERS[name].link(in_one_place(60_000))
     assert len(LINKERS[name].link(in_one_place(500))) >= 500
+
+
+def test_table_of_words_without_rows_has_no_links() -> None:
+    nothing = pl.DataFrame(schema=dict.fromkeys(("object_id", "frame", "x_um", "y_um"), pl.String))
+    assert LAP().link(nothing).is_empty()

@@ -13,6 +13,7 @@ import polars as pl
 from kinocyte.core.errors import InputFileError, ParameterError, StoreError, TableError
 from kinocyte.evaluation.movies import LabelMovie, ObjectMovie
 from kinocyte.experiment.storage import Storage
+from kinocyte.interop.plain_tables import read_table
 from kinocyte.interop.scoring_files import (
     LabelFile,
     ReferenceMasks,
@@ -106,7 +107,7 @@ def _links_beside(objects: Path, option: str) -> Path:
 
 
 def _objects(path: Path, links: Path) -> ObjectMovie:
-    objects = _read_table(path)
+    objects = read_table(path)
     if "position" in objects.columns and objects["position"].n_unique() > 1:
         msg = f"'{path}' holds {objects['position'].n_unique()} positions; give a table of one position at a time."
         raise TableError(msg)
@@ -121,20 +122,7 @@ def _objects(path: Path, links: Path) -> ObjectMovie:
         if len(wrong):
             msg = f"'{path}' has the frame {wrong[0]}; frames count from 0."
             raise TableError(msg)
-    return ObjectMovie(objects, _read_table(links))
-
-
-def _read_table(path: Path) -> pl.DataFrame:
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pl.read_parquet(path)
-        return pl.read_csv(path, infer_schema_length=None)
-    except pl.exceptions.NoDataError as error:
-        msg = f"'{path}' is empty; a table has at least the names of its columns."
-        raise InputFileError(msg) from error
-    except (OSError, pl.exceptions.PolarsError) as error:
-        msg = f"'{path}' cannot be read as a table: {' '.join(str(error).split())}"
-        raise InputFileError(msg) from error
+    return ObjectMovie(objects, read_table(links))
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class TrainingFile(_Table):
             cells, events = _stored(folder / data.experiment, data.population)
             return annotated_tracks(cells, events, self.signals, event=data.event, by=("position",))
         if data.objects is not None and data.events is not None and data.experiment is None:
-            from kinocyte.cli._plain_tables import read_table
+            from kinocyte.interop.plain_tables import read_table
 
             cells, events = read_table(folder / data.objects), read_table(folder / data.events)
             return annotated_tracks(cells, events, self.signals, event=data.event, by=data.movie)

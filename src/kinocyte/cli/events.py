@@ -67,10 +67,10 @@ def transitions(
     json : bool
         Print one JSON object instead of a table.
     """
-    from kinocyte.cli._plain_tables import check_new, read_table, write_table
     from kinocyte.core.schema import require
     from kinocyte.events.expression import parse
     from kinocyte.events.threshold_transition import ThresholdTransition
+    from kinocyte.interop.plain_tables import check_new, read_table, write_table
 
     check_new(out)
     level = threshold if threshold == "auto" else str(_number(threshold))

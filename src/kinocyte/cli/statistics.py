@@ -87,7 +87,7 @@ def survival(
         Confidence of bands and intervals.
     """
     from kinocyte.cli._compared import present
-    from kinocyte.cli._plain_tables import read_table
+    from kinocyte.interop.plain_tables import read_table
     from kinocyte.statistics.survival_comparison import compare_survival
 
     read = read_table(file)
@@ -164,7 +164,7 @@ def compare(
         Seed of the bootstrap.
     """
     from kinocyte.cli._compared import present
-    from kinocyte.cli._plain_tables import read_table
+    from kinocyte.interop.plain_tables import read_table
     from kinocyte.statistics.value_comparison import compare_values
 
     read = read_table(file)
@@ -238,7 +238,7 @@ def align(
         Confidence of intervals.
     """
     from kinocyte.cli._compared import present
-    from kinocyte.cli._plain_tables import read_table
+    from kinocyte.interop.plain_tables import read_table
     from kinocyte.statistics.alignment import align_signal
 
     read = read_table(file)
@@ -299,7 +299,7 @@ def dose(
         Confidence of intervals.
     """
     from kinocyte.cli._compared import present
-    from kinocyte.cli._plain_tables import read_table
+    from kinocyte.interop.plain_tables import read_table
     from kinocyte.statistics.dose_comparison import compare_doses
 
     read = read_table(file)

@@ -79,7 +79,7 @@ def additive(
         Confidence of the interval over replicates.
     """
     from kinocyte.cli._compared import present
-    from kinocyte.cli._plain_tables import read_table
+    from kinocyte.interop.plain_tables import read_table
     from kinocyte.statistics.additive_comparison import compare_additive
 
     read = read_table(file)
@@ -124,7 +124,7 @@ def table(
     other : tuple of str
         Further tables for join_populations and for the events of collapse_tracks, as NAME=FILE.
     """
-    from kinocyte.cli._plain_tables import check_new, read_table, write_table
+    from kinocyte.interop.plain_tables import check_new, read_table, write_table
 
     check_new(out)
     operations = _operations(steps)

@@ -66,7 +66,7 @@ def hazard(
         Confidence of bands and intervals.
     """
     from kinocyte.cli._compared import present
-    from kinocyte.cli._plain_tables import read_table
+    from kinocyte.interop.plain_tables import read_table
     from kinocyte.statistics.hazard_comparison import compare_hazard
 
     read = read_table(file)
@@ -143,7 +143,7 @@ def incidence(
         Confidence of bands and intervals.
     """
     from kinocyte.cli._compared import present
-    from kinocyte.cli._plain_tables import read_table
+    from kinocyte.interop.plain_tables import read_table
     from kinocyte.statistics.incidence_comparison import compare_incidence
 
     read = read_table(file)

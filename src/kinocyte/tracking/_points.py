@@ -208,6 +208,8 @@ def by_frame(ids: NDArray[np.int64], frame: NDArray[np.integer]) -> NDArray[np.i
 
 def _floats(objects: pl.DataFrame, name: str) -> NDArray[np.float64]:
     column = objects[name]
+    if column.is_empty():  # a CSV without rows says nothing of its columns
+        return np.empty(0)
     if not (column.dtype.is_numeric() or column.dtype in {pl.Boolean, pl.Null}):
         msg = f"Column '{name}' of table '{TABLE}' holds {column.dtype}; numbers are needed."
         raise TableError(msg)

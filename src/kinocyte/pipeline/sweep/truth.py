@@ -18,6 +18,7 @@ from kinocyte.evaluation.movies import LabelMovie, ObjectMovie, side_of_objects
 from kinocyte.evaluation.segmentation import score_segmentations
 from kinocyte.evaluation.tracking import ReferenceMasks, score_comparison, segmentation_measure
 from kinocyte.interop.label_files import frame_files
+from kinocyte.interop.plain_tables import read_table
 from kinocyte.interop.scoring_files import ReferenceMasks as MaskFiles
 from kinocyte.interop.scoring_files import label_file, label_files, segmentation_folder, tracked_folder
 from kinocyte.interop.source import Image
@@ -121,7 +122,7 @@ def _kind(path: Path) -> Kind:
         return "tracked masks" if tracked else "label images"
     if path.suffix.lower() not in _TABLES:
         return "label images"
-    columns = _table(path).columns
+    columns = read_table(path).columns
     if {"source_id", "target_id"} <= set(columns):
         return "links"
     if {"object_id", "frame"} <= set(columns):
@@ -133,16 +134,6 @@ def _kind(path: Path) -> Kind:
         "x_um and y_um, or track, frame, x_um and y_um."
     )
     raise TableError(msg)
-
-
-def _table(path: Path) -> pl.DataFrame:
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pl.read_parquet(path)
-        return pl.read_csv(path, infer_schema_length=None)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        msg = f"'{path}' cannot be read as a table: {' '.join(str(error).split())}"
-        raise InputFileError(msg) from error
 
 
 def check_fits(truth: Truth, frames: int, frame_shape: tuple[int, ...]) -> None:
@@ -206,7 +197,7 @@ def prepare(
     """
     try:
         if truth.kind == "links":
-            return Prepared(truth, None, _table(truth.path).select("source_id", "target_id"), {})
+            return Prepared(truth, None, read_table(truth.path).select("source_id", "target_id"), {})
         if truth.kind == "label images":
             return Prepared(truth, None, None, _segmentation(truth.path, labels, frames))
         return _matched(truth, objects, labels, frames, scale)
@@ -259,7 +250,7 @@ def _matched(
 
 
 def _positions(truth: Truth, frames: int) -> ObjectMovie:
-    table = _table(truth.path)
+    table = read_table(truth.path)
     wrong = table.filter(~pl.col("frame").is_between(0, frames - 1))["frame"]
     if len(wrong):
         msg = f"'{truth.path}' has the frame {wrong[0]}, but the movie has {frames}, counted from 0."
@@ -269,7 +260,7 @@ def _positions(truth: Truth, frames: int) -> ObjectMovie:
         if beside == truth.path or not beside.is_file():
             msg = f"There is no table of links beside '{truth.path}'; name it as the objects, with links for objects."
             raise InputFileError(msg)
-        return ObjectMovie(table.drop("label", strict=False), _table(beside), frames=frames)
+        return ObjectMovie(table.drop("label", strict=False), read_table(beside), frames=frames)
     return _annotated(table, truth.path, frames)
 
 
