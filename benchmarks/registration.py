@@ -1,7 +1,9 @@
 """Drift correction: ours against pystackreg, scikit-image and NanoPyx, in one run.
 
     OMP_NUM_THREADS=1 python benchmarks/registration.py [--part peers hard protocol huvec] [--data shared/data]
-        [--json registration.json] [--levels 0 5000 15000 40000] [--scratch FOLDER]
+        [--quick] [--json registration.json] [--levels 0 5000 15000 40000] [--scratch FOLDER]
+
+--quick takes a few levels and a shorter movie, to see that each part runs; results that are reported need the whole.
 
 peers     60 frames of 512 x 512 px, random walk, Gaussian noise of 0.02 to 3 times the signal's deviation; one thread
 hard      crawling cells, signal that moves between channels, fixed pattern, blank frames, jumps in noise
@@ -56,21 +58,25 @@ from kinocyte.simulation.drift import (
 
 Array = np.ndarray[Any, Any]
 PARTS = ("peers", "hard", "protocol", "huvec")
+#: Standard deviations of the noise, in those of the signal.
+NOISE = (0.02, 0.1, 0.3, 1.0, 3.0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--data", type=Path, default=Path("shared/data"))
-    parser.add_argument("--levels", nargs="+", type=float, default=list(PUBLISHED_NOISE_SD))
+    parser.add_argument("--levels", nargs="+", type=float, default=None)
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--scratch", type=Path, default=None)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    levels = options.levels or ([0, 15000] if options.quick else list(PUBLISHED_NOISE_SD))
     work: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "peers": noise,
+        "peers": lambda: noise((0.1, 1.0) if options.quick else NOISE),
         "hard": scenes,
-        "protocol": lambda: protocol(options.data, options.levels),
-        "huvec": lambda: size(options.scratch),
+        "protocol": lambda: protocol(options.data, levels),
+        "huvec": lambda: size(options.scratch, 40 if options.quick else 200),
     }
     warm_up()
     out: dict[str, list[dict[str, Any]]] = {}
@@ -172,14 +178,14 @@ def yx(truth: pl.DataFrame) -> Array:
     return truth.select("dy_px", "dx_px").to_numpy()
 
 
-def noise() -> list[dict[str, Any]]:
+def noise(levels: tuple[float, ...]) -> list[dict[str, Any]]:
     rng = np.random.default_rng(0)
     scene = ndimage.gaussian_filter(rng.random((640, 640)), 3)
     scene = (scene - scene.mean()) / scene.std()
     truth = random_walk(60, step_px=1.0, seed=1)
     clean = read(DriftMovie(scene, truth, (64, 64), order=5))
     rows = []
-    for level in (0.02, 0.1, 0.3, 1.0, 3.0):
+    for level in levels:
         noisy = clean + rng.normal(0, level, clean.shape).astype(np.float32)
         rows += compared(f"noise {level}", noisy, yx(truth))
     return rows
@@ -222,6 +228,10 @@ def scenes() -> list[dict[str, Any]]:
     hidden = read(DriftMovie(few, walk, margin, noise_sd=50, fixed_pattern=dirt))
     rows += compared("ten nuclei under a pattern", hidden, yx(walk))
     rows += compared("10 % blank (not scored)", movie(walk, blank=blank), yx(walk), blank)
+    other = read(DriftMovie(nuclei(480, 110, 5)[0], walk, margin, noise_sd=50))
+    away = movie(walk)
+    away[12:16] = other[12:16]
+    rows += compared("4 frames of another place (not scored)", away, yx(walk), (12, 13, 14, 15))
     rows += compared("5 px jumps, noise 300", movie(leap, noise_sd=300), yx(leap))
     rows += compared("bleaching and flicker", movie(walk, bleach_frames=15, flicker=0.3), yx(walk))
     return rows
@@ -414,12 +424,12 @@ def opencv_loop(source: Array, target: Array) -> list[dict[str, Any]]:
     return [{"job": "OpenCV loop, lateral only", **timed(loop)}]
 
 
-def size(scratch: Path | None) -> list[dict[str, Any]]:
-    shape = (200, 24, 488, 488)
+def size(scratch: Path | None, n_frames: int) -> list[dict[str, Any]]:
+    shape = (n_frames, 24, 488, 488)
     rows = []
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         source = np.lib.format.open_memmap(Path(folder) / "movie.npy", "w+", np.uint16, shape)
-        truth = random_walk(200, step_px=0.8, axial_step_px=0.15, seed=2)
+        truth = random_walk(n_frames, step_px=0.8, axial_step_px=0.15, seed=2)
         whole = np.rint(truth.select("dz_px", "dy_px", "dx_px").to_numpy()).astype(int)
         rng = np.random.default_rng(0)
         flat, _ = nuclei(700, 200, 1)
@@ -434,7 +444,7 @@ def size(scratch: Path | None) -> list[dict[str, Any]]:
         del grain, scene
         rows += [whole_job(source, target, whole), *opencv_loop(source, target)]
         del target
-        for n in (50, 100, 200):
+        for n in (n_frames // 4, n_frames // 2, n_frames):
             rows.append({"job": f"{n} frames, lateral only", **timed(lambda n=n: lateral(source[:n]))})
         for side in (122, 244, 488):
             part = Part(source, side)
