@@ -80,7 +80,10 @@ def dock_of(widget: QWidget) -> QDockWidget | None:
 def in_front(widget: QWidget) -> bool:
     """Tell whether a widget's panel is on the screen: Qt calls a panel behind another tab visible."""
     dock = dock_of(widget)
-    return bool(widget.isVisible() and (dock is None or not dock.visibleRegion().isEmpty()))
+    window = None if dock is None else dock.parentWidget()
+    if dock is None or window is None or dock.isFloating():
+        return bool(widget.isVisible())
+    return bool(widget.isVisible() and window.rect().intersects(dock.geometry()))  # behind a tab it lies outside
 
 
 def mark(widget: QWidget, *, bad: bool) -> None:
