@@ -111,6 +111,10 @@ def _objects(path: Path, links: Path) -> ObjectMovie:
     if "position" in objects.columns and objects["position"].n_unique() > 1:
         msg = f"'{path}' holds {objects['position'].n_unique()} positions; give a table of one position at a time."
         raise TableError(msg)
+    lacking = next((c for c in ("object_id", "frame", "x_um", "y_um") if c not in objects.columns), None)
+    if lacking is not None:
+        msg = f"'{path}' lacks the column {lacking}; objects have object_id, frame, x_um, y_um and, in 3D, z_um."
+        raise TableError(msg)
     if "z_um" in objects.columns and objects["z_um"].null_count() == objects.height:
         objects = objects.drop("z_um")
     for axis in {"x_um", "y_um", "z_um"} & set(objects.columns):
