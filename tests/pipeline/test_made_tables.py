@@ -211,7 +211,10 @@ def test_a_table_is_kept_until_something_it_reads_changes(done: Experiment) -> N
           'of = "lrge"\n[[table.step]]\nmethod = "collapse_tracks"\ncolumns = ["total"'), "did you mean 'large'"),
         (('name = "per_track"', 'name = "large"'), "two tables are called 'large'"),
         (('table = "large"\nvalue', 'table = "huge"\nvalue'), "a comparison names the table 'huge'"),
-        (('of = "nuclei_nuclei"', 'of = "nuclei_nuclei"\nrows = "tracks"'), "give one of: pairs, pair_tracks, contacts"),
+        (
+            ('of = "nuclei_nuclei"', 'of = "nuclei_nuclei"\nrows = "tracks"'),
+            "give one of: pairs, pair_tracks, contacts",
+        ),
         (('when = "area_um2 > 3"', 'wen = "area_um2 > 3"'), "did you mean 'when'"),
         (('method = "query"', 'method = "qery"'), "there is no table method 'qery'; did you mean 'query'"),
         (('name = "couples"', 'nme = "couples"'), "did you mean 'name'"),
