@@ -232,6 +232,7 @@ def test_a_comparison_is_what_the_pipeline_writes(desk: Open, tmp_path: Path) ->
 
     opened = desk(ComparePanel, size=(1000, 700))
     panel = opened.panel
+    panel.form.set_value({"method": "survival", "by": "drug"})
     opened.click("compare_ask")
     opened.rest()
     assert "event" in opened.find("compare_error").text()

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QScrollArea
 from kinocyte.app.train.panel import TrainPanel
 from kinocyte.app.train.using import segment_with
 from kinocyte.cli import run
-from kinocyte.core.errors import ParameterError
+from kinocyte.core.errors import KinocyteError
 from kinocyte.learning.model import load_image_model
 from kinocyte.learning.training.run_folder import RunFolder
 from tests.app import small
@@ -186,13 +186,12 @@ def _scrolled(panel: TrainPanel) -> QScrollArea:
 
 def test_a_model_that_no_step_reads_is_refused(tmp_path: Path) -> None:
     from kinocyte.app.draft import Draft
-    from tests.learning._small_models import Smooth, model
+    from tests.deep_models import saved, unchanging
 
-    place = tmp_path / "smooth"
-    model(Smooth()).save(place)
+    place = saved(unchanging(), tmp_path / "same")
     draft = Draft()
     sentence, path = segment_with(draft, place, "cells")
     assert path[0] == "restoration"
     assert "mended" in sentence
-    with pytest.raises(ParameterError, match="model"):
+    with pytest.raises(KinocyteError, match="nothing"):
         segment_with(draft, tmp_path / "nothing", "cells")

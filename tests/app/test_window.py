@@ -76,6 +76,8 @@ def test_a_pipeline_is_built_and_previewed(hands: Hands, demo: Path) -> None:
     builder = hands.window.panel("builder")
     hands.open(str(demo / "made.zarr"))
     hands.window.show_panel("builder")
+    hands.rest()
+    builder.preview.shown = None
     builder.open_file(str(PIPELINE))
     assert [builder.steps.item(i).text() for i in range(builder.steps.count())] == [
         "nuclei: find cells (threshold)",
@@ -258,7 +260,7 @@ def test_the_plate_shows_states_and_any_quantity(hands: Hands, demo: Path) -> No
     hands.until(lambda: navigator._values == {"A1": "early", "A2": "late"})
     assert "early" in navigator.legend.text()
     paint(hands, navigator.plate, "A2")
-    assert hands.session.position.well == "A2"
+    hands.until(lambda: hands.session.position is not None and hands.session.position.well == "A2")
 
 
 def test_a_correction_is_shown_and_applied(hands: Hands, demo: Path) -> None:

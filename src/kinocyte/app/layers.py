@@ -85,7 +85,7 @@ class Layers(QObject):
         viewer, scale = self._session.viewer, opened.position.scale
         if viewer is None:
             return
-        same = self._fits(opened)
+        same, frame = self._fits(opened), self._session.frame
         if not same:
             self._clear()
         self._restoring = True
@@ -103,7 +103,7 @@ class Layers(QObject):
         names = ("frame", "z", "y", "x") if opened.movies[0][0].ndim == 4 else ("frame", "y", "x")
         if viewer.dims.ndim == len(names):
             viewer.dims.axis_labels = names
-            viewer.dims.set_current_step(0, self._session.frame)
+            viewer.dims.set_current_step(0, frame)  # napari goes to the middle when its first layer comes
         if not same:
             viewer.reset_view()
         self._show_cells()

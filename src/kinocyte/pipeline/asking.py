@@ -91,7 +91,7 @@ def ask(pipeline: Pipeline, experiment: Experiment, asked: ComparisonPlace) -> A
         title_of(asked),
         found.method,
         asked.model_dump(mode="json"),
-        {n: getattr(found, n) for n in ("groups", "curves", "points", "tests", "effects")},
+        found.frames,
         tuple(found.tests["sentence"].to_list()) if "sentence" in found.tests.columns else (),
         (*found.notes, *([late] if missing else [])),
         tuple(p.id for p in cells.positions),

@@ -117,8 +117,7 @@ def _answer(storage: Storage, cells: _Cells, question: tuple[int, str], start: f
         "positions": [p.id for p in cells.positions],
         "versions": versions(),
     }
-    frames = {n: getattr(found, n) for n in ("groups", "curves", "points", "tests", "effects", "details")}
-    write_comparison(storage, name, document, frames)
+    write_comparison(storage, name, document, found.frames)
     return Outcome(f"comparison.{name}", "done", "", time.perf_counter() - start, _summary(found))
 
 

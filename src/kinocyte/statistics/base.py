@@ -50,6 +50,11 @@ class Comparison:
     details: pl.DataFrame = field(default_factory=pl.DataFrame)
     notes: tuple[str, ...] = ()
 
+    @property
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """Return all frames by name."""
+        return {n: getattr(self, n) for n in ("groups", "curves", "points", "tests", "effects", "details")}
+
 
 class Comparer(Method):
     """Says what differs between the groups of a table."""
