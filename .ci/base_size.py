@@ -7,7 +7,7 @@ import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
-LIMIT_MB = 1000
+LIMIT_MB = 1050
 ONLY_IN_EXTRAS = ("torch", "tensorflow", "PySide6", "PyQt5", "PyQt6", "napari", "pandas", "anndata")
 BELONGS_TO_PYTHON = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
 MADE_LATER = {".nbi", ".nbc"}  # what Numba keeps of the kernels it has compiled
