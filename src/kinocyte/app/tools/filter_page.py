@@ -28,7 +28,7 @@ _WAYS = (
     ("below Otsu's", "below", "The limit is found anew in each movie by Otsu's rule; the lower class is kept"),
 )
 #: Features that a person filters by first.
-_LIKELY = ("quality", "area_um2", "volume_um3", "n_objects", "duration_min")
+_LIKELY = ("n_objects", "quality", "area_um2", "volume_um3", "duration_min")  # of lineages, then of spots
 _KEEPER = NoWheel()
 
 
@@ -197,9 +197,7 @@ class FilterPage(QWidget):
         known = features_of(self.table)
         if not known:
             return
-        first = next(
-            (c for c in ("quality", "area_um2", "volume_um3", "n_objects", "duration_min") if c in known), known[0]
-        )
+        first = next((c for c in _LIKELY if c in known), known[0])
         row = FilterRow(f"{self._name}_{self._made}", known, first)
         self._made += 1
         if rule is not None:

@@ -137,7 +137,7 @@ class Tracking(Step):
         for name, table in zip(self.tables(), tables, strict=True):
             position.write_table(name, table, step=self.key)
         progress(1.0)
-        summary = _summary(listed, links, tracks)
+        summary = _summary(listed, links, tracks, left_out=0 if sieve is None else sieve.out_links.height)
         return summary if sieve is None else sieve.added_to(summary)
 
 
@@ -209,9 +209,9 @@ def _as_listed(objects: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _summary(objects: pl.DataFrame, links: pl.DataFrame, tracks: pl.DataFrame) -> dict[str, Any]:
+def _summary(objects: pl.DataFrame, links: pl.DataFrame, tracks: pl.DataFrame, *, left_out: int) -> dict[str, Any]:
     divisions = tracks.filter(pl.col("parent_id").is_not_null())["parent_id"].n_unique() if tracks.height else 0
     warnings = []
-    if objects.height and objects["frame"].n_unique() > 1 and not links.height:
+    if objects.height and objects["frame"].n_unique() > 1 and not links.height + left_out:
         warnings.append("No two objects were linked; check max_distance_um.")
     return {"links": links.height, "tracks": tracks.height, "divisions": divisions, "warnings": warnings}
