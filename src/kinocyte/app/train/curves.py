@@ -9,6 +9,7 @@ from typing import Any
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 _TRAIN, _HELD = "#56b4e9", "#e69f00"
+_SMALL = {"font-size": "8pt", "color": "#8a8f98"}
 
 
 class CurveView(QWidget):
@@ -39,8 +40,8 @@ class CurveView(QWidget):
             plot.getAxis("bottom").setHeight(40)
             plot.getAxis("bottom").enableAutoSIPrefix(False)
             plot.getAxis("left").enableAutoSIPrefix(False)
-            plot.setLabel("bottom", "step", **{"font-size": "8pt"})
-            plot.setLabel("left", "loss", **{"font-size": "8pt"})
+            plot.setLabel("bottom", "step", **_SMALL)
+            plot.setLabel("left", "loss", **_SMALL)
             plot.addLegend(offset=(-8, 6), labelTextSize="8pt")
             pens = {c: pg.mkPen(c, width=2) for c in (_TRAIN, _HELD)}
             self.train = plot.plot(pen=pens[_TRAIN], symbol="o", symbolSize=5, symbolBrush=_TRAIN, name="training")

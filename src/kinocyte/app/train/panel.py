@@ -164,6 +164,9 @@ class TrainPanel(QWidget):
     # ------------------------------------------------------------ what is told
     def _told(self, event: str, content: dict[str, Any]) -> None:
         getattr(self, f"_on_{event}")(**content)
+        if event in {"trained", "ranked", "reported"}:  # the last steps of progress come too quickly to be told
+            self.controls.bar.setRange(0, 1000)
+            self.controls.bar.setValue(1000)
 
     def _on_begun(self, sentence: str, steps: int) -> None:
         self.controls.said.setText(f"{sentence}, {steps} steps. The first takes longest.")
