@@ -254,7 +254,7 @@ def test_a_movie_is_detected(window: Hands, movies: Path) -> None:
     window.until(lambda: bool(panel.files.facts), 60)
     press(window, "track_next", panel)
     window.until(lambda: panel.detect.isVisible() and panel.detect.shown is not None, 100)
-    window.pump(0.5)  # what is drawn for the first time has to be compiled by the graphics driver, here in software
+    window.pump(1.5)  # what is drawn for the first time has to be compiled by the graphics driver, here in software
     panel.detect.shown = None
     with Watchdog() as dog:
         window.type("track_detect_radius_um", "2", panel)

@@ -40,6 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, NDArr
     path, truth = write_movie(folder)
     strokes = np.zeros_like(truth)
     strokes[0, 23:26] = truth[0, 23:26] + 1
+    strokes[1, 69:72] = truth[1, 69:72] + 1
     tifffile.imwrite(folder / "drawn.tif", strokes, metadata={"axes": "TYX"})
     model = folder / "m.npz"
     assert run(["classifier", "train", str(path), "--strokes", str(folder / "drawn.tif"), "--out", str(model)]) == 0

@@ -124,7 +124,7 @@ def test_volumes(task: Task) -> None:
 
 @pytest.mark.parametrize(
     "task", [StarDist(width=8, depth=2, n_rays=16, last_width=16), Flows(width=8, depth=2), Boundary(width=8, depth=2)],
-    ids=repr,
+    ids=lambda task: task.name(),
 )  # fmt: skip
 def test_a_network_learns_one_image(task: Task) -> None:
     pair = blobs(1, size=48, seed=2)[0]

@@ -467,7 +467,8 @@ def test_any_corrections_leave_tables_that_fit_together(data: st.DataObject) -> 
     assert all(frames[a] < frames[b] for a, b in pairs(done))
     again = scene.replay(*said)
     for name in Replayed.__dataclass_fields__:
-        assert getattr(done, name).equals(getattr(again, name)), name
+        first, second = getattr(done, name), getattr(again, name)
+        assert first.equals(second) if isinstance(first, pl.DataFrame) else first == second, name
     for kept in range(len(said)):
         part = scene.replay(*said[:kept])
         assert part.report.equals(done.report.head(kept)) or any(e.action.startswith("set_") for e in said)
