@@ -63,15 +63,7 @@ class Worker(QObject):
             if line.strip():
                 event = json.loads(line)
                 name = str(event.pop("event"))
-                self._said = self._said or name in {
-                    "trained",
-                    "checked",
-                    "ranked",
-                    "reported",
-                    "tuned",
-                    "refused",
-                    "stopped",
-                }
+                self._said = self._said or name in _LAST
                 self.told.emit(name, event)
 
     def _read_errors(self) -> None:
