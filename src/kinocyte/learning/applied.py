@@ -6,6 +6,8 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from pydantic import field_validator
+
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.method import Method, param
 from kinocyte.core.scale import Scale
@@ -124,3 +126,21 @@ class AppliesModel(Method):
             raise ParameterError(msg)
         factors_of(model, scale.spacing_um(model.ndim))
         return model
+
+
+class ReadsChannels(AppliesModel):
+    """Base of those that read several channels of a frame together."""
+
+    channel: tuple[str, ...] = param(
+        (), help="Channels to read, in the order of the model's; left out: the channels that the model names."
+    )
+
+    @field_validator("channel", mode="before")
+    @classmethod
+    def _one_name_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channels that the method reads; where none is named, those of the model, which is opened for it."""
+        return self.channel or tuple(c.name for c in self.opened(checked=False).inputs)

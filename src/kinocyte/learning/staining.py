@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from pydantic import field_validator
 
 from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.method import Method, param
 from kinocyte.core.scale import Scale
-from kinocyte.learning.applied import AppliesModel
+from kinocyte.learning.applied import ReadsChannels
 
 if TYPE_CHECKING:
     from kinocyte.learning.model import ImageModel
@@ -53,7 +52,7 @@ class Stainer(Method):
         """
 
 
-class VirtualStain(AppliesModel, Stainer):
+class VirtualStain(ReadsChannels, Stainer):
     """Computes a stain from other channels as a network was trained to (artificial labelling).
 
     The new channel stands beside the others in the corrected image: it is segmented, measured and shown like any other.
@@ -67,25 +66,12 @@ class VirtualStain(AppliesModel, Stainer):
     )
 
     method: Literal["virtual_stain"] = "virtual_stain"
-    channel: tuple[str, ...] = param(
-        (), help="Channels to read, in the order of the model's; left out: the channels that the model names."
-    )
     gives: str = param("", help="Which channel of the model's to take, by name; left out: its first.")
     levels: tuple[float, float] | None = param(
         None,
         help="Grey values that stand for 0 and 1 of a model that was trained without fixed grey values; left out: its "
         "numbers as they are, around 0 to 1, which whole numbers cannot hold.",
     )
-
-    @field_validator("channel", mode="before")
-    @classmethod
-    def _one_name_is_a_list(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Channels that the method reads; where none is named, those of the model, which is opened for it."""
-        return self.channel or tuple(c.name for c in self.opened(checked=False).inputs)
 
     def misfit(self, model: ImageModel) -> str | None:
         """Return why the model cannot compute a channel of the same frame at the same pixels."""

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import field_validator
 
 from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.method import param
 from kinocyte.core.scale import Scale
-from kinocyte.learning.applied import AppliesModel
+from kinocyte.learning.applied import ReadsChannels
 from kinocyte.segmentation.base import Pixels, Segmenter
 
 if TYPE_CHECKING:
@@ -24,12 +23,9 @@ Labels = NDArray[np.uint32]
 Quality = NDArray[np.float32]
 
 
-class DeepSegmenter(AppliesModel, Segmenter):
+class DeepSegmenter(ReadsChannels, Segmenter):
     """Base of the segmenters with a trained network: channels, and what is left out of what it finds."""
 
-    channel: tuple[str, ...] = param(
-        (), help="Channels to read, in the order of the model's; left out: the channels that the model names."
-    )
     min_area_um2: float | None = param(None, help="Smaller objects are left out (2D).", unit="um2", ge=0)
     max_area_um2: float | None = param(None, help="Larger objects are left out (2D).", unit="um2", gt=0)
     min_volume_um3: float | None = param(None, help="Smaller objects are left out (3D).", unit="um3", ge=0)
@@ -48,16 +44,6 @@ class DeepSegmenter(AppliesModel, Segmenter):
         le=1,
         advanced=True,
     )
-
-    @field_validator("channel", mode="before")
-    @classmethod
-    def _one_name_is_a_list(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Channels that the method reads; where none is named, those of the model, which is opened for it."""
-        return self.channel or tuple(c.name for c in self.opened(checked=False).inputs)
 
     @abstractmethod
     def overrides(self) -> Mapping[str, float | None]:
