@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kinocyte.events._series import TRACK, Calls, Series, arrange, states, tables
-from kinocyte.events._series_kernel import roughness
+from kinocyte.events._step_kernel import misfits
 from kinocyte.events._steps import fit_turns
 from kinocyte.events._transition import Transitions, fit_transitions
 from kinocyte.events.base import EventTables
@@ -83,7 +83,9 @@ def _details(
 #: observations on either side of a transition that its time is sharpened with
 _AROUND = 20
 #: most variance that a sigmoid may leave, in those of the noise; by chance it is mostly below 1.7 with 40 observations
-_MOST_MISFIT = 2.0
+_MOST_MISFIT, _MOST_MISFIT_NEAR = 2.5, 6.0
+#: least part of the turn on either side of the threshold
+_LEAST_SHARE = 0.2
 
 
 def sharpen(  # noqa: PLR0917 - one place calls it
@@ -104,36 +106,28 @@ def sharpen(  # noqa: PLR0917 - one place calls it
     row = np.concatenate([[0], np.cumsum(end - begin)])
     take = np.repeat(begin - row[:-1], end - begin) + np.arange(row[-1])
     n = tracks.size
+    level = np.full(n, compiled.threshold, np.float64)
     turn = fit_turns(
         x[take], time[take], row, cut=cut, line=np.zeros(n, np.bool_),
-        sign=np.full(n, 1 if compiled.rising else -1), level=np.full(n, compiled.threshold, np.float64), least=1,
+        sign=np.full(n, 1 if compiled.rising else -1), level=level, least=1,
         widest=4.0,
     )  # fmt: skip
     unit = (time[end - 1] - time[begin]) / (end - begin - 1)
     away = np.abs(turn.time - fit.time[tracks])
+    curve = np.column_stack([turn.before, turn.step, turn.middle_min, turn.scale_min])
+    left = np.empty((n, 2))
+    misfits(x[take], time[take], row, cut, curve, left)
     with np.errstate(invalid="ignore"):
         agrees = (away <= 3.0 * fit.error[tracks] + unit) & (turn.r_squared >= 0.5)
-        # a sigmoid that is no likeness of the signal, such as of a ramp, may cross the threshold far from it
-        near = away <= 2.0 * fit.error[tracks]
-        agrees &= near | (misfit(x[take], row, turn.r_squared) <= _MOST_MISFIT)
+        # near either level the crossing hangs on the shape of the sigmoid's tail
+        share = (level - turn.before) / turn.step
+        agrees &= (share > _LEAST_SHARE) & (share < 1.0 - _LEAST_SHARE)
+        # a sigmoid that is no likeness of the signal, such as of a jump that goes on as a ramp, crosses the threshold
+        # where the signal does not; yes and no are right whatever its shape
+        agrees &= (left[:, 0] <= _MOST_MISFIT) & (left[:, 1] <= _MOST_MISFIT_NEAR)
     kept = tracks[agrees]
     fit.time[kept], fit.error[kept] = turn.time[agrees], turn.error[agrees]
     fit.low[kept], fit.high[kept], fit.width[kept] = turn.low[agrees], turn.high[agrees], turn.width[agrees]
-
-
-def misfit(x: Floats, start: Ints, r_squared: Floats) -> Floats:
-    """Return what a fit with four parameters leaves of the variance of each series, in units of its noise.
-
-    The noise is the median absolute second difference, which a turn of a few observations hardly changes.
-    """
-    noise = np.empty(start.size - 1)
-    roughness(x, start, noise)
-    n = np.diff(start)
-    mean = np.add.reduceat(x, start[:-1]) / n
-    square = np.add.reduceat((x - np.repeat(mean, n)) ** 2, start[:-1])
-    least = 1e-4 * square / n  # where there is no noise, a hundredth of the signal's deviation counts as some
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(n > 4, (1.0 - r_squared) * square / (n - 4) / np.maximum(noise**2, least), np.inf))
 
 
 def what_was_used(compiled: Compiled, n: int) -> dict[str, pl.Series | NDArray[np.generic]]:

@@ -89,15 +89,15 @@ def turn_posterior(  # noqa: PLR0917 - numba calls by position
 
     ``level`` is the value whose crossing is the time, NaN for the middle of the turn. Not final: log marginal
     likelihood, mean and variance of the time for each width, (track, 3, width). Final, with the ``weight`` of each
-    width: 2.5 % and 97.5 % quantile of the time, level before and step at the best cell, and what part of the variance
-    that explains, (track, 5, 1).
+    width: 2.5 % and 97.5 % quantile of the time; of the best cell level before, step, what part of the variance that
+    explains, middle and width of the sigmoid, (track, 7, 1).
     """
     longest = 0
     for t in range(start.size - 1):
         longest = max(longest, start[t + 1] - start[t])
     rest, later = np.empty(longest), np.empty((longest + 1, 2))
     cells, at, mass = np.empty(longest * CELLS), np.empty((longest * CELLS, 2)), np.empty(longest * CELLS)
-    known, top = np.empty(7), np.empty(4)
+    known, top = np.empty(7), np.empty(6)
     for t in range(start.size - 1):
         a, b = start[t], start[t + 1]
         n, when = b - a, time[a:b]
@@ -128,7 +128,8 @@ def turn_posterior(  # noqa: PLR0917 - numba calls by position
                 best = max(best, out[t, 0, j])
         if final:
             quantiles(when, mass, (end - first) * CELLS, first, out[t])
-            out[t, 2, 0], out[t, 3, 0], out[t, 4, 0] = top[1], top[2], top[3]
+            for c in range(5):
+                out[t, 2 + c, 0] = top[1 + c]
 
 
 @kernel
@@ -138,7 +139,7 @@ def _fill(  # noqa: PLR0917 - numba calls by position
 ) -> None:  # fmt: skip
     """Fill log likelihood and time of the cells of the intervals ``begin`` to ``stop`` for one width.
 
-    ``top`` is raised to the best cell: its value, the level before, the step, and what it explains.
+    ``top`` is raised to the best cell: its value, level before, step, what it explains, middle and width.
     """
     n, square, line_tt = when.size, known[0], known[1]
     lowest, highest, each = 0, 0, CELLS // parts
@@ -167,7 +168,7 @@ def _fill(  # noqa: PLR0917 - numba calls by position
             before, crossing, share, blur = known[4] - step * c1 / n, at, 0.5, 0.0
             if not np.isnan(known[6]):
                 share = (known[6] - before) / step
-                if not 0.1 < share < 0.9:
+                if not 0.02 < share < 0.98:
                     continue
                 crossing = at + s * np.log(share / (1.0 - share))
             left = max(square - inner * step, known[3])
@@ -182,7 +183,7 @@ def _fill(  # noqa: PLR0917 - numba calls by position
                 times[base + c, 1] = blur
                 times[base + c, 0] = crossing + length * ((c + 0.5) / CELLS - (part + 0.5) / parts)
             if value > top[0]:
-                top[0], top[1], top[2] = value, before, step
+                top[0], top[1], top[2], top[4], top[5] = value, before, step, at, s
                 top[3] = 1.0 - left / square if square > 0.0 else 1.0
 
 
@@ -256,3 +257,41 @@ def _deposit(  # noqa: PLR0917 - numba calls by position
             place = (k - first) * CELLS + min(max(place, 0), CELLS - 1)
             if place >= 0 and k < end:
                 mass[place] += m
+
+
+@kernel
+def misfits(x: Any, time: Any, start: Any, cut: Any, curve: Any, out: Any) -> None:  # noqa: PLR0917 - numba
+    """Fill what fitted sigmoids leave of each series, in variances of its noise: over all, and beside the cut.
+
+    ``curve`` is level before, step, middle and width, (track, 4); ``out`` (track, 2) is the sum of squares over the
+    observations less four, and the mean over the two observations on either side of ``cut``. The noise is that of
+    `roughness`, without the second differences that the turn has a part in; infinite with less than three others.
+    """
+    longest = 0
+    for t in range(start.size - 1):
+        longest = max(longest, start[t + 1] - start[t])
+    bends = np.empty(longest)
+    for t in range(start.size - 1):
+        a, n = start[t], start[t + 1] - start[t]
+        mean = x[a : a + n].mean()
+        total, near, spread, few, m = 0.0, 0.0, 0.0, 0, 0
+        for i in range(n):
+            share = 1.0 if time[a + i] > curve[t, 2] else 0.0
+            if curve[t, 3] > 0.0 and abs(time[a + i] - curve[t, 2]) < REACH * curve[t, 3]:
+                share = 1.0 / (1.0 + np.exp((curve[t, 2] - time[a + i]) / curve[t, 3]))
+            left = (x[a + i] - curve[t, 0] - curve[t, 1] * share) ** 2
+            total += left
+            spread += (x[a + i] - mean) ** 2
+            if cut[t] - 2 <= i <= cut[t] + 1:
+                near += left
+                few += 1
+            if 1 <= i < n - 1 and not cut[t] - 2 <= i <= cut[t] + 1:
+                bends[m] = abs(x[a + i - 1] - 2.0 * x[a + i] + x[a + i + 1])
+                m += 1
+        out[t, 0], out[t, 1] = np.inf, np.inf
+        if m > 2:
+            ordered = np.sort(bends[:m])
+            noise = 0.5 * (ordered[(m - 1) // 2] + ordered[m // 2]) / (0.6744897501960817 * 2.449489742783178)
+            # where there is no noise, a hundredth of the signal's deviation counts as some
+            variance = max(noise * noise, 1e-4 * spread / n)
+            out[t, 0], out[t, 1] = total / (n - 4) / variance, near / few / variance

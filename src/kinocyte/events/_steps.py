@@ -28,7 +28,10 @@ _SAMPLE, _RARE = 4000, 5e-4
 
 @dataclass(slots=True)
 class Turns:
-    """When each track's signal turned, in minutes; what it was before and by how much it changed; NaN without a fit."""
+    """When each track's signal turned, in minutes; what it was before and by how much it changed; NaN without a fit.
+
+    ``middle_min`` and ``scale_min`` are those of the best sigmoid, ``time`` and ``width`` those of the posterior.
+    """
 
     time: Floats
     error: Floats
@@ -38,6 +41,8 @@ class Turns:
     before: Floats
     step: Floats
     r_squared: Floats
+    middle_min: Floats
+    scale_min: Floats
 
 
 def fit_turns(
@@ -74,7 +79,7 @@ def fit_turns(
         Largest width that is considered, in frame intervals.
     """
     n = start.size - 1
-    out = Turns(*(np.full(n, np.nan) for _ in range(8)))
+    out = Turns(*(np.full(n, np.nan) for _ in range(10)))
     if not n:
         return out
     used = np.flatnonzero(np.less_equal(_WIDTHS, widest))
@@ -91,11 +96,11 @@ def fit_turns(
     weight = np.exp(joint - log_sum(joint)[:, np.newaxis])
     mean = (weight * first[:, 1]).sum(axis=1)
     spread = (weight * (first[:, 2] + (first[:, 1] - mean[:, np.newaxis]) ** 2)).sum(axis=1)
-    last = np.full((n, 5, 1), np.nan)
+    last = np.full((n, 7, 1), np.nan)
     turn_posterior(*given, *(weight, last, True))
     unit = (time[start[1:] - 1] - time[start[:-1]]) / (np.diff(start) - 1)
     found = (mean, np.sqrt(spread), last[:, 0, 0], last[:, 1, 0], width[weight.argmax(axis=1)] * unit)
-    return Turns(*(np.where(fitted, v, np.nan) for v in (*found, last[:, 2, 0], last[:, 3, 0], last[:, 4, 0])))
+    return Turns(*(np.where(fitted, v, np.nan) for v in (*found, *last[:, 2:, 0].T)))
 
 
 def _common(
