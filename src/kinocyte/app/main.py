@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -22,9 +23,19 @@ def show(experiment: str | None = None) -> int:
 
     application = get_qapp()
     window = Window()
+    settle()
     if experiment is not None:
         window.session.open(experiment)
     return int(application.exec())
+
+
+def settle() -> None:
+    """Take what the started program consists of out of later searches for memory that can go.
+
+    napari makes such a search whenever a layer is removed, and the window stands still for as long.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _check_screen() -> None:

@@ -1,4 +1,8 @@
-"""Showing a preview: layers over the image, and a plot below the form."""
+"""Showing a preview: layers over the image, and a plot below the form.
+
+A layer gets new data where it can: napari compiles its shaders when one is added and searches the whole memory for
+what can go when one is removed, which held the window for over half a second at each change of a value.
+"""
 
 # pyqtgraph and napari carry no types that mypy can follow; they are Any here.
 from __future__ import annotations
@@ -199,31 +203,43 @@ class PreviewLayers:
         return (float(self._session.frame), *([0.0] * ndim))
 
     def _arrows(self, shown: Shown, scale: Any, ndim: int, frame: int) -> None:
-        self._remove("arrows")
         arrows, values = shown.arrows, shown.arrow_values
-        if arrows is None or not len(arrows):
+        layer = self._kept("arrows", arrows)
+        if arrows is None:
             return
         arrows = arrows[:_MOST_ARROWS]
         missing = ndim + 1 - arrows.shape[2]
         data = np.concatenate([np.zeros((*arrows.shape[:2], missing)), arrows], axis=2)
         data[:, 0, 0] = frame
+        look = {
+            "edge_color": _LINE if values is None or not len(arrows) else _near_to_far(values[:_MOST_ARROWS]),
+            "vector_style": "arrow" if values is None else "line",
+        }
+        if layer is not None:
+            layer.data = data
+            for key, value in look.items():
+                setattr(layer, key, value)
+            return
         self._layers["arrows"] = self._session.viewer.add_vectors(
             data,
+            ndim=ndim + 1,
             name="Preview arrows",
             scale=layer_scale(scale, ndim + 1),
             units=layer_units(ndim + 1),
             edge_width=max(1.5, position_width(scale, ndim)),
-            edge_color=_LINE if values is None else _near_to_far(values[:_MOST_ARROWS]),
-            vector_style="arrow" if values is None else "line",
             metadata=_OURS,
+            **look,
         )
 
     def _points(self, points: NDArray[np.float64] | None, scale: Any, ndim: int, frame: int) -> None:
-        self._remove("points")
+        layer = self._kept("points", points)
         if points is None:
             return
         data = np.concatenate([np.full((len(points), 1), float(frame)), points], axis=1)
-        self._layers["points"] = self._session.viewer.add_points(
+        if layer is not None:
+            layer.data = data
+            return
+        layer = self._layers["points"] = self._session.viewer.add_points(
             data,
             ndim=ndim + 1,
             name="Preview spots",
@@ -235,6 +251,8 @@ class PreviewLayers:
             border_width=0.15,
             metadata=_OURS,
         )
+        # points that come later look alike, also where the first frame had none
+        layer.current_size, layer.current_face_color, layer.current_border_color = 10, "transparent", _LINE
 
 
 def _near_to_far(values: NDArray[np.float64]) -> NDArray[np.float64]:
