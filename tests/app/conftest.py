@@ -58,7 +58,7 @@ class Hands:
         while time.monotonic() < end:
             self._live()
 
-    def until(self, holds: Callable[[], Any], timeout_s: float = 150.0) -> None:
+    def until(self, holds: Callable[[], Any], timeout_s: float = 250.0) -> None:
         """Let the window live until something holds."""
         end = time.monotonic() + timeout_s
         while not holds():
@@ -116,6 +116,14 @@ class Hands:
     def rest(self) -> None:
         """Wait until no work is left."""
         self.until(lambda: not self.session.jobs.running and not self.window.panel("builder").preview.is_busy)
+
+    def drawn(self) -> None:
+        """Wait until the window is as large as it wants to be and everything is drawn."""
+        from qtpy.QtWidgets import QApplication
+
+        self.pump(0.1)
+        QApplication.sendPostedEvents()
+        self.window.viewer.window._qt_window.grab()
 
 
 @pytest.fixture(scope="module")

@@ -161,10 +161,10 @@ class Desk:
         self.window.resize(*((1200, 860) if image else size))
         self.window.show()
         self.session.open(store)
-        self.until(lambda: self.session.cells is not None and (not image or bool(self.layers.channels)), 60.0)
+        self.until(lambda: self.session.cells is not None and (not image or bool(self.layers.channels)))
         self.rest()
 
-    def until(self, condition: Callable[[], Any], timeout_s: float = 60.0) -> None:
+    def until(self, condition: Callable[[], Any], timeout_s: float = 200.0) -> None:
         """Let the window live until something holds."""
         end = time.monotonic() + timeout_s
         while not condition():
@@ -192,14 +192,21 @@ class Desk:
         QTest.keyClick(widget or self.panel, key, modifier)
         self.wait(10)
 
-    def rest(self, timeout_s: float = 120.0) -> None:
-        """Let the window live until no work is left."""
+    def rest(self, timeout_s: float = 200.0) -> None:
+        """Let the window live until no work is left, none waits to be begun, and everything is drawn where it stays."""
+        from qtpy.QtCore import QTimer
+
+        def is_busy() -> bool:
+            waits = [t for t in self.panel.findChildren(QTimer) if t.isSingleShot() and t.isActive()]
+            return bool(self.session.jobs.running) or any(t.interval() < 500 for t in waits)
+
         end = time.monotonic() + timeout_s
         quiet = 0
         while quiet < 4:
             self.wait(15)
-            quiet = 0 if self.session.jobs.running else quiet + 1
+            quiet = 0 if is_busy() else quiet + 1
             assert time.monotonic() < end, [j.title for j in self.session.jobs.running]
+        self.panel.grab()  # what is laid out and scaled with the next drawing is so now
 
     def find(self, name: str, kind: Any = None) -> Any:
         """Return a control of the panel by its name."""

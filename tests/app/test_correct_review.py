@@ -21,6 +21,7 @@ def open_review(desk: Open) -> Desk:  # noqa: F811 - the fixture
 
     opened = desk(ReviewPanel, size=(420, 700))
     opened.until(lambda: opened.find("review_queue").rowCount() > 0)
+    opened.rest()
     return opened
 
 
@@ -60,7 +61,7 @@ def test_the_rest_is_accepted_in_bulk_and_recorded(desk: Open) -> None:  # noqa:
     opened.find("review_from").setValue(0.0)
     opened.find("review_kind_event").setChecked(False)
     opened.find("review_kind_division").setChecked(False)
-    opened.wait(20)
+    opened.rest()
     opened.click("review_bulk")
     opened.rest()
     bar = opened.find("review_left")
@@ -70,7 +71,7 @@ def test_the_rest_is_accepted_in_bulk_and_recorded(desk: Open) -> None:  # noqa:
     (entry,) = opened.position().journal.notes_of("nuclei")
     assert (entry.payload["rest"], entry.payload["least_confidence"]) == (["link"], 0.0)
     opened.find("review_kind_event").setChecked(True)
-    opened.wait(20)
+    opened.rest()
     assert opened.find("review_queue").rowCount() > 0, "events are still open"
 
 

@@ -27,11 +27,13 @@ def open_tracks(desk: Open, **options: Any) -> Desk:  # noqa: F811 - the fixture
 
     opened = desk(TracksPanel, **options)
     opened.until(lambda: opened.panel.tree.layout_frame.height > 0)
+    opened.rest()
     return opened
 
 
 def click_branch(opened: Desk, track: int, frame: int, *, shift: bool = False) -> None:
     tree = opened.panel.tree
+    tree.grab()  # its scale is that of what is drawn
     opened.click_at(tree.plot.viewport(), tree.screen_of(track, frame), shift=shift)
     opened.until(lambda: track in opened.session.selection.track_ids)
 
@@ -50,7 +52,7 @@ def test_a_link_is_cut_in_the_tree_taken_back_restored_and_kept_by_the_next_run(
     chosen = opened.session.selection.object_ids[0]
     assert cells.objects.filter(object_id=chosen).select("frame", "track_id").row(0) == (3, track)
     assert opened.session.frame == 3, "the image follows the tree"
-    opened.wait(30)
+    opened.rest()
     assert has_colour(opened.picture(), "#e69f00") > 30, "the chosen branch is thick"
     n_branches = opened.panel.tree.layout_frame.height
     opened.key("x")
@@ -82,7 +84,7 @@ def test_image_and_tree_choose_for_each_other(desk: Open) -> None:  # noqa: F811
     assert opened.layers.chosen is not None
     row = opened.session.cells.frame(0).row(2, named=True)
     opened.layers.choose_at((0.0, row["y_um"], row["x_um"]))
-    opened.wait(30)
+    opened.rest()
     xs, ys = opened.panel.tree._chosen.getData()
     layout = opened.panel.tree.layout_frame.filter(track_id=row["track_id"]).row(0, named=True)
     assert xs.tolist() == [layout["x"]] * 2

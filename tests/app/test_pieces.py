@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,7 @@ def test_work_beside_the_window_is_delivered_cancelled_and_fails_in_words() -> N
     from kinocyte.app.jobs import Job, Jobs
 
     application = QApplication.instance() or QApplication([])
+    before = set(threading.enumerate())
     jobs = Jobs()
     where: list[bool] = []
     main = threading.current_thread()
@@ -232,13 +234,13 @@ def test_work_beside_the_window_is_delivered_cancelled_and_fails_in_words() -> N
             job.check()
 
     job = jobs.start("long", long, done=lambda _v: said.append(("never", "")))
-    assert begun.wait(10)
+    assert begun.wait(100)
     job.cancel()
     jobs.wait(job)
     assert job.state == "cancelled"
     assert len(said) == 1
     jobs.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("kinocyte-job")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("kinocyte-job") and t not in before]
     application.processEvents()
 
 
@@ -254,23 +256,22 @@ def test_only_the_newest_preview_is_shown() -> None:
     go = threading.Event()
 
     def slow(n: int) -> int:
-        go.wait(10)
+        go.wait(100)
         return n
 
     latest.ask(slow, 1, done=shown.append)
-    for _ in range(200):
+    end = time.monotonic() + 100
+    while not jobs.running:
+        assert time.monotonic() < end
         application.processEvents()
-        if jobs.running:
-            break
     for n in (2, 3, 4):
         latest.ask(slow, n, done=shown.append)
         application.processEvents()
     go.set()
-    end = 0
-    while latest.is_busy and end < 5000:
+    while latest.is_busy:
+        assert time.monotonic() < end
         application.processEvents()
-        threading.Event().wait(0.002)
-        end += 1
+        time.sleep(0.002)
     assert shown == [4]
     jobs.close()
 

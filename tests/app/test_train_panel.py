@@ -17,6 +17,7 @@ pytest.importorskip("torch")
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QScrollArea
 
+from kinocyte.app import worker
 from kinocyte.app.train.panel import TrainPanel
 from kinocyte.app.train.using import segment_with
 from kinocyte.cli import run
@@ -107,9 +108,12 @@ def test_two_folders_are_checked_trained_stopped_and_gone_on_with(
     assert RunFolder(out).asked == RunFolder(folders / "by-command").asked
 
 
-def test_a_training_that_was_stopped_loses_nothing(desk: Callable[..., Desk], folders: Path) -> None:
+def test_a_training_that_was_stopped_loses_nothing(
+    desk: Callable[..., Desk], folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = desk(TrainPanel, size=(520, 900))
-    panel = small_form(one, steps=400, check_every=10)
+    panel = small_form(one, steps=100_000, check_every=10)  # it never ends by itself
+    monkeypatch.setattr(worker, "_PATIENCE_MS", 120_000)
     controls = panel.controls
     panel.controls.data.folders.click()
     controls.data.inputs.line.setText(str(folders / "images"))

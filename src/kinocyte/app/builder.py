@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QInputDialog,
+    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -24,13 +25,16 @@ from qtpy.QtWidgets import (
 
 from kinocyte.app import settings
 from kinocyte.app.applying import last_pipeline
+from kinocyte.app.builder_menu import fill
 from kinocyte.app.builder_preview import LivePreview
 from kinocyte.app.draft import Draft, DraftStep, Path, anchored_document
-from kinocyte.app.form import MethodEdit
+from kinocyte.app.form import MethodEdit, TableEdit
 from kinocyte.app.form_fields import Choices
+from kinocyte.app.form_models import about
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import error_label, heading, hint, named, push_button, tool_button
+from kinocyte.app.widgets import error_label, heading, hint, mark, named, push_button, tool_button
 from kinocyte.core.errors import KinocyteError
+from kinocyte.pipeline.model import Pipeline
 
 
 class BuilderPanel(QWidget):
@@ -44,7 +48,7 @@ class BuilderPanel(QWidget):
         self._session = session
         self._choices = Choices()
         self._step: DraftStep | None = None
-        self._editor: MethodEdit | None = None
+        self._editor: MethodEdit | TableEdit | None = None
         self._filling = False
         self.preview = LivePreview(session, lambda: self._step, self._model)
         self.preview.values_wanted.connect(self.set_values)
@@ -68,6 +72,11 @@ class BuilderPanel(QWidget):
         self.title = named(QLineEdit(), "builder_name")
         self.title.setPlaceholderText("Name of the analysis")
         self.title.textEdited.connect(self._renamed)
+        self.seed = named(QLineEdit(), "builder_seed")
+        self.seed.setFixedWidth(64)
+        self.seed.setPlaceholderText(str(Pipeline.model_fields["seed"].default))
+        self.seed.setToolTip(f"Seed: {Pipeline.model_fields['seed'].description} The same number, the same result.")
+        self.seed.textEdited.connect(self._seeded)
         self.steps = named(QListWidget(), "builder_steps")
         self.steps.currentRowChanged.connect(self._chosen)
         self.empty = hint(
@@ -93,6 +102,11 @@ class BuilderPanel(QWidget):
         )
         self.text = push_button("As text…", "builder_text", "See and change the text of the file", self._as_text)
         self.form_title = heading("")
+        self.about = hint("")
+        self.own_name = named(QLineEdit(), "builder_step_name")
+        self.own_name.setToolTip("What this is called in the file; a channel that is computed is found by it")
+        self.own_name.editingFinished.connect(self._named)
+        self.name_row = QWidget()
         self.form_place = QVBoxLayout()
         self.form_error = error_label("builder_form_error")
 
@@ -102,7 +116,11 @@ class BuilderPanel(QWidget):
         for at, button in enumerate((self.guide, self.load, self.save, self.text)):
             grid.addWidget(button, at // 4, at % 4)
         column.addLayout(grid)
-        column.addWidget(self.title)
+        row = QHBoxLayout()
+        row.addWidget(self.title, 1)
+        row.addWidget(QLabel("Seed"))
+        row.addWidget(self.seed)
+        column.addLayout(row)
         column.addWidget(self.empty)
         column.addWidget(self.steps)
         row = QHBoxLayout()
@@ -113,43 +131,25 @@ class BuilderPanel(QWidget):
         column.addWidget(self.form_title)
         column.addWidget(self.preview)
         column.addWidget(self.form_error)
+        row = QHBoxLayout(self.name_row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(QLabel("Name"))
+        row.addWidget(self.own_name, 1)
+        column.addWidget(self.about)
+        column.addWidget(self.name_row)
         column.addLayout(self.form_place)
         column.addStretch(1)
 
     def _fill_menu(self, menu: QMenu) -> None:
-        menu.clear()
-        draft = self._session.draft
-        channel = next(iter(self._choices.channels), None)
-        menu.addAction("Correct background and light").triggered.connect(
-            lambda: self._added(draft.add_restoration("model_fit"))
+        session = self._session
+        fill(
+            menu,
+            session.draft,
+            self._added,
+            channel=next(iter(self._choices.channels), None),
+            imported=session.label_names,
+            ask_population=self._add_population,
         )
-        menu.addAction("Reduce noise").triggered.connect(lambda: self._added(draft.add_restoration("median")))
-        if "registration" not in draft.document:
-            menu.addAction("Hold the movie still").triggered.connect(
-                lambda: self._added(draft.add_registration(channel))
-            )
-        menu.addAction("A kind of cell…").triggered.connect(self._add_population)
-        known = draft.document.get("population", {})
-        for name in [n for n in self._session.label_names if n not in known]:
-            menu.addAction(f"The imported cells '{name}'").triggered.connect(
-                lambda _on=False, name=name: self._added(draft.add_imported(name))
-            )
-        for name, table in known.items():
-            self._fill_population(menu.addMenu(name), name, table)
-        if known:
-            menu.addAction("Who is near whom").triggered.connect(lambda: self._added(draft.add_interaction()))
-            menu.addAction("Compare conditions").triggered.connect(lambda: self._added(draft.add_comparison()))
-
-    def _fill_population(self, menu: QMenu, name: str, table: dict[str, Any]) -> None:
-        draft = self._session.draft
-        entries = [("measurement", "Measure more"), ("mending", "Mend tracks"), ("event", "Find an event")]
-        entries = [
-            (k, t) for k, t in (("segmentation", "Find cells"), ("tracking", "Follow cells")) if k not in table
-        ] + (entries if "tracking" in table else entries[:1])
-        for kind, text in entries:
-            menu.addAction(text).triggered.connect(
-                lambda _on=False, kind=kind: self._added(draft.add_to_population(name, kind))
-            )
 
     def _add_population(self) -> None:
         name, ok = QInputDialog.getText(self, "A kind of cell", "What are these cells called?", text="cells")
@@ -165,6 +165,7 @@ class BuilderPanel(QWidget):
         draft = self._session.draft
         if self.title.text() != str(draft.document.get("name", "")):
             self.title.setText(str(draft.document.get("name", "")))
+        self.seed.setText(str(draft.document.get("seed", "")))
         self._refresh_choices()
         self._list_steps(self._step.path if self._step is not None else None)
 
@@ -224,16 +225,22 @@ class BuilderPanel(QWidget):
             self._editor.deleteLater()
             self._editor = None
         self.form_title.setVisible(step is not None)
+        self.about.setVisible(step is not None and step.model is not None)
+        self.name_row.setVisible(step is not None and step.is_named)
         self.form_error.hide()
         self.preview.prepare(step)
         if step is None:
             return
         self.form_title.setText(step.title)
         self._refresh_choices()
-        self._editor = MethodEdit(step.kind, self._choices, "step", place=step.place, hidden=("event", "killer"))
-        table = self._session.draft.get(step.path)
+        self.own_name.setText(str(step.path[-1]))
+        if step.model is not None:
+            self.about.setText(about(step.model).splitlines()[0])
+            self._editor = TableEdit(step.model, self._choices, "step", hidden=step.inner)
+        else:
+            self._editor = MethodEdit(step.kind, self._choices, "step", place=step.place, hidden=step.inner)
         try:
-            self._editor.set_value(table)
+            self._editor.set_value(self._session.draft.table(step))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.form_error.setText(f"This step cannot be shown as a form ({error}); change it with 'As text…'.")
             self.form_error.show()
@@ -248,10 +255,7 @@ class BuilderPanel(QWidget):
     def _form_changed(self) -> None:
         if self._editor is None or self._step is None:
             return
-        old = self._session.draft.get(self._step.path) or {}
-        new = self._editor.value()
-        kept = {k: old[k] for k in ("event", "killer") if k in old and self._step.kind == "interaction"}
-        self._session.draft.put(self._step.path, {**new, **kept})
+        self._session.draft.write(self._step, self._editor.value())
         self._retitle()
         self._check_form()
         self._changed()
@@ -280,7 +284,8 @@ class BuilderPanel(QWidget):
         steps = [self.steps.item(r).data(Qt.ItemDataRole.UserRole) for r in range(self.steps.count())]
         refused: dict[int, list[str]] = {}
         for path, sentence in errors:
-            row = next((i for i, s in enumerate(steps) if path[: len(s.path)] == s.path), None)
+            holding = [i for i, s in enumerate(steps) if path[: len(s.path)] == s.path]
+            row = max(holding, key=lambda i: len(steps[i].path), default=None)  # a step may stand inside another
             if row is None:
                 rest.append(f"{'.'.join(map(str, path))}: {sentence}" if path else sentence)
             else:
@@ -307,19 +312,50 @@ class BuilderPanel(QWidget):
         self._session.draft.document["name"] = text
         self._changed()
 
+    def _seeded(self, text: str) -> None:
+        document = self._session.draft.document
+        document.pop("seed", None)
+        if text.strip():
+            document["seed"] = int(text) if text.strip().isdecimal() else text  # what is no number is refused and said
+        mark(self.seed, bad=bool(text.strip()) and not text.strip().isdecimal())
+        self._changed()
+        self.preview.ask()
+
+    def _named(self) -> None:
+        """Give the step another name."""
+        step, name = self._step, self.own_name.text().strip()
+        if step is None or not step.is_named or name == step.path[-1]:
+            return
+        path = self._session.draft.rename(step.path, name)
+        if path == step.path:
+            self._session.say(
+                f"The name '{name}' is taken; choose another." if name else "A name is needed.", "warning"
+            )
+            self.own_name.setText(str(step.path[-1]))
+            return
+        self._added(path)
+
     # ------------------------------------------------------------ what exists
     def _refresh_choices(self) -> None:
         session = self._session
         experiment, cells = session.experiment, session.cells
+        document = session.draft.document
         if experiment is not None:
-            self._choices.channels = experiment.channels
+            self._choices.channels = (*experiment.channels, *document.get("stain", {}))
             self._choices.conditions = [c for c in experiment.conditions.columns if c != "well"]
-        self._choices.populations = list(session.draft.document.get("population", {}))
+        self._choices.populations = list(document.get("population", {}))
+        self._choices.tables = [str(t.get("name", "")) for t in document.get("table", [])]
+        self._choices.interactions = [
+            str(t.get("name") or f"{t.get('reference', '')}_{t.get('neighbour', '')}")
+            for t in document.get("interaction", [])
+        ]
         if cells is not None:
-            self._choices.columns = [c for c in cells.objects.columns if c not in _NOT_MEASURED]
+            of_tracks = self._step is not None and "track_filter" in self._step.path
+            table = cells.tracks if of_tracks else cells.objects
+            self._choices.columns = [c for c in table.columns if c not in _NOT_MEASURED]
         events = [
             e.get("name")
-            for p in session.draft.document.get("population", {}).values()
+            for p in document.get("population", {}).values()
             if isinstance(p, dict)
             for e in p.get("event", [])
         ]
@@ -415,7 +451,7 @@ class BuilderPanel(QWidget):
     @property
     def shown_method(self) -> tuple[str, str] | None:
         """Return kind and name of the method whose form is shown, for its page of help."""
-        name = self._editor.method.value() if self._editor is not None else None
+        name = self._editor.method.value() if isinstance(self._editor, MethodEdit) else None
         return None if name is None or self._step is None else (self._step.kind, name)
 
     def _ask_file(self) -> None:

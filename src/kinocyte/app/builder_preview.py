@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QMenu, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout
 
 from kinocyte.app import settings
 from kinocyte.app.draft import DraftStep
-from kinocyte.app.jobs import Latest
-from kinocyte.app.preview_view import PreviewLayers, PreviewPlot
-from kinocyte.app.previews import Previews, Question, Shown, Suggestion, bare, before_step, suggestions
+from kinocyte.app.live_view import LiveView
+from kinocyte.app.previews import Previews, Question, Suggestion, bare, before_step, suggestions
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import in_front, named, push_button
-from kinocyte.experiment.position import Position
+from kinocyte.app.widgets import push_button
 
-_KINDS_WITH_PREVIEW = {"restoration", "registration", "segmentation", "tracking", "measurement", "event", "interaction"}
+_KINDS_WITH_PREVIEW = {
+    "restoration", "stain", "registration", "segmentation", "tracking", "measurement", "event", "interaction",
+}  # fmt: skip
 
 
-class LivePreview(QWidget):
+def _has_preview(step: DraftStep) -> bool:
+    return step.kind in _KINDS_WITH_PREVIEW and not (step.kind == "event" and step.path[0] == "interaction")
+
+
+class LivePreview(LiveView):
     """Shows what the chosen step does, in the image and as a plot.
 
     Parameters
@@ -43,23 +48,15 @@ class LivePreview(QWidget):
         step: Callable[[], DraftStep | None],
         model: Callable[[], type[BaseModel] | None],
     ) -> None:
-        super().__init__()
-        self._session, self._step, self._model = session, step, model
-        self._previews = Previews()
-        self._layers = PreviewLayers(session)
-        self._asker = Latest(session.jobs, "Preview", parent=self)
-        self.shown: Shown | None = None
-        self.live = named(QCheckBox("Live preview on this frame"), "builder_live")
+        super().__init__(session, Previews(), title="Preview", name="builder")
+        self._step, self._model = step, model
         self.live.setChecked(bool(settings.recall("builder/live", True)))
-        self.live.toggled.connect(self._live_changed)
+        self.live.toggled.connect(lambda is_on: settings.remember("builder/live", is_on))
         self.suggest = push_button(
             "Suggest…", "builder_suggest", "Ways to set this step, tried on this frame", self._suggest
         )
         self.tune = push_button("Tune…", "builder_tune", "Find the values that fit a few annotations best", self._tune)
         self.tuning: Any = None
-        self.said = named(QLabel(""), "builder_said")
-        self.said.setWordWrap(True)
-        self.plot = PreviewPlot()
         self.plot.level_dragged.connect(self.set_level)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -71,27 +68,17 @@ class LivePreview(QWidget):
         column.addWidget(self.said)
         column.addWidget(self.plot)
 
-    @property
-    def is_busy(self) -> bool:
-        """Tell whether a preview is still to come."""
-        return self._asker.is_busy
-
     def prepare(self, step: DraftStep | None) -> None:
         """Show nothing yet, and what can be asked of a step."""
         if self.tuning is not None and (step is None or step.path != self.tuning.path):
             self.tuning.close()  # its values are for another step
-        self.plot.show_nothing()
-        self._layers.clear()
+        self.forget()
+        self.said.setText("")
         for widget in (self.live, self.said):
             widget.setVisible(step is not None)
         self.suggest.setVisible(step is not None and step.kind == "segmentation")
         self.tune.setVisible(step is not None and step.kind in {"segmentation", "tracking"})
-        self.live.setEnabled(step is not None and step.kind in _KINDS_WITH_PREVIEW)
-
-    def leave(self) -> None:
-        """Leave the image to whatever is looked at now."""
-        self._asker.drop()
-        self._layers.clear()
+        self.live.setEnabled(step is not None and _has_preview(step))
 
     def stop(self) -> None:
         """End what computes beside the window, because it closes."""
@@ -99,15 +86,6 @@ class LivePreview(QWidget):
         if self.tuning is not None:
             self.tuning.leave()
         self._previews.close()
-
-    def _live_changed(self, is_on: bool) -> None:
-        settings.remember("builder/live", is_on)
-        if is_on:
-            self.ask()
-        else:
-            self.leave()
-            self.plot.show_nothing()
-            self.said.setText("")
 
     def question(self) -> Question | None:
         """Return what is to be previewed, or None where the form or the place does not allow it."""
@@ -143,7 +121,7 @@ class LivePreview(QWidget):
             cells,
             track,
             str(table.get("name", "")),
-            int(session.draft.document.get("seed", 1)),
+            pipeline.seed if pipeline is not None else 1,
             sides,
             ("", {}) if storage is None else (storage.url, storage.options),
         )
@@ -151,10 +129,12 @@ class LivePreview(QWidget):
     def ask(self, if_kind: str = "") -> None:
         """Ask for the preview of the step on the frame, if it is wanted and can be had."""
         step = self._step()
-        if not self.live.isChecked() or not in_front(self) or step is None or (if_kind and step.kind != if_kind):
+        if not self.is_wanted or step is None or (if_kind and step.kind != if_kind):
             return
-        if step.kind not in _KINDS_WITH_PREVIEW:
-            self.said.setText("This step is about the whole experiment; run it to see its result.")
+        if not _has_preview(step):
+            whole = step.kind in {"comparison", "report"}
+            where = "This step is about the whole experiment; run it" if whole else "Run this step on this position"
+            self.said.setText(f"{where} to see its result.")
             return
         question = self.question()
         if question is None:
@@ -162,34 +142,7 @@ class LivePreview(QWidget):
             self.said.setText(place or "The preview waits until the values below are right.")
             return
         self.said.setText(self.said.text() or "Computing …")
-        position, frame = question.position, question.frame
-        self._asker.ask(
-            self._previews.answer,
-            question,
-            done=lambda shown: self._show(shown, position, frame),
-            failed=self._not_shown,
-        )
-
-    def _show(self, shown: Shown, position: Position, frame: int) -> None:
-        if self._session.position is not position or frame != self._session.frame or not self.live.isChecked():
-            return
-        if not self.isVisible():  # another panel came to the front meanwhile, and the image is its own
-            return
-        self.shown = shown
-        self.said.setText(shown.sentence)
-        self._layers.show(shown, position, frame)
-        if shown.histogram is not None:
-            self.plot.show_histogram(shown.histogram)
-        elif shown.series is not None:
-            self.plot.show_series(shown.series)
-        else:
-            self.plot.show_nothing()
-
-    def _not_shown(self, message: str) -> None:
-        self.shown = None
-        self._layers.clear()
-        self.plot.show_nothing()
-        self.said.setText(message)
+        self.answer(question)
 
     def set_level(self, level: float) -> None:
         """Make the threshold a fixed level, as dragged on the histogram."""
@@ -217,11 +170,12 @@ class LivePreview(QWidget):
         self.tuning = TuneDialog(self._session, step, model, self)
         self.tuning.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.tuning.values_wanted.connect(lambda values: self.values_wanted.emit(values, ()))
-        self.tuning.destroyed.connect(self._tuned)
+        self.tuning.destroyed.connect(partial(self._tuned, self.tuning))
         self.tuning.show()
 
-    def _tuned(self) -> None:
-        self.tuning = None
+    def _tuned(self, closed: Any, _gone: Any = None) -> None:
+        if self.tuning is closed:  # and not one that was opened meanwhile
+            self.tuning = None
 
     def _suggested(self, found: list[Suggestion]) -> None:
         menu = QMenu(self.suggest)

@@ -5,54 +5,20 @@ from __future__ import annotations
 import copy
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from kinocyte.app.draft_steps import DraftStep, Path, steps_of
+from kinocyte.app.draft_text import toml_of
 from kinocyte.app.words import explain
-from kinocyte.core import registry
 from kinocyte.core.errors import ParameterError
-from kinocyte.pipeline.model import ComparisonPlace, EventPlace, InteractionPlace, Pipeline
+from kinocyte.pipeline.model import Pipeline, Population
 from kinocyte.pipeline.parse import load_pipeline, parse_pipeline
 
-Path = tuple[str | int, ...]
-_PLACES: Mapping[str, Any] = {"event": EventPlace, "interaction": InteractionPlace, "comparison": ComparisonPlace}
-_TITLES = {
-    "segmentation": "find cells",
-    "measurement": "measure",
-    "tracking": "follow cells",
-    "mending": "mend tracks",
-    "event": "find an event",
-    "interaction": "who is near whom",
-    "comparison": "compare conditions",
-    "restoration": "correct grey values",
-    "registration": "hold the movie still",
-}
-
-
-@dataclass(frozen=True)
-class DraftStep:
-    """One step of a draft.
-
-    Parameters
-    ----------
-    path : tuple
-        Place in the document.
-    kind : str
-        Kind of method.
-    title : str
-        What a person reads.
-    place : type or None
-        Keys of the place beside those of the method.
-    """
-
-    path: Path
-    kind: str
-    title: str
-    place: Any = None
+__all__ = ["Draft", "DraftStep", "Path", "anchored_document", "said", "toml_of"]
 
 
 class Draft:
@@ -72,30 +38,15 @@ class Draft:
         self._normalise()
 
     def _normalise(self) -> None:
-        """Write feature sets given by name as tables, so that every step is a table."""
+        """Write feature sets as tables, also those that are measured where a file names none: each is a step."""
         for population in self.document.get("population", {}).values():
-            if isinstance(population, dict) and isinstance(population.get("measure"), list):
+            if isinstance(population, dict) and isinstance(population.setdefault("measure", _measured()), list):
                 population["measure"] = [{"method": m} if isinstance(m, str) else m for m in population["measure"]]
 
     # ------------------------------------------------------------ steps
     def steps(self) -> list[DraftStep]:
         """Return the steps in the order in which data walks through them."""
-        document = self.document
-        found = [
-            _step(("restoration", name), "restoration", _method_name(table), name)
-            for name, table in document.get("restoration", {}).items()
-        ]
-        if "registration" in document:
-            found.append(_step(("registration",), "registration", _method_name(document["registration"])))
-        for name, population in document.get("population", {}).items():
-            found += _population_steps(name, population)
-        for at, table in enumerate(document.get("interaction", [])):
-            sides = f"{table.get('reference', '?')} and {table.get('neighbour', '?')}"
-            found.append(_step(("interaction", at), "interaction", _method_name(table), sides))
-        for at, table in enumerate(document.get("comparison", [])):
-            said = table.get("title") or table.get("event") or table.get("value") or table.get("signal") or ""
-            found.append(_step(("comparison", at), "comparison", _method_name(table), str(said)))
-        return found
+        return steps_of(self.document)
 
     def get(self, path: Path) -> Any:
         """Return what stands at a place; None where nothing does."""
@@ -121,14 +72,42 @@ class Draft:
         else:
             here[last] = value
 
+    def table(self, step: DraftStep) -> dict[str, Any]:
+        """Return what a step says, without the steps inside it."""
+        found = self.get(step.path)
+        if step.is_single:
+            return {} if found is None else {str(step.path[-1]): found}
+        return {k: v for k, v in (found or {}).items() if k not in step.inner}
+
+    def write(self, step: DraftStep, table: Mapping[str, Any]) -> None:
+        """Write what a step says; the steps inside it stay."""
+        if step.is_single:
+            self.put(step.path, table.get(str(step.path[-1]), ""))
+            return
+        before = self.get(step.path) or {}
+        self.put(step.path, {**table, **{k: before[k] for k in step.inner if k in before}})
+
     def remove(self, path: Path) -> None:
-        """Take a step away; a population without steps goes too."""
-        parent = self.get(path[:-1])
-        del parent[path[-1]]
-        if not parent and len(path) > 1 and path[0] != "population":
-            self.document.pop(str(path[0]), None)
-        if path[0] == "population" and len(path) > 2 and isinstance(parent, list) and not parent:
-            del self.get(path[:2])[path[2]]
+        """Take a step away; what holds no step any more goes with it."""
+        del self.get(path[:-1])[path[-1]]
+        if path[-1] == "killer":
+            self.get(path[:-1]).pop("victim_event", None)
+        for depth in range(len(path) - 1, 0, -1):
+            held, name = self.get(path[:depth]), path[depth - 1]
+            if held or name == "measure":  # without the key the usual features would be measured
+                break
+            del self.get(path[: depth - 1])[name]
+        if path[0] == "population" and self.get(path[:2]) == {"measure": []}:
+            self.remove(path[:2])
+
+    def rename(self, path: Path, name: str) -> Path:
+        """Give a correction or a computed channel another name and return its place; a name that is taken is not."""
+        section = self.get(path[:-1])
+        if not name or name in section:
+            return path
+        renamed = {name if k == path[-1] else k: v for k, v in section.items()}
+        self.put(path[:-1], renamed)
+        return (*path[:-1], name)
 
     def move(self, path: Path, step: int) -> Path:
         """Move a step among those of its kind and return its new place."""
@@ -137,21 +116,33 @@ class Draft:
             to = min(max(last + step, 0), len(parent) - 1)
             parent.insert(to, parent.pop(last))
             return (*path[:-1], to)
-        if path[0] == "restoration":
+        if path[0] in {"restoration", "stain"}:
             names = list(parent)
             at = names.index(last)
             to = min(max(at + step, 0), len(names) - 1)
             names.insert(to, names.pop(at))
-            self.document["restoration"] = {n: parent[n] for n in names}
+            self.document[str(path[0])] = {n: parent[n] for n in names}
         return path
 
     # ------------------------------------------------------------ adding
     def add_restoration(self, method: str) -> Path:
         """Add a correction of grey values."""
-        taken = self.document.setdefault("restoration", {})
-        name = _free(method, taken)
+        return self._add_named("restoration", method, method)
+
+    def add_stain(self) -> Path:
+        """Add a channel that a network computes from others."""
+        return self._add_named("stain", "stain", "virtual_stain")
+
+    def _add_named(self, section: str, name: str, method: str) -> Path:
+        taken = self.document.setdefault(section, {})
+        name = _free(name, taken)
         taken[name] = {"method": method}
-        return ("restoration", name)
+        return (section, name)
+
+    def add_table_of(self, section: str) -> Path:
+        """Add a table without a method, such as ``report``, with its defaults."""
+        self.document.setdefault(section, {})
+        return (section,)
 
     def add_registration(self, channel: str | None = None) -> Path:
         """Hold the movie still."""
@@ -165,7 +156,7 @@ class Draft:
         found = {"method": "threshold"} | ({"channel": channel} if channel else {})
         self.document["population"][name] = {
             "segmentation": found,
-            "measure": [{"method": "shape"}, {"method": "intensity"}],
+            "measure": _measured(),
             "tracking": {"method": "lap"},
         }
         return ("population", name, "segmentation")
@@ -173,7 +164,7 @@ class Draft:
     def add_imported(self, name: str) -> Path:
         """Add a kind of cell whose label images came with the movie: measured and followed."""
         self.document.setdefault("population", {})[name] = {
-            "measure": [{"method": "shape"}, {"method": "intensity"}],
+            "measure": _measured(),
             "tracking": {"method": "lap"},
         }
         return ("population", name, "tracking")
@@ -181,36 +172,63 @@ class Draft:
     def add_to_population(self, population: str, kind: str) -> Path:
         """Add a step to a kind of cell."""
         table = self.document["population"][population]
+        path = ("population", population)
         if kind in {"segmentation", "tracking"}:
             table.setdefault(kind, {"method": "threshold" if kind == "segmentation" else "lap"})
-            return ("population", population, kind)
-        key, method = {
-            "measurement": ("measure", "texture"),
-            "mending": ("mending", "rules"),
-            "event": ("event", "threshold_transition"),
-        }[kind]
-        entries = table.setdefault(key, [])
-        entry: dict[str, Any] = {"method": method}
-        if kind == "event":
-            entry = {"name": _free("death", [e.get("name") for e in entries]), **entry}
+            return (*path, kind)
+        if kind == "cells":
+            table.setdefault(kind, next((n for n in self.document["population"] if n != population), ""))
+            return (*path, kind)
+        entries: Mapping[str, tuple[str, dict[str, Any]]] = {
+            "measurement": ("measure", {"method": "texture"}),
+            "filter": ("filter", {"feature": "area_um2", "min": 0.0}),
+            "mending": ("mending", {"method": "rules"}),
+            "track_filter": ("track_filter", {"feature": "n_objects", "min": 2.0}),
+            "event": ("event", {"name": "death", "method": "threshold_transition"}),
+        }
+        key, entry = entries[kind]
+        return self._append((*path, key), entry)
+
+    def _append(self, path: Path, entry: dict[str, Any]) -> Path:
+        """Add a table to a list, with a name that is free."""
+        entries = self.get(path)
+        if entries is None:
+            self.put(path, entries := [])
+        if "name" in entry:
+            entry = {**entry, "name": _free(entry["name"], [e.get("name") for e in entries])}
         entries.append(entry)
-        return ("population", population, key, len(entries) - 1)
+        return (*path, len(entries) - 1)
 
     def add_interaction(self) -> Path:
         """Look at who is near whom."""
         names = list(self.document.get("population", {}))
-        entries = self.document.setdefault("interaction", [])
-        table: dict[str, Any] = {"method": "radius"}
-        if names:
-            table |= {"reference": names[0], "neighbour": names[-1]}
-        entries.append(table)
-        return ("interaction", len(entries) - 1)
+        sides = {"reference": names[0], "neighbour": names[-1]} if names else {}
+        return self._append(("interaction",), {"method": "radius", **sides})
+
+    def add_to_interaction(self, at: int, kind: str) -> Path:
+        """Add an event of pairs, or the ranking of killers, to an interaction."""
+        path: Path = ("interaction", at)
+        if kind == "event":
+            return self._append((*path, "event"), {"name": "meets", "method": "threshold_transition"})
+        table = self.get(path)
+        reference = self.get(("population", str(table.get("reference", "")))) or {}
+        events = [e.get("name") for e in reference.get("event", []) if isinstance(e, Mapping)]
+        table.setdefault("victim_event", str(next(iter(events), "death")))
+        table.setdefault("killer", {"method": "killer_ranking"})
+        return (*path, "killer")
+
+    def add_table(self) -> Path:
+        """Make a table of what was measured."""
+        source = next(iter(self.document.get("population", {})), "")
+        return self._append(("table",), {"name": "table", "of": source})
+
+    def add_to_table(self, at: int) -> Path:
+        """Do one more thing to a table."""
+        return self._append(("table", at, "step"), {"method": "query"})
 
     def add_comparison(self, method: str = "survival") -> Path:
         """Ask a question of the whole experiment."""
-        entries = self.document.setdefault("comparison", [])
-        entries.append({"method": method})
-        return ("comparison", len(entries) - 1)
+        return self._append(("comparison",), {"method": method})
 
     # ------------------------------------------------------------ checking and text
     def check(self) -> tuple[Pipeline | None, list[tuple[Path, str]]]:
@@ -297,29 +315,9 @@ def _said(value: Any) -> Any:
     return value
 
 
-def _population_steps(name: str, population: Mapping[str, Any]) -> list[DraftStep]:
-    found = []
-    base = ("population", name)
-    if "segmentation" in population:
-        found.append(_step((*base, "segmentation"), "segmentation", _method_name(population["segmentation"]), name))
-    for at, table in enumerate(population.get("measure", [])):
-        found.append(_step((*base, "measure", at), "measurement", _method_name(table), name))
-    if "tracking" in population:
-        found.append(_step((*base, "tracking"), "tracking", _method_name(population["tracking"]), name))
-    for at, table in enumerate(population.get("mending", [])):
-        found.append(_step((*base, "mending", at), "mending", _method_name(table), name))
-    for at, table in enumerate(population.get("event", [])):
-        found.append(_step((*base, "event", at), "event", f"{table.get('name', '?')}, {_method_name(table)}", name))
-    return found
-
-
-def _step(path: Path, kind: str, method: str, of: str = "") -> DraftStep:
-    lead = f"{of}: " if of else ""
-    return DraftStep(path, kind, f"{lead}{_TITLES.get(kind, kind)} ({method.replace('_', ' ')})", _PLACES.get(kind))
-
-
-def _method_name(table: Any) -> str:
-    return str(table.get("method", "?")) if isinstance(table, Mapping) else str(table)
+def _measured() -> list[dict[str, Any]]:
+    """Return the feature sets that are measured where nothing is said."""
+    return [{"method": str(m["method"])} for m in Population.model_fields["measure"].get_default()]
 
 
 def _free(name: str, taken: Any) -> str:
@@ -352,100 +350,3 @@ def anchored_document(name: str) -> dict[str, Any]:
         if "model" in segmentation:
             segmentation["model"] = getattr(population.segmentation, "model", segmentation["model"])
     return document
-
-
-# ---------------------------------------------------------------- text
-_ORDER = (
-    "name",
-    "seed",
-    "restoration",
-    "registration",
-    "corrected",
-    "population",
-    "interaction",
-    "comparison",
-    "report",
-)
-_FIRST = ("name", "title", "method")
-
-
-def toml_of(document: Mapping[str, Any]) -> str:
-    """Return a document as the text of a pipeline file: one header a step, in the order of the steps."""
-    ordered = sorted(document, key=lambda k: _ORDER.index(k) if k in _ORDER else len(_ORDER))
-    lines = [f"{k} = {value_text(document[k])}" for k in ordered if not _is_tables(document[k]) and document[k] != []]
-    for key in ordered:
-        if _is_tables(document[key]) and document[key]:
-            _write(lines, (key,), document[key])
-    return "\n".join(lines).strip() + "\n"
-
-
-def value_text(value: Any) -> str:
-    """Return a value as TOML writes it."""
-    from kinocyte.pipeline.sweep import toml_text  # with the sweep, which the window does not need to open
-
-    return toml_text.value_text(value)
-
-
-def _is_tables(value: Any) -> bool:
-    return isinstance(value, Mapping) or (
-        isinstance(value, list) and bool(value) and all(isinstance(v, Mapping) for v in value)
-    )
-
-
-def _write(lines: list[str], path: tuple[str, ...], value: Any) -> None:
-    if isinstance(value, list) and path[-1] in {"measure", "filters", "keep", "of"}:
-        lines.append(f"{path[-1]} = {value_text([_short(v) for v in value] if path[-1] == 'measure' else value)}")
-        return
-    if isinstance(value, list):
-        for table in value:
-            _table(lines, path, table, f"[[{_key(path)}]]")
-    else:
-        _table(lines, path, value, f"[{_key(path)}]")
-
-
-def _table(lines: list[str], path: tuple[str, ...], table: Mapping[str, Any], header: str) -> None:
-    here = {k: v for k, v in table.items() if not _is_tables(v) or k in _INLINE or _is_method_value(path, k)}
-    if here or header.startswith("[[") or not table:
-        lines += ["", header]
-        for key, value in sorted(here.items(), key=_rank):
-            shown = [_short(v) for v in value] if key == "measure" else value
-            lines.append(f"{_key((key,))} = {value_text(shown)}")
-    for key, value in table.items():
-        if key not in here:
-            _write(lines, (*path, key), value)
-
-
-def _rank(item: tuple[str, Any]) -> int:
-    """Return where a key stands in its table: what it is called and which method first."""
-    return _FIRST.index(item[0]) if item[0] in _FIRST else len(_FIRST)
-
-
-#: Lists of small tables that read better in one line.
-_INLINE = frozenset({"measure", "filters", "keep", "of"})
-
-
-def _is_method_value(path: tuple[str, ...], key: str) -> bool:
-    """Tell whether a table is a value of a method (such as penalties), written in one line."""
-    sections = {"restoration", "registration", "population", "segmentation", "tracking", "mending", "event"}
-    sections |= {"killer", "interaction", "comparison", "report", "corrected"}
-    inside_names = path in {("population",), ("restoration",)} or not path
-    return not inside_names and key not in sections
-
-
-def _short(table: Any) -> Any:
-    """Return a feature set without parameters by its name."""
-    return table["method"] if isinstance(table, Mapping) and set(table) == {"method"} else table
-
-
-def _key(path: Sequence[str]) -> str:
-    import json
-
-    plain = all(p and all(c.isalnum() or c in "_-" for c in p) and p.isascii() for p in path)
-    if plain:
-        return ".".join(path)
-    return ".".join(p if p.isascii() and p.replace("_", "").replace("-", "").isalnum() else json.dumps(p) for p in path)
-
-
-def methods_of(kind: str) -> list[str]:
-    """Return the names of the installed methods of a kind."""
-    return list(registry.methods(kind))

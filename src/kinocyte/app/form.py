@@ -13,12 +13,12 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QMenu, QToolButton, QVBoxLayout,
 from kinocyte.app import form_fields as fields
 from kinocyte.app.form_fields import BadTextError, Choices, Editor
 from kinocyte.app.form_models import (
-    ROLES,
     about,
     bare_type,
     is_constant,
     model_fields,
     plain,
+    role_of,
     tag,
     tag_key,
     tooltip_of,
@@ -80,7 +80,7 @@ class ModelForm(QWidget):
         self.fold.setVisible(self._more.rowCount() > 0)
 
     def _add(self, key: str, info: FieldInfo, choices: Choices, prefix: str) -> None:
-        editor = editor_of(key, info, choices, f"{prefix}{key}")
+        editor = editor_of(info, choices, f"{prefix}{key}", role=role_of(self.model_class, key))
         error = error_label(f"{prefix}{key}_error")
         label = QLabel(label_of(key, unit_of(info)))
         label.setBuddy(editor)
@@ -377,9 +377,9 @@ class ModelList(Editor):
 class TableEdit(Editor):
     """One table inside a method, with the form of its model; constants such as ``filter`` are kept."""
 
-    def __init__(self, model: type[BaseModel], choices: Choices, name: str) -> None:
+    def __init__(self, model: type[BaseModel], choices: Choices, name: str, *, hidden: Sequence[str] = ()) -> None:
         super().__init__()
-        self.form = ModelForm(model, choices, prefix=f"{name}_")
+        self.form = ModelForm(model, choices, prefix=f"{name}_", hidden=hidden)
         self._model = model
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -401,12 +401,9 @@ class TableEdit(Editor):
 
 
 # ---------------------------------------------------------------- from annotations to editors
-def editor_of(key: str, info: FieldInfo, choices: Choices, name: str) -> Editor:
-    """Return the editor of a field of a model."""
+def editor_of(info: FieldInfo, choices: Choices, name: str, *, role: str = "") -> Editor:
+    """Return the editor of a field of a model, which may take names of what exists."""
     kind, optional, metadata = bare_type(info.annotation, tuple(info.metadata))
-    role = ROLES.get(key.removeprefix("event_") if key == "event_name" else key, "")
-    if key.endswith("_channel"):
-        role = "channels"
     special = _special(kind, optional, metadata, choices, name)
     if special is not None:
         return special

@@ -44,10 +44,14 @@ class Choices:
     columns: Sequence[str] = ()
     events: Sequence[str] = ()
     conditions: Sequence[str] = ()
+    interactions: Sequence[str] = ()
+    tables: Sequence[str] = ()
     _listeners: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     def of(self, role: str) -> Sequence[str]:
-        """Return the names of a role, such as ``channels``."""
+        """Return the names of a role, such as ``channels``; ``sources`` are all that a table is made of."""
+        if role == "sources":
+            return (*self.populations, *self.interactions, *self.tables)
         return tuple(getattr(self, role)) if role else ()
 
 

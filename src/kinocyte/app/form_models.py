@@ -34,6 +34,24 @@ ROLES = {
 }
 
 
+#: The same of fields that mean something else in other models.
+_ROLES_IN = {
+    ("InteractionPlace", "reference"): "populations",
+    ("ComparisonPlace", "interaction"): "interactions",
+    ("ComparisonPlace", "table"): "tables",
+    ("MadeTable", "of"): "sources",
+    ("JoinPopulations", "other"): "populations",
+}
+
+
+def role_of(model: type[BaseModel], key: str) -> str:
+    """Return which names of the experiment a field of a model takes; nothing for any other field."""
+    own = next((_ROLES_IN[c.__name__, key] for c in model.__mro__ if (c.__name__, key) in _ROLES_IN), None)
+    if own is not None:
+        return own
+    return "channels" if key.endswith("_channel") else ROLES.get(key, "")
+
+
 def bare_type(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Any, bool, tuple[Any, ...]]:
     """Return a type without Annotated and None, whether it may be None, and what it was annotated with."""
     optional = False

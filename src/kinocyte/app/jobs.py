@@ -290,6 +290,8 @@ class Latest(QObject):
     ) -> None:
         """Ask; ``done`` is called with the answer unless a newer question comes first."""
         self._question = (function, args, done, failed)
+        if self._job is not None:
+            self._job.cancel()  # what it answers was changed meanwhile
         self._timer.start()
 
     def drop(self) -> None:
@@ -303,7 +305,6 @@ class Latest(QObject):
         if self._question is None:
             return
         if self._job is not None:  # answered one by one; `_over` asks again
-            self._job.cancel()
             return
         function, args, done, failed = self._question
         self._question = None

@@ -20,6 +20,7 @@ from kinocyte.core.method import Method
 from kinocyte.events.base import EventMethod
 from kinocyte.experiment.position import Position
 from kinocyte.interactions.base import InteractionMethod
+from kinocyte.learning.staining import Stainer
 from kinocyte.measurement.contours import ContourBands
 from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.placed import Place
@@ -166,18 +167,20 @@ class Previews:
         if isinstance(method, InteractionMethod):
             self._sides = self._sides or preview_pairs.Sides()
             return preview_pairs.pairs_shown(asked, method, self._sides)
-        if isinstance(method, Restorer):
-            return self._restoration(asked, method)
-        if isinstance(method, Registrar):
-            return self._drift(asked, method)
-        if isinstance(method, Segmenter):
-            return self._segmentation(asked, method)
         if isinstance(method, Linker):
             return self._links(asked, method, job)
-        if isinstance(method, ContourBands):
-            return self._bands(asked, method)
-        if isinstance(method, EventMethod):
-            return _event(asked, method)
+        answers: tuple[tuple[type, Any], ...] = (
+            (Restorer, self._restoration),
+            (Stainer, self._stain),
+            (Registrar, self._drift),
+            (Segmenter, self._segmentation),
+            (ContourBands, self._bands),
+            (EventMethod, _event),
+        )
+        for kind, answer in answers:
+            if isinstance(method, kind):
+                found: Shown = answer(asked, method)
+                return found
         msg = f"There is no preview of {asked.kind} '{method.name()}'; run it on this position to see its result."
         raise ParameterError(msg)
 
@@ -204,6 +207,19 @@ class Previews:
         spread = [float(np.percentile(a, 50)) for a in (old, new)]
         sentence = f"{channel}: the median grey value of this frame goes from {spread[0]:.4g} to {spread[1]:.4g}."
         return Shown(sentence, before=old, after=new)
+
+    def _stain(self, asked: Question, method: Stainer) -> Shown:
+        scale, image = asked.position.scale, asked.position.image()
+        method.ready(scale, len(image.frame_shape), image.dtype)
+        pixels = self._frame(asked, asked.frame, method.channels)
+        before = next(iter(pixels.values()))
+        after = method.stain(pixels, scale)
+        level = [float(np.median(a)) for a in (before, after)]
+        sentence = (
+            f"Computed from {', '.join(pixels)}: the median grey value is {level[1]:.4g} (before: {level[0]:.4g}); "
+            "a guess where nothing in the input tells of it."
+        )
+        return Shown(sentence, before=np.asarray(before), after=after)
 
     def _drift(self, asked: Question, method: Registrar) -> Shown:
         raw = asked.position.image("raw")

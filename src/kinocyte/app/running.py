@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Any
 
-from qtpy.QtCore import QProcess, QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -23,11 +21,10 @@ from qtpy.QtWidgets import (
 
 from kinocyte.app.session import Session
 from kinocyte.app.widgets import error_label, heading, hint, named
+from kinocyte.app.worker import Worker
 from kinocyte.core.errors import KinocyteError
 
 _WORKERS: tuple[tuple[str, int | None], ...] = (("automatic", None), ("one process", 0), ("2", 2), ("4", 4), ("8", 8))
-#: Time for a run to note that it was stopped, before it is ended.
-_PATIENCE_MS = 5000
 
 
 class RunPanel(QWidget):
@@ -41,11 +38,12 @@ class RunPanel(QWidget):
         super().__init__()
         self.setObjectName("run_panel")
         self._session = session
-        self._process: QProcess | None = None
+        self._worker = Worker("kinocyte.app.run_process", self)
+        self._worker.told.connect(lambda event, said: getattr(self, f"_on_{event}")(**said))
+        self._worker.over.connect(self._over)
         self._partial: dict[str, float] = {}
         self._done = self._todo = self._kept = 0
         self._failed = self._warned = 0
-        self._stopping = False
         self._finished = False
         self.here = self._button("Run on this position", "run_here", "position")
         self.chosen = self._button("Run on the chosen wells", "run_chosen", "chosen")
@@ -110,7 +108,12 @@ class RunPanel(QWidget):
     @property
     def is_running(self) -> bool:
         """Tell whether a run is going on."""
-        return self._process is not None
+        return self._worker.is_running
+
+    @property
+    def process_id(self) -> int:
+        """Return the number of the process of the run; 0 where there is none."""
+        return self._worker.process_id
 
     def _refresh(self) -> None:
         session, running = self._session, self.is_running
@@ -160,42 +163,19 @@ class RunPanel(QWidget):
             "positions": positions,
             "workers": _WORKERS[self.workers.currentIndex()][1],
         }
-        self._begin(json.dumps(asked))
+        self._begin(asked)
 
-    def _begin(self, asked: str) -> None:
+    def _begin(self, asked: dict[str, Any]) -> None:
         self._partial, self._done, self._todo, self._kept = {}, 0, 0, 0
-        self._failed, self._warned, self._stopping, self._finished = 0, 0, False, False
+        self._failed, self._warned, self._finished = 0, 0, False
         self.results.setRowCount(0)
         self.answers.setText("")
         self.bar.setRange(0, 0)
         self.what.setText("Starting …")
-        process = QProcess(self)
-        process.setProcessChannelMode(QProcess.ProcessChannelMode.SeparateChannels)
-        process.readyReadStandardOutput.connect(self._read)
-        process.finished.connect(self._over)
-        process.errorOccurred.connect(self._broken)
-        self._buffer, self._errors = b"", b""
-        process.readyReadStandardError.connect(self._read_errors)
-        process.start(sys.executable, ["-m", "kinocyte.app.run_process"])
-        process.write(asked.encode() + b"\n")
-        self._process = process
+        self._worker.start(asked)
         self._refresh()
 
     # ------------------------------------------------------------ listening
-    def _read(self) -> None:
-        if self._process is None:
-            return
-        self._buffer += bytes(self._process.readAllStandardOutput().data())
-        *lines, self._buffer = self._buffer.split(b"\n")
-        for line in lines:
-            if line.strip():
-                event = json.loads(line)
-                getattr(self, f"_on_{event.pop('event')}")(**event)
-
-    def _read_errors(self) -> None:
-        if self._process is not None:
-            self._errors = (self._errors + bytes(self._process.readAllStandardError().data()))[-20_000:]
-
     def _on_plan(self, todo: int, tasks: int) -> None:
         self._todo = todo
         self.bar.setRange(0, 1000)
@@ -273,56 +253,24 @@ class RunPanel(QWidget):
     # ------------------------------------------------------------ ending
     def stop_run(self) -> None:
         """Stop the run; what is finished is kept."""
-        if self._process is None or self._stopping:
-            return
-        self._stopping = True
-        self.what.setText("Stopping …")
-        self._process.write(b"stop\n")
-        QTimer.singleShot(_PATIENCE_MS, self._kill)
+        if self.is_running and not self._worker.stopping:
+            self.what.setText("Stopping …")
+            self._worker.stop()
 
-    def _kill(self) -> None:
-        if self._process is not None and self._stopping:
-            self._process.kill()
-
-    def _broken(self, error: Any) -> None:
-        if self._process is not None and error == QProcess.ProcessError.FailedToStart:
-            self._process = None
-            self.bar.setRange(0, 1000)
-            self._session.say(f"The run could not be started with {sys.executable}.", "error")
-            self._refresh()
-
-    def _over(self, code: int, _status: Any = None) -> None:
-        self._read()
-        self._read_errors()
-        process, self._process = self._process, None
-        if process is not None:
-            process.deleteLater()
+    def _over(self, was_told: bool, last: str) -> None:
         self.bar.setRange(0, 1000)
-        if not self._finished and self._stopping:
+        if not self._finished and was_told:  # it was stopped before it could say so
             self._on_stopped()
         elif not self._finished:
-            last = self._errors.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {code}"]
-            self.what.setText(f"The run ended unexpectedly ({last[0]}). Run again: it goes on where it stopped.")
+            self.what.setText(f"The run ended unexpectedly ({last}). Run again: it goes on where it stopped.")
             self._session.say(self.what.text(), "error")
-            if self._errors:
-                from kinocyte.app.crash import write_report
-
-                write_report(self._errors.decode(errors="replace"), "a run process ended unexpectedly")
         self._refresh()
         self._session.tables_changed.emit()
         self.ended.emit()
 
     def stop(self) -> None:
         """End the run because the window closes, and wait a moment until it has noted that."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.blockSignals(True)
-        process.write(b"stop\n")
-        process.closeWriteChannel()
-        if not process.waitForFinished(_PATIENCE_MS):
-            process.kill()
-            process.waitForFinished(2000)
+        self._worker.end()
 
     def _report(self) -> None:
         experiment = self._session.experiment

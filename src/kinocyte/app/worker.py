@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, QProcess, QTimer, Signal
 #: Time to note that it was stopped, before it is ended.
 _PATIENCE_MS = 8000
 #: what is told last: the result, or why there is none
-_LAST = {"trained", "checked", "ranked", "reported", "tuned", "refused", "stopped"}
+_LAST = {"trained", "checked", "ranked", "reported", "tuned", "end", "refused", "stopped"}
 
 
 class Worker(QObject):
@@ -39,6 +39,11 @@ class Worker(QObject):
     def is_running(self) -> bool:
         """Tell whether work is going on."""
         return self._process is not None
+
+    @property
+    def process_id(self) -> int:
+        """Return the number that the system gave the process; 0 where there is none."""
+        return 0 if self._process is None else int(self._process.processId())
 
     def start(self, asked: dict[str, Any]) -> None:
         """Begin; nothing happens while another piece of work is going on."""
@@ -73,13 +78,13 @@ class Worker(QObject):
     def stop(self) -> None:
         """Ask the work to stop; it is ended where it does not."""
         if self._process is not None and not self.stopping:
-            self.stopping = True
-            self._process.write(b"stop\n")
-            QTimer.singleShot(_PATIENCE_MS, self._kill)
+            self.stopping, asked = True, self._process
+            asked.write(b"stop\n")
+            QTimer.singleShot(_PATIENCE_MS, lambda: self._kill(asked))
 
-    def _kill(self) -> None:
-        if self._process is not None and self.stopping:
-            self._process.kill()
+    def _kill(self, asked: QProcess) -> None:
+        if self._process is asked:  # and not one that was begun meanwhile
+            asked.kill()
 
     def _broken(self, error: Any) -> None:
         if self._process is not None and error == QProcess.ProcessError.FailedToStart:

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtWidgets import QCheckBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout
 
 from kinocyte.app.form import MethodEdit
 from kinocyte.app.form_fields import Choices
-from kinocyte.app.jobs import Latest
-from kinocyte.app.preview_view import PreviewLayers, PreviewPlot
-from kinocyte.app.previews import Previews, Question, Shown
+from kinocyte.app.live_view import LiveView
+from kinocyte.app.previews import Previews, Question
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import hint, in_front, named
+from kinocyte.app.widgets import hint
 from kinocyte.core import registry
 from kinocyte.core.method import Method
 
 
-class LiveStep(QWidget):
+class LiveStep(LiveView):
     """The form of one method, and what it does to the frame on the screen.
 
     Parameters
@@ -50,18 +49,9 @@ class LiveStep(QWidget):
         previews: Previews,
         complete: Callable[[dict[str, Any]], dict[str, Any] | None],
     ) -> None:
-        super().__init__()
+        super().__init__(session, previews, title=f"Preview of {kind} in the wizard", name=name)
         self.setObjectName(f"{name}_page")
-        self._session, self._kind, self._previews, self._complete = session, kind, previews, complete
-        self._layers = PreviewLayers(session)
-        self._asker = Latest(session.jobs, f"Preview of {kind} in the wizard", parent=self)
-        self.shown: Shown | None = None
-        self.live = named(QCheckBox("Live preview on this frame"), f"{name}_live")
-        self.live.setChecked(True)
-        self.live.toggled.connect(self._live_changed)
-        self.said = named(QLabel(""), f"{name}_said")
-        self.said.setWordWrap(True)
-        self.plot = PreviewPlot()
+        self._kind, self._complete = kind, complete
         self.plot.level_dragged.connect(self._level_dragged)
         self.editor = MethodEdit(kind, choices, name)
         self.editor.changed.connect(self.ask)
@@ -74,11 +64,6 @@ class LiveStep(QWidget):
         self.column.addWidget(self.editor)
         self.column.addStretch(1)
         session.frame_changed.connect(lambda _frame: self.ask())
-
-    @property
-    def is_busy(self) -> bool:
-        """Tell whether a preview is still to come."""
-        return self._asker.is_busy
 
     def method(self) -> Method | None:
         """Return the method, None where its form is not right."""
@@ -104,7 +89,7 @@ class LiveStep(QWidget):
     def ask(self) -> None:
         """Ask for the preview, if the step is on the screen."""
         position, method = self._session.position, self.method()
-        if not self.live.isChecked() or not in_front(self) or position is None:
+        if not self.is_wanted or position is None:
             return
         if method is None:
             self.said.setText("The preview waits until the values below are right.")
@@ -112,45 +97,8 @@ class LiveStep(QWidget):
         keys = self._complete(
             {"position": position, "frame": self._session.frame, "kind": self._kind, "method": method}
         )
-        if keys is None:
-            return
-        question = Question(**keys)
-        self._asker.ask(
-            self._previews.answer,
-            question,
-            done=lambda shown: self._show(shown, question),
-            failed=self._not_shown,
-        )
-
-    def _show(self, shown: Shown, question: Question) -> None:
-        same = self._session.position is question.position and self._session.frame == question.frame
-        if same and self.live.isChecked() and in_front(self):
-            self.shown = shown
-            self.said.setText(shown.sentence)
-            self._layers.show(shown, question.position, question.frame)
-            if shown.histogram is not None:
-                self.plot.show_histogram(shown.histogram)
-            else:
-                self.plot.show_nothing()
-
-    def _not_shown(self, message: str) -> None:
-        self.shown = None
-        self._layers.clear()
-        self.plot.show_nothing()
-        self.said.setText(message)
-
-    def leave(self) -> None:
-        """Leave the image to what is looked at now."""
-        self._asker.drop()
-        self._layers.clear()
-
-    def _live_changed(self, is_on: bool) -> None:
-        if is_on:
-            self.ask()
-        else:
-            self.leave()
-            self.plot.show_nothing()
-            self.said.setText("")
+        if keys is not None:
+            self.answer(Question(**keys))
 
     def _level_dragged(self, level: float) -> None:
         value = {k: v for k, v in self.value().items() if k not in {"high", "hysteresis"}}
