@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -13,12 +14,16 @@ torch = pytest.importorskip("torch")
 from kinocyte.core.errors import CalibrationError, ParameterError  # noqa: E402
 from kinocyte.learning.inference import apply as applying  # noqa: E402
 from kinocyte.learning.inference.apply import apply, network_output, restore, virtual_stain  # noqa: E402
+from kinocyte.learning.inference.engine import TorchEngine  # noqa: E402
 from kinocyte.learning.inference.tiles import Geometry, core_of, halved, parts  # noqa: E402
 from kinocyte.learning.model import ImageModel, InputChannel  # noqa: E402
 from kinocyte.learning.tasks.base import Reading, Task  # noqa: E402
 from kinocyte.learning.tasks.stardist import StarDist  # noqa: E402
 from kinocyte.learning.tasks.super_resolution import SuperResolution  # noqa: E402
 from kinocyte.learning.tasks.virtual_stain import VirtualStain  # noqa: E402
+
+#: where parts of any size give the same bits
+X86_WITH_ONEDNN = platform.machine() in {"x86_64", "AMD64"} and torch.backends.mkldnn.is_available()
 
 
 def made(task: Task, *, n_inputs: int = 1, ndim: int = 2, pixel_um: tuple[float, ...] | None = None) -> ImageModel:
@@ -96,6 +101,24 @@ def test_the_size_of_a_tile_does_not_change_the_result(
     tiled = network_output(model, x, tile_px=tile_px)
     assert whole.shape == tiled.shape
     assert np.abs(whole - tiled).max() <= 1e-5 * (whole.max() - whole.min())
+    if X86_WITH_ONEDNN:  # elsewhere torch adds up in an order of its own
+        np.testing.assert_array_equal(whole, tiled)
+
+
+@pytest.mark.parametrize(("shape", "copies"), [((80, 80), 2), ((400, 400), 2), ((400, 440), 1)])
+def test_a_part_of_few_numbers_is_computed_as_two(shape: tuple[int, int], copies: int) -> None:
+    """Torch takes other code for up to 20,480 numbers in a batch of one (ATen's Convolution.cpp, ``use_mkldnn``)."""
+    # the fewest numbers go into a convolution of 8 channels at an eighth of the side: 400 * 400 * 8 / 64 = 20,000
+    engine = TorchEngine(made(StarDist(width=4, depth=2, grid=2, n_rays=8, last_width=8)), "cpu")
+    engine.most_pixels()  # looks at the layers
+    seen = []
+    engine._network.register_forward_pre_hook(lambda _module, given: seen.append(given[0].shape[0]))
+    x = np.random.default_rng(0).uniform(0, 1, (1, *shape)).astype(np.float32)
+    said = engine(x)
+    assert seen[-1] == copies
+    with torch.inference_mode():
+        plain = engine._network(torch.from_numpy(x)[None])[0].numpy()
+    np.testing.assert_allclose(said, plain, atol=1e-6)
 
 
 def test_labels_are_the_same_with_any_tiles() -> None:
