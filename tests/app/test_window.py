@@ -134,6 +134,12 @@ def test_the_other_previews(hands: Hands, demo: Path) -> None:
         assert builder.preview.shown is not None, builder.preview.said.text()
         return builder.preview.shown
 
+    builder.steps.setCurrentRow(0)
+    for frame in (0, 4):
+        hands.session.go_to(frame)
+        preview()
+        assert builder.preview._layers._layers["labels"].translate[0] == frame, "it lies on the frame that is shown"
+    hands.session.go_to(0)
     builder.steps.setCurrentRow(3)
     links = preview()
     assert "are followed on" in links.sentence

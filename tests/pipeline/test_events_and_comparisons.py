@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,7 +21,7 @@ from kinocyte.experiment.names import item_name
 from kinocyte.pipeline.comparing import names_of
 from kinocyte.pipeline.declare import steps_of
 from kinocyte.pipeline.execute import Workers
-from kinocyte.pipeline.model import Pipeline
+from kinocyte.pipeline.model import ComparisonPlace, Pipeline
 from kinocyte.pipeline.parse import parse_pipeline
 from kinocyte.pipeline.run import run
 from kinocyte.simulation.assays.plates import simulated_plate
@@ -219,6 +221,17 @@ def test_mistakes_are_named_with_their_line(right: str, wrong: str, said: str) -
 def test_joined_models_survive_a_document(declared: Pipeline) -> None:
     assert Pipeline.model_validate(declared.as_document()) == declared
     assert Pipeline.model_validate(json.loads(json.dumps(declared.as_document()))) == declared
+
+
+def test_a_usual_column_that_nobody_named_may_be_missing_here_and_in_a_worker() -> None:
+    """A plate without replicates is compared all the same; one whose replicates were asked for is not."""
+    table = pl.DataFrame({"area_um2": [1.0], "drug": ["a"]})
+    keys = {"method": "values", "value": "area_um2", "by": "drug"}
+    for said, column in (({}, None), ({"replicate": "replicate"}, "replicate")):
+        asked: Any = ComparisonPlace.of(**keys, **said)
+        for one in (asked, copy.copy(asked)):
+            assert one == asked
+            assert one.bare.named_column("replicate", table) == column
 
 
 def test_workers_find_the_same(assay: tuple[Experiment, dict[str, Truth]], declared: Pipeline, tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ class BuilderPanel(QWidget):
         self._refresh_choices()
         self.own_name.setText(str(step.path[-1]))
         if step.model is not None:
-            self.about.setText(about(step.model).splitlines()[0])
+            self.about.setText(step.about or about(step.model).splitlines()[0])
             self._editor = TableEdit(step.model, self._choices, "step", hidden=step.inner)
         else:
             self._editor = MethodEdit(step.kind, self._choices, "step", place=step.place, hidden=step.inner)

@@ -78,7 +78,7 @@ class LivePreview(LiveView):
             widget.setVisible(step is not None)
         self.suggest.setVisible(step is not None and step.kind == "segmentation")
         self.tune.setVisible(step is not None and step.kind in {"segmentation", "tracking"})
-        self.live.setEnabled(step is not None and _has_preview(step))
+        self.live.setVisible(step is not None and _has_preview(step))
 
     def stop(self) -> None:
         """End what computes beside the window, because it closes."""

@@ -38,6 +38,8 @@ class DraftStep:
         Keys of the place beside those of the method.
     model : type or None
         The table, where there is no method to choose.
+    about : str
+        What the table is for, where the model does not say it in the words of a window.
     inner : tuple of str
         Keys of the table that are steps of their own.
     is_named : bool
@@ -49,6 +51,7 @@ class DraftStep:
     title: str
     place: Any = None
     model: type[BaseModel] | None = None
+    about: str = ""
     inner: tuple[str, ...] = ()
     is_named: bool = False
 
@@ -72,6 +75,9 @@ _TITLES = {
     "registration": "hold the movie still",
     "table": "then",
 }
+_LIMITS = "The limits are included; without numbers, Otsu's rule finds one in each position."
+_KEPT_CELLS = f"Only cells whose feature lies within the limits count, before they are followed. {_LIMITS}"
+_KEPT_TRACKS = f"Only lineages (a cell with its descendants) whose feature lies within the limits count. {_LIMITS}"
 _PLACES: Mapping[str, Any] = {"event": EventPlace, "interaction": InteractionPlace, "comparison": ComparisonPlace}
 
 
@@ -106,10 +112,10 @@ def steps_of(document: Mapping[str, Any]) -> list[DraftStep]:
 def _population_steps(name: str, population: Mapping[str, Any]) -> Iterator[DraftStep]:
     base = ("population", name)
 
-    def filters(key: str, what: str) -> Iterator[DraftStep]:
+    def filters(key: str, what: str, about: str) -> Iterator[DraftStep]:
         for at, table in _tables(population, key):
             title = f"{name}: {what} ({_limits(table)})"
-            yield DraftStep((*base, key, at), "filter", title, model=FeatureFilter)
+            yield DraftStep((*base, key, at), "filter", title, model=FeatureFilter, about=about)
 
     if "segmentation" in population:
         yield _step((*base, "segmentation"), "segmentation", _method_name(population["segmentation"]), name)
@@ -118,12 +124,12 @@ def _population_steps(name: str, population: Mapping[str, Any]) -> Iterator[Draf
     if "cells" in population:
         title = f"{name}: nucleus and cytoplasm (in {population['cells'] or '?'})"
         yield DraftStep((*base, "cells"), "cells", title, model=Around)
-    yield from filters("filter", "keep some cells")
+    yield from filters("filter", "keep some cells", _KEPT_CELLS)
     if "tracking" in population:
         yield _step((*base, "tracking"), "tracking", _method_name(population["tracking"]), name)
     for at, table in _tables(population, "mending"):
         yield _step((*base, "mending", at), "mending", _method_name(table), name)
-    yield from filters("track_filter", "keep some tracks")
+    yield from filters("track_filter", "keep some tracks", _KEPT_TRACKS)
     for at, table in _tables(population, "event"):
         yield _event((*base, "event", at), table, name)
 

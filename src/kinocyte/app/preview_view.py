@@ -161,7 +161,7 @@ class PreviewLayers:
             return
         data = labels[np.newaxis]
         if layer is not None and layer.data.shape == data.shape:
-            layer.data = data
+            layer.data, layer.translate = data, self._translate(ndim)
             return
         self._remove("labels")
         self._layers["labels"] = self._session.viewer.add_labels(
@@ -182,7 +182,7 @@ class PreviewLayers:
         data = pixels[np.newaxis]
         low, high = (float(v) for v in np.percentile(pixels[..., ::4, ::4], (0.1, 99.8)))
         if layer is not None and layer.data.shape == data.shape:
-            layer.data = data
+            layer.data, layer.translate = data, self._translate(ndim)
         else:
             self._remove(name)
             layer = self._layers[name] = self._session.viewer.add_image(

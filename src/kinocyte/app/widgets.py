@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QDockWidget,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -84,6 +85,12 @@ def in_front(widget: QWidget) -> bool:
     if dock is None or window is None or dock.isFloating():
         return bool(widget.isVisible())
     return bool(widget.isVisible() and window.rect().intersects(dock.geometry()))  # behind a tab it lies outside
+
+
+def takes_what_is_left(widget: QWidget, least_px: int) -> None:
+    """Let a widget be as high as there is room, however high it would like to be: what is below it stays in sight."""
+    widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
+    widget.setMinimumHeight(least_px)
 
 
 def mark(widget: QWidget, *, bad: bool) -> None:

@@ -207,7 +207,7 @@ class Window(QObject):
         dock.raise_()
         self._looked_at(name)
         if _area_of(name) == "bottom":
-            height = max(dock.height(), round(0.45 * self._qt.height()))
+            height = max(dock.height(), round(0.5 * self._qt.height()))
             QTimer.singleShot(0, partial(self._qt.resizeDocks, [dock], [height], Qt.Orientation.Vertical))
         self.panels[name].setFocus()
 
@@ -284,6 +284,7 @@ class Window(QObject):
             "right": Qt.DockWidgetArea.RightDockWidgetArea,
             "bottom": Qt.DockWidgetArea.BottomDockWidgetArea,
         }
+        self._qt.setCorner(Qt.Corner.BottomRightCorner, areas["right"])  # its many tabs need the whole height
         self._qt.setTabPosition(areas["right"], QTabWidget.TabPosition.East)  # many tabs: side by side they are cut off
         for name, dock in self.docks.items():
             dock.setFloating(False)

@@ -80,6 +80,10 @@ class Journal:
         done, _ = self._stacks(self.entries())
         return done
 
+    def undone(self) -> list[Entry]:
+        """Return the corrections that were taken back and can be restored, the newest last."""
+        return self._stacks(self.entries())[1]
+
     def active_of(self, population: str) -> list[Entry]:
         """Return the corrections of a population that hold, oldest first; notes of a review change nothing."""
         return [e for e in self.active() if e.population == population and not e.is_note]

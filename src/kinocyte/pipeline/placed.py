@@ -57,7 +57,8 @@ class Place(BaseModel):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild in a worker from the values: the joined class is made on demand there as here."""
-        return _revive, (self.place_class, self.model_dump(mode="python"))
+        name = self.model_dump(include={"method"})
+        return _revive, (self.place_class, {**self.model_dump(mode="python", exclude_unset=True), **name})
 
     @property
     def method_parameters(self) -> Mapping[str, Any]:
@@ -66,9 +67,13 @@ class Place(BaseModel):
 
     @property
     def bare(self) -> Method:
-        """Return the method without the keys of the place."""
-        values = self.model_dump(exclude=set(self.place_class.model_fields))
-        return registry.get(self.method_kind, values["method"]).model_validate(values)
+        """Return the method without the keys of the place; what nobody said stays a default, which may do without.
+
+        A comparison, for one, refuses a table without the column that was asked for, not without the usual one.
+        """
+        values = self.model_dump(exclude=set(self.place_class.model_fields), exclude_unset=True)
+        name = self.model_dump(include={"method"})["method"]
+        return registry.get(self.method_kind, name).model_validate({**values, "method": name})
 
     @classmethod
     def of(cls, **keys: Any) -> Self:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import polars as pl
 from qtpy.QtCore import QObject, Qt
@@ -41,6 +41,9 @@ class CorrectingPanel(QWidget):
         Begins the object names of its controls.
     """
 
+    #: it shows nothing of cells that are not followed over time
+    needs_tracks: ClassVar[bool] = False
+
     def __init__(self, session: Session, name: str) -> None:
         super().__init__()
         self.setObjectName(f"{name}_panel")
@@ -49,8 +52,24 @@ class CorrectingPanel(QWidget):
         self.column.setContentsMargins(6, 6, 6, 6)
         self.column.setSpacing(4)
         self.writing: list[Job] = []
+        self.nothing = self.note("", f"{name}_nothing")
+        for changed in (session.experiment_changed, session.position_changed, session.cells_changed):
+            changed.connect(self._say_what_lacks)
+        self._say_what_lacks()
         for keys, slot in (("Ctrl+Z", self.undo), ("Ctrl+Shift+Z", self.redo)):
             self.key(keys, slot)
+
+    def _say_what_lacks(self) -> None:
+        """Say why the panel is empty, where it is."""
+        session, said = self.session, ""
+        if session.experiment is None:
+            said = "No experiment is open. Open one, or make one from your movies, in the panel Start."
+        elif session.position is not None and session.population is None:
+            said = "There are no cells yet: choose how they are found in the panel Pipeline, and run it."
+        elif self.needs_tracks and session.cells is not None and not session.cells.has_tracks:
+            said = "These cells are not followed over time: add that step in the panel Pipeline, and run it."
+        self.nothing.setText(said)
+        self.nothing.setVisible(bool(said))
 
     def key(self, keys: str, slot: Callable[[], Any]) -> None:
         """Let a key do something while the panel has the focus."""

@@ -120,6 +120,8 @@ class TileView(QFrame):
 class EventsPanel(CorrectingPanel):
     """Shows cells side by side with their events and takes corrections by key."""
 
+    needs_tracks = True
+
     def __init__(self, session: Session) -> None:
         super().__init__(session, "events")
         self.rows = pl.DataFrame()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import Qt
@@ -54,14 +56,15 @@ class HistoryPanel(CorrectingPanel):
         """Read the journal again."""
         position = self.session.position
         if position is None:
-            self._show([])
+            self._show(Past())
         else:
             self.session.jobs.start("Reading corrections", read_history, position, done=self._show, quiet=True)
 
     def _apply(self) -> None:
         self.session.corrected()
 
-    def _show(self, rows: list[dict[str, Any]]) -> None:
+    def _show(self, past: Past) -> None:
+        rows = past.rows
         self.table.setRowCount(len(rows))
         for number, row in enumerate(rows):
             sign, colour = _LOOKS.get(row["status"], (row["status"], "#999999"))
@@ -80,13 +83,24 @@ class HistoryPanel(CorrectingPanel):
             f"{len(rows)} corrections of {self.session.position.id}: {', '.join(told)}."
             if rows and self.session.position is not None
             else "Nothing has been corrected in this position."
+            if self.session.position is not None
+            else ""
         )
         self.undo_button.setEnabled(bool(rows))
+        self.redo_button.setEnabled(past.can_redo)
         self.apply_button.setEnabled(bool(counts["pending"]))
 
 
-def read_history(position: Position) -> list[dict[str, Any]]:
-    """Return the corrections that hold, newest first, in the words of the table."""
+@dataclass(frozen=True)
+class Past:
+    """Corrections that hold, newest first, in the words of the table; and whether one can be restored."""
+
+    rows: Sequence[dict[str, Any]] = ()
+    can_redo: bool = False
+
+
+def read_history(position: Position) -> Past:
+    """Return what was corrected in a position."""
     known = {e.number: e for e in position.journal.active()}
     rows = []
     for row in position.corrections().iter_rows(named=True):
@@ -99,4 +113,4 @@ def read_history(position: Position) -> list[dict[str, Any]]:
                 "about": "" if entry is None else about(entry.action, entry.payload),
             }
         )
-    return rows[::-1]
+    return Past(rows[::-1], bool(position.journal.undone()))

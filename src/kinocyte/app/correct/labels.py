@@ -120,7 +120,7 @@ class LabelsPanel(CorrectingPanel):
         if not idle:
             return
         if not masks:
-            self.said.setText("These cells have no masks." if cells is not None else "Open a position with cells.")
+            self.said.setText("These cells have no masks." if cells is not None else "")
         elif here:
             rows = self.chosen(frame=self.session.frame)
             labels = ", ".join(str(v) for v in rows["label"].head(5))

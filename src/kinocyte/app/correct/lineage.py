@@ -60,6 +60,7 @@ class LineageTree(QWidget):
         column.addWidget(self.plot)
         self.plot.invertY(True)
         self.plot.hideAxis("bottom")
+        self.plot.hideAxis("left")  # until there is a frame to count
         self.plot.setLabel("left", "frame")
         self.plot.getViewBox().setMouseEnabled(x=True, y=True)
         self.plot.setMenuEnabled(False)
@@ -90,6 +91,8 @@ class LineageTree(QWidget):
             ``track_id frame``: marked on their branches.
         """
         had = self._ids.size
+        self.plot.showAxis("left", bool(layout.height))
+        self._now.setVisible(bool(layout.height))
         self.layout_frame = layout
         self._ids = layout["track_id"].to_numpy().astype(np.int64)
         self._x = layout["x"].to_numpy().astype(np.float64)

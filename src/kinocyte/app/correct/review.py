@@ -35,6 +35,8 @@ _STATUS = {"open": "", "accepted": "✓", "wrong": "✗", "in_bulk": "✓ unseen
 class ReviewPanel(CorrectingPanel):
     """Leads through what is least certain."""
 
+    needs_tracks = True
+
     def __init__(self, session: Session) -> None:
         super().__init__(session, "review")
         self.table = pl.DataFrame()
@@ -147,10 +149,12 @@ class ReviewPanel(CorrectingPanel):
             self.shown = pl.DataFrame()
             self.left.setMaximum(1)
             self.left.setValue(0)
+            self.left.setFormat("nothing to look at")
             self._fill([])
             return
         mine = self.table.filter(pl.col("kind").is_in(chosen))
         still = mine.filter(pl.col("status").is_in(["open", "wrong"]))
+        self.left.setFormat("%v of %m done" if mine.height else "nothing to look at")
         self.left.setMaximum(max(1, mine.height))
         self.left.setValue(mine.height - mine.filter(status="open").height)
         self.left.setToolTip(f"{mine.filter(status='open').height} left to look at")
@@ -332,6 +336,7 @@ class ReviewPanel(CorrectingPanel):
         self.shown, self._said = found
         if self.sample is None:
             return
+        self.left.setFormat("%v of %m done")
         self.left.setMaximum(self.sample.n)
         self.left.setValue(self.sample.looked_at)
         marks = {True: "✓", False: "✗", None: ""}

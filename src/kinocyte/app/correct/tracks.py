@@ -24,6 +24,8 @@ _MOST_BRANCHES = 20_000
 class TracksPanel(CorrectingPanel):
     """Corrects who is whom over time."""
 
+    needs_tracks = True
+
     def __init__(self, session: Session) -> None:
         super().__init__(session, "tracks")
         self.way: Way | None = None

@@ -18,11 +18,14 @@ from kinocyte.app.explore.export import SaveBar
 from kinocyte.app.form import MethodEdit
 from kinocyte.app.form_fields import Choices
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import error_label, heading
+from kinocyte.app.widgets import error_label, heading, takes_what_is_left
 from kinocyte.core.errors import KinocyteError, ParameterError, StoreError
 from kinocyte.pipeline.asking import Answer, ask, question
 from kinocyte.pipeline.model import ComparisonPlace
 from kinocyte.report.comparison_figures import comparison_figure
+
+#: A refusal with more letters is shown without the list of what there is.
+_LONG = 300
 
 
 class ComparePanel(CorrectingPanel):
@@ -49,11 +52,13 @@ class ComparePanel(CorrectingPanel):
         column = QVBoxLayout(page)
         column.setContentsMargins(0, 0, 0, 0)
         self.form = MethodEdit("comparison", self.choices, "compare", place=ComparisonPlace)
+        self.form.set_value({"method": "survival"})
         scroll = named(QScrollArea(), "compare_form_scroll")
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setWidget(self.form)
         scroll.setMinimumWidth(290)
+        takes_what_is_left(scroll, 90)
         column.addWidget(scroll, 1)
         self.ask_button = self.button("ask", "Compare", "Answer the question from all positions", self.ask)
         self.ask_button.setProperty("role", "main")
@@ -73,10 +78,12 @@ class ComparePanel(CorrectingPanel):
         self.holder_column = QVBoxLayout(self.holder)
         self.holder_column.setContentsMargins(0, 0, 0, 0)
         self.text = named(QTextBrowser(), "compare_text")
-        both = QSplitter(Qt.Orientation.Vertical)
+        self.text.setPlaceholderText("The answer comes here.")
+        both = QSplitter(Qt.Orientation.Horizontal)  # the panel is wide and low
         both.addWidget(self.holder)
         both.addWidget(self.text)
-        both.setSizes([380, 200])
+        both.setSizes([330, 260])
+        takes_what_is_left(both, 120)
         column.addWidget(both, 1)
         self.save = SaveBar("compare_save", self._figure, self.session)
         self.save.setEnabled(False)
@@ -130,7 +137,10 @@ class ComparePanel(CorrectingPanel):
         self.session.jobs.start("Comparing", go, done=self._answered, failed=self._refuse, quiet=True, lane="compare")
 
     def _refuse(self, message: str) -> None:
-        self.error.setText(message)
+        known = message.find("valid: ")  # every column there is: where somebody rests the mouse on it
+        is_long = known >= 0 and len(message) > _LONG
+        self.error.setText(f"{message[:known].rstrip()} …" if is_long else message)
+        self.error.setToolTip(message)
         self.error.show()
         self.ask_button.setEnabled(True)
 

@@ -19,7 +19,7 @@ from kinocyte.report.exploring_figures import histogram, time_courses
 
 #: A function that takes the width in mm and returns the figure, what is drawn, and a name for the files.
 Draw = Callable[[float], tuple[Any, pl.DataFrame, str]]
-_COLUMNS = ("one column", "one and a half", "two columns")
+_COLUMNS = ("1 column", "1½ columns", "2 columns")
 
 
 def plot_figure(
@@ -104,6 +104,7 @@ class SaveBar(QWidget):
         self.formats["pdf"].setChecked(True)
         self.file = named(QLineEdit(), f"{name}_file")
         self.file.setPlaceholderText("name of the files")
+        self.file.setMinimumWidth(70)
         self.file.setMaximumWidth(150)
         self.button = named(QPushButton("Save figure…"), f"{name}_button")
         self.button.setToolTip("Write the figure, and the numbers it shows as CSV beside it")
@@ -113,6 +114,7 @@ class SaveBar(QWidget):
         row.setSpacing(4)
         for widget in (QLabel("Figure:"), self.width_box, *self.formats.values(), self.file, self.button):
             row.addWidget(widget)
+        row.setStretchFactor(self.file, 2)
         row.addStretch(1)
 
     def _ask(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from kinocyte.app.correct.acting import LANE, named
 from kinocyte.app.draft import toml_of
@@ -81,22 +81,18 @@ class GateBar(QWidget):
         self.of.setToolTip("Class the cells of these frames, or the whole tracks they belong to")
         self.keep_button = button("keep", "Keep as a group", "Write the group as a correction", self.keep)
         self.told = named(QLabel(""), "gate_told")
-        self.told.setWordWrap(True)
         self.told.setProperty("role", "hint")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(3)
-        for widgets in (
-            (self.rectangle, self.polygon, self.clear_button, self.show_button, self.query_button, self.copy_button),
-            (QLabel("group"), self.name, QLabel("="), self.value, QLabel("for"), self.of, self.keep_button),
-        ):
-            row = QHBoxLayout()
-            row.setSpacing(4)
-            for widget in widgets:
-                row.addWidget(widget)
-            row.addStretch(1)
-            column.addLayout(row)
-        column.addWidget(self.told)
+        self.told.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # the whole is in its tooltip
+        column = _column(
+            self,
+            (self.rectangle, self.polygon, self.clear_button),
+            (self.show_button, self.query_button),
+            (self.copy_button,),
+        )
+        self.group = QWidget()  # while there is a gate
+        _column(self.group, (QLabel("group"), self.name, QLabel("="), self.value), (self.of, self.keep_button))
+        column.addWidget(self.group)
+        column.addStretch(1)
 
     # ------------------------------------------------------------ drawing
     def show_frame(self, frame: pl.DataFrame, columns: tuple[str, str], table: str, *, is_scatter: bool) -> None:
@@ -105,6 +101,7 @@ class GateBar(QWidget):
             self.corners, self.shape, self.condition = [], "", ""
         self._frame, self._columns, self._table = frame, columns, table
         self.setVisible(is_scatter)
+        self.told.setVisible(is_scatter)
         self.view.gating = False
         if self.condition:
             self._close()
@@ -162,6 +159,7 @@ class GateBar(QWidget):
 
     def _enable(self) -> None:
         ready = bool(self.condition)
+        self.group.setVisible(ready)
         classed = ready and self._table in ("cells", "tracks")
         if self._table == "tracks":
             self.of.setCurrentIndex(1)
@@ -256,3 +254,17 @@ def _near(a: Corner, b: Corner, view: PlotView) -> bool:
     """Tell whether two corners lie within 6 pixels of the screen."""
     first, second = view.screen_of(*a), view.screen_of(*b)
     return abs(first.x() - second.x()) + abs(first.y() - second.y()) < 6
+
+
+def _column(holder: QWidget, *rows: tuple[QWidget, ...]) -> QVBoxLayout:
+    """Lay widgets out in rows, beside a plot that is wide and low."""
+    column = QVBoxLayout(holder)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(3)
+    for widgets in rows:
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        for widget in widgets:
+            row.addWidget(widget)
+        column.addLayout(row)
+    return column

@@ -30,7 +30,7 @@ from kinocyte.app.explore.plot_view import PlotView
 from kinocyte.app.explore.rows import TABLES, Ask, Prepared, Shown, parse_derive, prepare, read_shown
 from kinocyte.app.explore.table_model import TableModel
 from kinocyte.app.session import Selection, Session
-from kinocyte.app.widgets import error_label, heading
+from kinocyte.app.widgets import error_label, heading, takes_what_is_left
 from kinocyte.core.errors import KinocyteError
 
 #: Tables up to this many rows are prepared for a plot at once; others beside the window.
@@ -117,6 +117,7 @@ class ExplorePanel(CorrectingPanel):
         self.view.horizontalHeader().setSectionsClickable(True)
         self.view.horizontalHeader().sectionClicked.connect(self._sort_by)
         self.view.clicked.connect(self._on_cell)
+        takes_what_is_left(self.view, 90)
         column.addWidget(self.view, 1)
         self.count = named(QLabel(""), "explore_count")
         self.csv = named(QPushButton("Save as CSV…"), "explore_csv")
@@ -148,10 +149,13 @@ class ExplorePanel(CorrectingPanel):
         row.addStretch(1)
         column.addLayout(row)
         self.plot = PlotView()
-        column.addWidget(self.plot, 1)
         self.gate = GateBar(self.session, self.plot)
         self.gate.wanted_as_query.connect(self._take_query)
-        column.addWidget(self.gate)
+        row = QHBoxLayout()
+        row.addWidget(self.plot, 1)
+        row.addWidget(self.gate)
+        column.addLayout(row, 1)
+        column.addWidget(self.gate.told)
         self.save = SaveBar("explore_save", self._figure, self.session)
         column.addWidget(self.save)
         self.plot.clicked.connect(self._choose_row)

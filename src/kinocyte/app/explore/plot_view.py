@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from kinocyte.app.correct.acting import named
 from kinocyte.app.explore.rows import Density, Prepared, cumulative, nearest_point
+from kinocyte.app.widgets import takes_what_is_left
 from kinocyte.report.colours import group_colours
 
 Kind = Literal["scatter", "histogram", "ecdf", "lines"]
@@ -37,6 +38,7 @@ class PlotView(QWidget):
         self.plot: Any = pg.PlotWidget(background=None)
         self.plot.setObjectName("plot_widget")
         self.plot.setMenuEnabled(False)
+        takes_what_is_left(self.plot, 110)
         for side in ("left", "bottom"):
             self.plot.getAxis(side).enableAutoSIPrefix(False)
         self.told = named(QLabel(""), "plot_told")

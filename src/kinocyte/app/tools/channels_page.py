@@ -6,12 +6,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QButtonGroup,
     QCheckBox,
     QComboBox,
-    QHBoxLayout,
     QLabel,
     QSpinBox,
     QTableWidget,
@@ -22,7 +19,7 @@ from qtpy.QtWidgets import (
 from kinocyte.app.tools import work
 from kinocyte.app.tools.page import KEEPER, CorrectionPage, add_row
 from kinocyte.app.tools.work import Asked, Shifts
-from kinocyte.app.widgets import named, push_button, without_wheel
+from kinocyte.app.widgets import named, without_wheel
 from kinocyte.pipeline.plain.writing import Aligning
 from kinocyte.registration import PhaseCorrelation
 
@@ -46,6 +43,8 @@ class ChannelsPage(CorrectionPage):
     hidden = _HIDDEN
     words: ClassVar[dict[str, str]] = {
         "about": "Drop images of beads or of a calibration slide with all channels above; then correct your movies.",
+        "before": "The channels as they were taken",
+        "after": "The channels laid on each other",
         "settings": "How channels are compared",
         "estimate": "Measure the shift",
         "estimate_tip": "As 'kinocyte channels estimate'",
@@ -58,9 +57,6 @@ class ChannelsPage(CorrectionPage):
         "written": "The aligned movies are in",
         "table_tip": "Table measured on beads: NAME_channels.csv, or one of Fast4DReg, NanoJ, NanoPyx",
     }
-
-    #: whether the channels are to be shown laid on each other
-    after_chosen = Signal(bool)
 
     def add_questions(self, column: QVBoxLayout) -> None:
         """Ask which channel stays, and what the images show."""
@@ -81,24 +77,11 @@ class ChannelsPage(CorrectionPage):
         column.addWidget(self.danger)
 
     def add_result(self, column: QVBoxLayout) -> None:
-        """Show before and after, and the shifts as a table."""
-        row = QHBoxLayout()
-        self.sides = QButtonGroup(self)
-        for number, text in enumerate(("Before", "After")):
-            tip = "The channels as they were taken" if number == 0 else "The channels laid on each other"
-            button = push_button(text, f"channels_{text.lower()}", tip, self._side)
-            button.setCheckable(True)
-            self.sides.addButton(button, number)
-            row.addWidget(button)
-        row.addStretch(1)
-        column.addLayout(row)
+        """Show the shifts as a table."""
         self.shifts = named(QTableWidget(0, 0), "channels_shifts")
         self.shifts.verticalHeader().hide()
         self.shifts.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         column.addWidget(self.shifts)
-
-    def _side(self) -> None:
-        self.after_chosen.emit(self.sides.checkedId() == 1)
 
     def _files_changed(self) -> None:
         super()._files_changed()
@@ -122,7 +105,6 @@ class ChannelsPage(CorrectionPage):
 
     def show_found(self, found: Shifts) -> None:
         """Show the shifts of one file, and what speaks against using them."""
-        self.sides.buttons()[1].setChecked(True)
         self._say(self.warning, "⚠ " + " ".join(found.warnings) if found.warnings else "")
         table = found.table
         self.shifts.setVisible(table is not None)

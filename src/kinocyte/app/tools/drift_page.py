@@ -32,6 +32,8 @@ class DriftPage(CorrectionPage):
     chosen_model = Correcting
     words: ClassVar[dict[str, str]] = {
         "about": "How the content of each movie moves from frame to frame.",
+        "before": "The movie as it was taken",
+        "after": "The movie held still",
         "settings": "How drift is found",
         "estimate": "Estimate the drift",
         "estimate_tip": "As 'kinocyte drift estimate'",
@@ -47,8 +49,6 @@ class DriftPage(CorrectionPage):
 
     #: frames, mean or kymograph
     look_chosen = Signal(str)
-    #: whether the movie after its correction is to be shown
-    after_chosen = Signal(bool)
     frame_clicked = Signal(int)
 
     def add_questions(self, column: QVBoxLayout) -> None:
@@ -59,17 +59,7 @@ class DriftPage(CorrectionPage):
         add_row(column, QLabel("Mask"), self.mask_line, pick_button(self, self.mask_line, "mask"))
 
     def add_result(self, column: QVBoxLayout) -> None:
-        """Show before and after, and the drift over time."""
-        row = QHBoxLayout()
-        self.sides = QButtonGroup(self)
-        for number, text in enumerate(("Before", "After")):
-            tip = "The movie as it was taken" if number == 0 else "The movie held still"
-            button = push_button(text, f"drift_{text.lower()}", tip, self._side)
-            button.setCheckable(True)
-            self.sides.addButton(button, number)
-            row.addWidget(button)
-        row.addStretch(1)
-        column.addLayout(row)
+        """Show the drift over time, and ways to look at the movie."""
         row = QHBoxLayout()
         self.looks = QButtonGroup(self)
         for number, (look, text, tip) in enumerate(_LOOKS):
@@ -81,9 +71,6 @@ class DriftPage(CorrectionPage):
         self.plots = DriftPlots()
         self.plots.clicked.connect(self.frame_clicked)
         column.addWidget(self.plots)
-
-    def _side(self) -> None:
-        self.after_chosen.emit(self.sides.checkedId() == 1)
 
     def _look(self) -> None:
         self.look_chosen.emit(_LOOKS[self.looks.checkedId()][0])
@@ -103,7 +90,6 @@ class DriftPage(CorrectionPage):
 
     def show_found(self, found: Drift) -> None:
         """Show the drift of one movie."""
-        self.sides.buttons()[1].setChecked(True)
         self.looks.buttons()[0].setChecked(True)
         if found.table is None:
             self.plots.show_nothing()

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
+    QButtonGroup,
     QComboBox,
     QFileDialog,
     QHBoxLayout,
@@ -93,6 +94,8 @@ class CorrectionPage(QWidget):
 
     #: another result is to be shown in the image; None for none
     result_chosen = Signal(object)
+    #: whether the movie is to be shown as it is after its correction
+    after_chosen = Signal(bool)
 
     def __init__(self, session: Session, files: FileList) -> None:
         super().__init__()
@@ -174,6 +177,7 @@ class CorrectionPage(QWidget):
         inner.addWidget(self.results)
         inner.addWidget(self.sentence)
         inner.addWidget(self.warning)
+        self._add_sides(inner)
         self.add_result(inner)
         self.result.hide()
         column.addWidget(self.result)
@@ -189,6 +193,20 @@ class CorrectionPage(QWidget):
         column.addWidget(self.refused)
         column.addWidget(self.done)
         column.addStretch(1)
+
+    def _add_sides(self, column: QVBoxLayout) -> None:
+        row = QHBoxLayout()
+        self.sides = QButtonGroup(self)
+        for number, side in enumerate(("before", "after")):
+            button = push_button(side.capitalize(), f"{self.name}_{side}", self.words[side], self._side)
+            button.setCheckable(True)
+            self.sides.addButton(button, number)
+            row.addWidget(button)
+        row.addStretch(1)
+        column.addLayout(row)
+
+    def _side(self) -> None:
+        self.after_chosen.emit(self.sides.checkedId() == 1)
 
     def add_questions(self, column: QVBoxLayout) -> None:
         """Add what is asked beside the method."""
@@ -332,6 +350,7 @@ class CorrectionPage(QWidget):
         one = self.current()
         if one is not None:
             self.sentence.setText(f"✖ {one.problem}" if one.problem else one.sentence)
+            self.sides.buttons()[1].setChecked(True)
             self.show_found(one)
             self.result_chosen.emit(one)
         self.refresh()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from pydantic import BaseModel
@@ -224,21 +225,14 @@ def apply_drifts(undoing: Undoing, job: Job) -> list[str]:
     chosen = undoing.chosen
     if not isinstance(chosen, Correcting):
         raise TypeError(chosen)
-    with opened(undoing.paths, undoing.options) as movies:
-        refuse_existing(undoing.out, written_names(movies, "corrected", chosen.format))
-        for movie in movies:
-            check_output(movie, chosen.fill, chosen.format)
-        drifts = {m.stem: drift_files.table_of(undoing.table, undoing.z_table, m) for m in movies}
-        for movie in movies:
-            drift_files.corrected(movie.views().values(), drifts[movie.stem], chosen)
-
-        def work(movie: PlainMovie, progress: FrameProgress) -> str:
-            return drift_files.write_corrected(
-                movie, drifts[movie.stem], undoing.out, table=undoing.table, chosen=chosen, options=undoing.options,
-                progress=progress, z_table=undoing.z_table,
-            )  # fmt: skip
-
-        return _each(movies, work, job)
+    return _undone(
+        undoing,
+        job,
+        "corrected",
+        read=lambda movie: drift_files.table_of(undoing.table, undoing.z_table, movie),
+        check=lambda movie, table: drift_files.corrected(movie.views().values(), table, chosen),
+        write=drift_files.write_corrected,
+    )
 
 
 # ---------------------------------------------------------------- channels
@@ -291,18 +285,39 @@ def apply_shifts(undoing: Undoing, job: Job) -> list[str]:
     KinocyteError
         If the table does not fit a movie, or something would be replaced; nothing was written then.
     """
-    chosen = undoing.chosen
+    way = undoing.chosen.interpolation
+    return _undone(
+        undoing,
+        job,
+        "aligned",
+        read=lambda movie: channel_files.read_channels(undoing.table, undoing.z_table, movie.channels),
+        check=lambda movie, table: channel_files.check_apply(movie, table, undoing.table, way),
+        write=channel_files.write_aligned,
+    )
+
+
+def _undone(
+    undoing: Undoing,
+    job: Job,
+    word: str,
+    *,
+    read: Callable[[PlainMovie], Any],
+    check: Callable[[PlainMovie, Any], Any],
+    write: Callable[..., str],
+) -> list[str]:
+    """Write each movie with its table undone, once every movie is known to fit its own; return the sentences."""
     with opened(undoing.paths, undoing.options) as movies:
-        refuse_existing(undoing.out, written_names(movies, "aligned", chosen.format))
-        tables = {m.stem: channel_files.read_channels(undoing.table, undoing.z_table, m.channels) for m in movies}
+        refuse_existing(undoing.out, written_names(movies, word, undoing.chosen.format))
         for movie in movies:
-            check_output(movie, chosen.fill, chosen.format)
-            channel_files.check_apply(movie, tables[movie.stem], undoing.table, chosen.interpolation)
+            check_output(movie, undoing.chosen.fill, undoing.chosen.format)
+        tables = {m.stem: read(m) for m in movies}
+        for movie in movies:
+            check(movie, tables[movie.stem])
 
         def work(movie: PlainMovie, progress: FrameProgress) -> str:
-            return channel_files.write_aligned(
-                movie, tables[movie.stem], undoing.out, table=undoing.table, chosen=chosen, options=undoing.options,
-                progress=progress, z_table=undoing.z_table,
+            return write(
+                movie, tables[movie.stem], undoing.out, table=undoing.table, chosen=undoing.chosen,
+                options=undoing.options, progress=progress, z_table=undoing.z_table,
             )  # fmt: skip
 
         return _each(movies, work, job)
