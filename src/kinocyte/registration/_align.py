@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.registration import _kernel
-from kinocyte.registration._spectrum import Grid, ring_mean
+from kinocyte.registration._spectrum import Grid, power_of, ring_mean
 from kinocyte.registration._threads import each
 
 Spectrum = NDArray[np.complex64]
@@ -43,15 +43,12 @@ class Aligned:
         Weighted correlation coefficient with the mean of the others, -1 to 1.
     error : array, shape (n,)
         Predicted standard error of the shift in px.
-    total : complex64 array
-        Sum of the aligned spectra.
     """
 
     shift: Floats
     sharpness: Floats
     height: Floats
     error: Floats
-    total: Spectrum
 
 
 def quality_of(sharpness: Floats) -> Floats:
@@ -140,8 +137,12 @@ class Group:
         self._local = threading.local()
 
     def _mean_power(self) -> Floats:
-        rings = [ring_mean(s, self.ring, self.n_rings) for s in self.spectra if s is not None]
-        return np.mean(rings, axis=0) if rings else np.zeros(self.n_rings)
+        power, count = np.zeros(self.grid.spectrum_shape, dtype=np.float32), 0
+        for spectrum in self.spectra:
+            if spectrum is not None:
+                _kernel.add_power(spectrum, power)
+                count += 1
+        return ring_mean(power, self.ring, self.n_rings) / max(count, 1)
 
     def total(self) -> Spectrum:
         """Return the sum of the aligned spectra, each times its gain."""
@@ -165,7 +166,7 @@ class Group:
         n = float(self.gain.sum() ** 2 / max((self.gain**2).sum(), 1e-12))
         if self.whiten != "weighted" or n < 1.5:
             return self._equal_weight()
-        mean = ring_mean(total, self.ring, self.n_rings) / self.gain.sum() ** 2
+        mean = ring_mean(power_of(total), self.ring, self.n_rings) / self.gain.sum() ** 2
         signal = np.clip((n * mean - self.power) / (n - 1), 1e-3 * self.power, self.power)
         noise = self.power - signal
         others = n - 1
@@ -193,13 +194,14 @@ class Group:
         """
         n = len(self.spectra)
         stats = np.zeros((n, 3))
-        total = self.total()
+        content = [t for t in range(n) if self.spectra[t] is not None]
         for number in range(n_rounds):
+            total = self.total()
             weight = self.weight(total)
             before = self.shift.copy()
             after = self.shift.copy()
-            place = partial(self._place, total=total, weight=weight, wide=number == 0)
-            content = [t for t in range(n) if self.spectra[t] is not None]
+            settled = np.inf if number == n_rounds - 1 else 2 * tolerance_px
+            place = partial(self._place, total=total, weight=weight, wide=number == 0, settled=settled)
             for t, found in zip(content, each(place, content, self.size), strict=True):
                 after[t], stats[t] = found
             good = quality_of(stats[:, 0])
@@ -208,11 +210,10 @@ class Group:
             heard = max(int((good > 0).sum()), 2)
             self.shift = before + (after - before) * (heard - 1) / heard
             self.gain = np.where(good > 0, np.clip(stats[:, 1], 0.05, None), 0.0)
-            total = self.total()
             moved = np.abs(self.shift - before)[good > 0].max()
             if number > 0 and moved < tolerance_px:
                 break
-        return Aligned(self.shift, stats[:, 0], stats[:, 1], stats[:, 2], total)
+        return Aligned(self.shift, stats[:, 0], stats[:, 1], stats[:, 2])
 
     def _power(self) -> NDArray[np.float32]:
         """Return room for a cross-power, one per thread."""
@@ -222,13 +223,14 @@ class Group:
         return out
 
     def _place(
-        self, t: int, *, total: Spectrum, weight: NDArray[np.float32], wide: bool
+        self, t: int, *, total: Spectrum, weight: NDArray[np.float32], wide: bool, settled: float
     ) -> tuple[Floats, tuple[float, float, float]]:
         spectrum = self.spectra[t]
         assert spectrum is not None  # noqa: S101 - the caller asks for frames with content only
         power, shift, found = self._power(), self.shift[t].copy(), np.zeros(17)
+        found[14:] = np.inf
         flags, flat = self.flags, self.frequencies.flat
-        if not _kernel.place(power, total, spectrum, weight, flat, flags, shift, self.gain[t], wide, found):
+        if not _kernel.place(power, total, spectrum, weight, flat, flags, shift, self.gain[t], wide, settled, found):
             shift = _scan(power[0] + np.complex64(1j) * power[1], self.frequencies, shift, self.free)
             _kernel.climb(power, flat, flags, shift, found[4:14])
             _kernel.slope_variance(power, flat, shift, found[14:])

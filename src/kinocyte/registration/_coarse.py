@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from kinocyte.registration._align import CHANCE, Aligned, Group, Spectrum, normalised
 from kinocyte.registration._masked import MaskedCorrelation
 from kinocyte.registration._merge import Window, fill, solve, spanning, spans
+from kinocyte.registration._peak import Places, around_zero, parabola, stands_out
 from kinocyte.registration._spectrum import (
     Axes,
     Grid,
@@ -18,6 +20,7 @@ from kinocyte.registration._spectrum import (
     band,
     likelihood_weight,
     long_fast_length,
+    power_of,
     window,
     windowed,
 )
@@ -29,13 +32,11 @@ Floats = NDArray[np.float64]
 MASKED_PIXELS = 300_000
 #: Share of noise in the power of a frame above which it is empty if that of most is below the other.
 EMPTY, CLEAR = 0.8, 0.5
-#: Lags tried first; the others follow where these do not agree.
-FIRST_LAGS = (1, 2)
-#: Blocks along each axis of a correlation map whose highest values tell how high chance reaches, their least side, and
-#: the fewest that tell it.
-BLOCKS, BLOCK_PX, FEWEST = 8, 6, 16
-#: Scales of these values by which the top must stand out: where noise rules, and where structure does, which looks
-#: alike at a wrong place now and then, but stands out by many more scales at the right one.
+#: Lags tried first; the others follow where these do not agree. The first alone will do where all of its tops are as
+#: high as this: what it misplaces is found out when each frame is laid on the mean of the others.
+FIRST_LAGS, SURE = (1, 2), 12.0
+#: Scales of the highest values elsewhere by which the top of a map must stand out: where noise rules, and where
+#: structure does, which looks alike at a wrong place now and then, but stands out by many more scales at the right one.
 NOISY, CLEAN = 4.0, 14.0
 #: Share of the side of a frame that stages move between two frames as a rule. Tops so near are believed as they are: by
 #: chance one in a hundred lies there, and cells that crawl, turn and divide leave no more of the right one.
@@ -163,10 +164,14 @@ class Correlator:
             if not filtered and np.prod(self.grid.shape) <= MASKED_PIXELS:
                 self.masked = MaskedCorrelation(images, mask, self.grid)
         self.weight_ = self._weight()
-        #: what white noise adds to the correlation of a frame with itself
-        self.noise_power = self.noise * self._power(np.ones(self.grid.spectrum_shape, dtype=np.complex64))
         self.stand_out = CLEAN + (NOISY - CLEAN) * min(self.noise, 1.0)
-        self.chance = self._chance(weight)
+        self.places = Places(self._chance(weight))
+        per_frequency = self.band if search.whiten == "phase" else self.weight_
+        count = int(np.prod([self.grid.shape[a] for a in search.axes]))
+        self._often = np.asarray(self.grid.multiplicity() * per_frequency / count, dtype=np.float32)
+        #: correlation of each frame with itself, and what white noise adds to it
+        self.own = [0.0 if s is None else self._power(s) for s in self.spectra]
+        self.noise_power = self.noise * float(np.broadcast_to(self._often, self.grid.spectrum_shape).sum())
 
     def _chance(self, weight: Image) -> Image:
         """Return how much chance varies from place to place: the root of what two windows have in common there."""
@@ -207,118 +212,74 @@ class Correlator:
         if a is None or b is None:
             return np.zeros(3), 0.0
         if self.masked is None:
-            return self.peak(a, b, second - first)
+            return self._peak(a, b, second - first, (self.own[first], self.own[second]))
         coefficient, overlap = self.masked.map(first, second)
-        chance = np.sqrt(overlap)
-        return self.highest(np.asarray(coefficient * chance, np.float32), chance, second - first, (1.0, 1.0))
+        places = Places(np.asarray(np.sqrt(overlap), dtype=np.float32))
+        return self.highest(np.asarray(coefficient * overlap, np.float32), places, second - first, (1.0, 1.0))
 
-    def peak(self, first: Spectrum, second: Spectrum, lag: int, heard: int = 1) -> tuple[Floats, float]:
-        """Return the shift of the second frame against the first, and its height in deviations above chance.
+    def peak(self, first: Spectrum, second: int, lag: int, heard: int) -> tuple[Floats, float]:
+        """Return the shift of a frame against a sum of others, and its height in deviations above chance.
 
         The height is 0 unless it beats what the best of as many places reaches by chance. ``heard`` is the number of
-        frames that the first is the sum of.
+        frames in the sum.
         """
-        one, two = self._power(first), self._power(second)
+        spectrum = self.spectra[second]
+        if spectrum is None:
+            return np.zeros(3), 0.0
+        return self._peak(first, spectrum, lag, (self._power(first), self.own[second]), heard)
+
+    def _peak(
+        self, first: Spectrum, second: Spectrum, lag: int, own: tuple[float, float], heard: int = 1
+    ) -> tuple[Floats, float]:
         noise = self.noise_power
-        same, signal = one * two, max(one - heard * noise, 0.0) * max(two - noise, 0.0)
-        return self.highest(
-            self.map(first, second) / self.chance, self.chance, lag, (float(np.sqrt(same)), float(np.sqrt(signal)))
-        )
+        same, signal = own[0] * own[1], max(own[0] - heard * noise, 0.0) * max(own[1] - noise, 0.0)
+        return self.highest(self.map(first, second), self.places, lag, (float(np.sqrt(same)), float(np.sqrt(signal))))
 
     def _power(self, spectrum: Spectrum) -> float:
         """Return the correlation of a frame with itself."""
-        count = int(np.prod([self.grid.shape[a] for a in self.search.axes]))
-        often = np.broadcast_to(self.grid.multiplicity(), spectrum.shape)
         if self.search.whiten == "phase":
-            return float((often * self.band).sum() / count)
-        return float((often * self.weight_ * (spectrum.real**2 + spectrum.imag**2)).sum() / count)
+            return float(np.broadcast_to(self._often, spectrum.shape).sum())
+        return float((self._often * power_of(spectrum)).sum())
 
-    def highest(self, values: Image, chance: Image, lag: int, same: tuple[float, float]) -> tuple[Floats, float]:
+    def highest(self, values: Image, places: Places, lag: int, same: tuple[float, float]) -> tuple[Floats, float]:
         """Return the allowed place of the highest value, and its height, 0 where chance reaches as high.
 
         Parameters
         ----------
         values : float32 (p, y, x)
-            Correlation at each shift, 0 first, wrapped around, over the root of the share that both frames show.
-        chance : float32 (p, y, x)
-            That root: how much values times it vary.
+            Correlation at each shift, 0 first, wrapped around.
+        places : Places
+            How much chance varies from place to place.
         lag : int
             Distance of the frames in time.
         same : (float, float)
             Correlation of frames that show the same, with the same noise and with noise of their own.
         """
-        reach = [
-            min(self.reach[a], int(np.ceil(lag * self.search.step_px / self.bin_px[a]))) if a > 0
-            else self.reach[a]
-            for a in range(3)
-        ] if np.isfinite(self.search.step_px) else list(self.reach)  # fmt: skip
-        product = (values * chance).ravel()
-        spread = float(np.sqrt(np.dot(product, product) / np.dot(chance.ravel(), chance.ravel())))
+        reach = self.reach
+        if np.isfinite(self.search.step_px):
+            steps = [int(np.ceil(lag * self.search.step_px / b)) if a > 0 else r
+                     for a, (r, b) in enumerate(zip(reach, self.bin_px, strict=True))]  # fmt: skip
+            reach = tuple(min(r, s) for r, s in zip(reach, steps, strict=True))
+        flat = values.ravel()
+        spread = float(np.sqrt(np.dot(flat, flat))) / places.size
         if spread <= 0:
             return np.zeros(3), 0.0
-        for axis, limit in enumerate(reach):
-            if values.shape[axis] > 1:
-                values = _around_zero(values, limit, axis)
-        place = np.unravel_index(int(np.argmax(values)), values.shape)
-        height = float(values[place])
-        at = [int(p) - n // 2 if n > 1 else 0 for p, n in zip(place, values.shape, strict=True)]
+        raised = values * places.allowed(reach)
+        place = np.unravel_index(int(np.argmax(raised)), values.shape)
+        height, common = float(raised[place]), float(values[place])
+        at = [int(p) if p <= n // 2 else int(p) - n for p, n in zip(place, values.shape, strict=True)]
         shift = np.zeros(3)
         for axis in self.search.free:
-            shift[axis] = at[axis] + _parabola(values, place, axis)
-        common = height * float(chance[tuple(at)])
-        expected = np.sqrt(2 * np.log(max(values.size, 3))) + 0.7
+            shift[axis] = at[axis] + (parabola(raised, place, axis) if abs(at[axis]) < reach[axis] else 0.0)
+        expected = np.sqrt(2 * np.log(max(places.count(reach), 3))) + 0.7
         if common > SAME * same[0]:
             return shift, height / spread
+        if height <= expected * spread:
+            return shift, 0.0
         believed = common > SAME * same[1] or bool((np.abs(shift) <= self.usual).all())
-        if height > expected * spread and (believed or _stands_out(values, place, self.stand_out)):
+        if believed or stands_out(around_zero(raised, reach), at, self.stand_out):
             return shift, height / spread
         return shift, 0.0
-
-
-def _stands_out(values: Image, place: tuple[np.intp, ...], by: float) -> bool:
-    """Tell whether the top of a map stands out from the highest values of blocks elsewhere.
-
-    Maxima of blocks follow the distribution of Gumbel whatever the flanks of the values; their mean and deviation give
-    its place and scale (method of moments). Few blocks tell nothing: the top stands.
-    """
-    count = [int(np.clip(n // BLOCK_PX, 1, BLOCKS)) for n in values.shape]
-    side = [n // c for n, c in zip(values.shape, count, strict=True)]
-    form = [v for pair in zip(count, side, strict=True) for v in pair]
-    top = values[tuple(slice(0, c * s) for c, s in zip(count, side, strict=True))].reshape(form).max(axis=(1, 3, 5))
-    own = tuple(
-        slice(max(0, min(int(p) // s, c - 1) - 1), min(int(p) // s, c - 1) + 2)
-        for p, s, c in zip(place, side, count, strict=True)
-    )
-    elsewhere = np.ones(top.shape, dtype=bool)
-    elsewhere[own] = False
-    if elsewhere.sum() < FEWEST:
-        return True
-    scale = float(top[elsewhere].std()) * np.sqrt(6) / np.pi
-    middle = float(top[elsewhere].mean()) - np.euler_gamma * scale
-    return bool(float(values[place]) > middle + scale * (np.log(top.size) + by))
-
-
-def _around_zero(values: Image, limit: int, axis: int) -> Image:
-    """Return the places from ``-limit`` to ``limit`` along an axis that begins at 0 and wraps around."""
-    n = values.shape[axis]
-    if 2 * limit + 1 > n:
-        return np.asarray(np.take(values, np.arange(-limit, limit + 1) % n, axis=axis), np.float32)
-    low = [slice(None)] * values.ndim
-    high = list(low)
-    low[axis], high[axis] = slice(n - limit, n), slice(0, limit + 1)
-    return np.concatenate([values[tuple(low)], values[tuple(high)]], axis=axis)
-
-
-def _parabola(values: Image, place: tuple[np.intp, ...], axis: int) -> float:
-    at = int(place[axis])
-    if at in {0, values.shape[axis] - 1}:
-        return 0.0
-    around = [list(place) for _ in range(3)]
-    for step, where in enumerate(around):
-        where[axis] = place[axis] + step - 1
-    low, mid, high = (float(values[tuple(w)]) for w in around)
-    curvature = low - 2 * mid + high
-    return 0.0 if curvature >= 0 else float(np.clip(0.5 * (low - high) / curvature, -0.5, 0.5))
 
 
 def guess(correlator: Correlator, pairs: Sequence[tuple[int, int]] | None = None) -> Guess:
@@ -340,14 +301,16 @@ def guess(correlator: Correlator, pairs: Sequence[tuple[int, int]] | None = None
         return _settle(measured, n)
     lags = [lag for lag in correlator.search.lags if lag < n]
     early = [lag for lag in lags if lag in FIRST_LAGS] or lags[:1]
-    measured = _measure(correlator, [(t, t + lag) for lag in early for t in range(n - lag)])
-    found = _settle(measured, n)
-    content = ~correlator.empty
-    late = [lag for lag in lags if lag not in early]
-    doubtful = content & (~found.known | (found.residual > 1.0))
-    if late and doubtful.any():
-        more = _measure(correlator, [(t, t + lag) for lag in late for t in range(n - lag)])
-        found = _settle([np.concatenate(both) for both in zip(measured, more, strict=True)], n)
+    measured = _measure(correlator, [(t, t + lag) for lag in early[:1] for t in range(n - lag)])
+    if len(measured[3]) == n - 1 and measured[3].min() >= SURE:
+        return _settle(measured, n)
+    for later in (early[1:], [lag for lag in lags if lag not in early]):
+        if later:
+            more = _measure(correlator, [(t, t + lag) for lag in later for t in range(n - lag)])
+            measured = [np.concatenate(both) for both in zip(measured, more, strict=True)]
+        found = _settle(measured, n)
+        if not (~correlator.empty & (~found.known | (found.residual > 1.0))).any():
+            break
     return found
 
 
@@ -412,7 +375,7 @@ def rescue(correlator: Correlator, found: Guess) -> Guess:
 def _rescued(correlator: Correlator, found: Guess, frames: NDArray[np.intp] | None = None) -> Guess:
     """Do `rescue` on frames of the correlator that see enough in common; all where left out."""
     chosen = np.arange(len(found.known)) if frames is None else frames
-    aligned, kept = refine(correlator, found, chosen)
+    aligned, kept, total = refine(correlator, found, chosen)
     shift = np.where((found.known & kept)[:, None], aligned.shift, found.shift)
     known, sharpness, residual = found.known.copy(), found.sharpness.copy(), found.residual.copy()
     again = False
@@ -420,7 +383,7 @@ def _rescued(correlator: Correlator, found: Guess, frames: NDArray[np.intp] | No
         spectrum = correlator.spectra[frame]
         if spectrum is None or (kept[t] and aligned.sharpness[t] > 12):
             continue
-        place, height = correlator.peak(aligned.total, spectrum, len(known), int(known.sum()))
+        place, height = correlator.peak(total(), int(frame), len(known), int(known.sum()))
         if height > 0 and (not known[t] or np.abs(place - shift[t]).max() > 1.5):
             shift[t], known[t], sharpness[t], residual[t] = place, True, height, 0.0
             again = True
@@ -429,7 +392,7 @@ def _rescued(correlator: Correlator, found: Guess, frames: NDArray[np.intp] | No
     found = Guess(shift, known, sharpness, residual, _median_height(aligned, known))
     if not again:
         return found
-    aligned, kept = refine(correlator, found, chosen)
+    aligned, kept, _ = refine(correlator, found, chosen)
     shift = np.where((known & kept)[:, None], aligned.shift, shift)
     return replace(found, shift=shift, height=_median_height(aligned, known))
 
@@ -440,8 +403,8 @@ def _median_height(aligned: Aligned, known: NDArray[np.bool_]) -> float:
 
 def refine(
     correlator: Correlator, found: Guess, frames: NDArray[np.intp] | None = None
-) -> tuple[Aligned, NDArray[np.bool_]]:
-    """Return the group alignment of frames, all where left out, and which took part with a clear peak."""
+) -> tuple[Aligned, NDArray[np.bool_], Callable[[], Spectrum]]:
+    """Return the group alignment of frames, all where left out, which took part with a clear peak, and their sum."""
     chosen = np.arange(len(correlator.spectra)) if frames is None else frames
     spectra = [correlator.spectra[t] if k else None for t, k in zip(chosen, found.known, strict=True)]
     group = Group(
@@ -453,7 +416,7 @@ def refine(
         whiten=correlator.search.whiten,
     )
     aligned = group.rounds(3, tolerance_px=0.05)
-    return aligned, aligned.sharpness > CHANCE
+    return aligned, aligned.sharpness > CHANCE, cache(group.total)
 
 
 def coarse_window(shape: tuple[int, int, int], search: Search, mask: Image | None) -> Image:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from kinocyte.registration._align import Aligned, Further, Group, Spectrum, normalised, quality_of
 from kinocyte.registration._coarse import Search
@@ -14,6 +15,7 @@ from kinocyte.registration._spectrum import (
     Grid,
     Image,
     band,
+    power_of,
     ring_mean,
     short_fast_length,
     tapered,
@@ -26,6 +28,8 @@ from kinocyte.registration._threads import each
 Floats = NDArray[np.float64]
 Source = Callable[[int], Image | None]
 
+#: Width over which the edges of a mask fade, px.
+MASK_FLANK_PX = 8.0
 #: Single planes below this number of pixels may be cropped anew until nothing changes; sections and volumes always.
 SMALL_PIXELS = 100_000
 
@@ -93,7 +97,7 @@ def align_group(
             source, frames, (start, size), shift - offset,
             search=search, mask=mask, bin_px=bin_px, path=path, n_rounds=n_rounds,
         )  # fmt: skip
-        aligned = Aligned(aligned.shift + offset, aligned.sharpness, aligned.height, aligned.error, aligned.total)
+        aligned = Aligned(aligned.shift + offset, aligned.sharpness, aligned.height, aligned.error)
         good = quality_of(aligned.sharpness) > 0
         centred = aligned.shift - np.median((aligned.shift - shift)[good], axis=0) if good.any() else shift
         moved = np.abs(centred - shift)[good][:, list(search.free)]
@@ -177,11 +181,19 @@ def _align_crops(
 
 
 def _common_mask(mask: Image, start: NDArray[np.intp], size: Sequence[int]) -> Image:
-    """Return the mask that remains where the sample is allowed in every frame."""
+    """Return the mask that remains where the sample is allowed in every frame, its edges softened inwards.
+
+    A hard edge that lies a fraction of a pixel beside where the sample went pulls the shift there.
+    """
     out = np.ones(tuple(size), dtype=np.float32)
     for begin in np.unique(start, axis=0):
         out = np.minimum(out, mask[_box(begin, size, mask.shape)])
-    return out
+    inside = out > 0.5
+    if inside.all() or not inside.any():
+        return out
+    depth = np.stack([ndimage.distance_transform_edt(plane) for plane in inside]) - 0.5
+    flank = min(MASK_FLANK_PX, 0.5 * float(depth.max()) + 0.5)
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * np.clip(depth / flank, 0, 1)), dtype=np.float32) * inside
 
 
 def separable(grid: Grid, path: Floats) -> NDArray[np.float32]:
@@ -205,7 +217,7 @@ def useful_limit(grid: Grid, spectrum: Spectrum) -> float:
     per cent above the floor, frequencies tell nothing and cost time.
     """
     n_rings = 48
-    power = ring_mean(spectrum, grid.rings(n_rings), n_rings)
+    power = ring_mean(power_of(spectrum), grid.rings(n_rings), n_rings)
     floor = float(np.median(power[-n_rings // 4 :]))
     above = np.flatnonzero(power > 1.05 * floor + 1e-9 * float(power.max()))
     last = int(above.max()) + 2 if above.size else n_rings

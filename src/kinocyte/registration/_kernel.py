@@ -340,12 +340,14 @@ def climb(power, freq, free, shift, result):  # type: ignore[no-untyped-def]  # 
     moments(power, freq, shift, result)
     for _ in range(8):
         newton_step(result, free, step)
-        size = 0.0
+        size = max(abs(step[0]), abs(step[1]), abs(step[2]))
+        if size < 1e-3:  # the rest is the square of that, and the sums there are those here
+            for a in range(3):
+                shift[a] += step[a]
+            break
         for _half in range(3):  # an overshot step is halved: near enough it is always uphill
-            size = 0.0
             for a in range(3):
                 trial[a] = shift[a] + step[a]
-                size = max(size, abs(step[a]))
             moments(power, freq, trial, other)
             if other[0] >= result[0]:
                 break
@@ -357,12 +359,10 @@ def climb(power, freq, free, shift, result):  # type: ignore[no-untyped-def]  # 
             shift[a] = trial[a]
         for k in range(10):
             result[k] = other[k]
-        if size < 5e-4:
-            break
 
 
 @kernel
-def place(power, total, spectrum, weight, freq, free, shift, gain, wide, found):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba
+def place(power, total, spectrum, weight, freq, free, shift, gain, wide, settled, found):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba
     """Do `cross`, `climb` and `slope_variance` for one frame in one call, which other threads need not wait for.
 
     Parameters
@@ -377,6 +377,8 @@ def place(power, total, spectrum, weight, freq, free, shift, gain, wide, found):
         Start, changed in place, px.
     wide : bool
         Stop before climbing where the start is not on the flank of a peak.
+    settled : float
+        Sum the variance of the slope only where the shift changes by less, px.
     found : float64 (17,)
         Receives what `cross` returns, then the sums of `moments` and of `slope_variance`.
 
@@ -395,19 +397,22 @@ def place(power, total, spectrum, weight, freq, free, shift, gain, wide, found):
         top = newton_step(found[4:14], free, step)
         if not top or np.abs(step).max() >= 0.7:
             return False
+    before = shift.copy()
     climb(power, freq, free, shift, found[4:14])
-    slope_variance(power, freq, shift, found[14:17])
+    if np.abs(shift - before).max() < settled:
+        slope_variance(power, freq, shift, found[14:17])
     return True
 
 
 @kernel
-def ring_power(spectrum, ring, out, count):  # type: ignore[no-untyped-def]  # numba
-    """Add the power of a spectrum to sums over rings of equal frequency; ``count`` gets the number of terms."""
+def add_power(spectrum, out):  # type: ignore[no-untyped-def]  # numba
+    """Add the power of each frequency of a spectrum to float32 sums of its shape."""
     n_p, n_y, n_x = spectrum.shape
     for p in range(n_p):
         for y in range(n_y):
+            row = spectrum[p, y]
+            to = out[p, y]
             for x in range(n_x):
-                v = spectrum[p, y, x]
-                k = ring[p, y, x]
-                out[k] += v.real * v.real + v.imag * v.imag
-                count[k] += 1.0
+                a = row[x].real
+                b = row[x].imag
+                to[x] += a * a + b * b

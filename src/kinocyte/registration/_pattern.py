@@ -7,13 +7,14 @@ taken off each frame.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.registration._align import Further
+from kinocyte.registration._backfit import backfit
 from kinocyte.registration._coarse import Correlator, coarse_window, guess, refine, rescue
 from kinocyte.registration._merge import fill, solve
 from kinocyte.registration._resample_kernel import shifted
@@ -86,12 +87,12 @@ def remove_pattern(tracker: Tracker, *, always: bool) -> bool:
 def _refine(tracker: Tracker, chosen: list[int], path: Floats) -> None:
     """Find pattern and shifts at full resolution in turn, until the shifts no longer change."""
     further = Further()
-    still: Image | None = None
     for _ in range(ROUNDS):
         tracker.frames.pattern = None
         tracker.sampled_path = path
-        still = tracker.frames.pattern = _pattern(tracker, chosen, path, still)
+        tracker.frames.pattern = _pattern(tracker, chosen, path)
         tracker.forget()
+        tracker.start_from(chosen, path)
         tally = Tally(len(chosen))
         _fine(tracker, chosen, tally)
         better, _, tied = solve(tally.windows, len(chosen), scale_px=0.05)
@@ -139,13 +140,13 @@ def _moving_alone(
     mask = None if tracker.mask is None else tracker.small_mask(factor)
     weight = coarse_window((shape[0], shape[1], shape[2]), tracker.search, mask)
 
-    def without(still: Floats) -> Correlator:
+    def without(still: Image) -> Correlator:
         return Correlator(
-            list(images - still.astype(np.float32)), weight, tracker.search,
+            list(images - still), weight, tracker.search,
             bin_px=(1.0, float(factor), float(factor)), noise_sd=tracker.noise_sd / factor,
         )  # fmt: skip
 
-    correlator = without(images.mean(axis=0, dtype=np.float64))
+    correlator = without(images.mean(axis=0, dtype=np.float64).astype(np.float32))
     found = rescue(correlator, guess(correlator))
     if found.known.sum() < max(4, 0.6 * len(images)):
         return None
@@ -154,9 +155,8 @@ def _moving_alone(
         return None
     further = Further()
     for _ in range(ROUNDS):
-        canvas = _Canvas(path[known], images.shape[1:])
-        still = _backfit(lambda: iter(images[known]), canvas, 8)
-        aligned, kept = refine(without(still), replace(found, shift=path))
+        still = backfit(images[known], path[known])
+        aligned, kept, _ = refine(without(still), replace(found, shift=path))
         change = (aligned.shift - path)[known & kept]
         path = np.where((known & kept)[:, None], aligned.shift, path)
         if len(change) == 0 or np.abs(change - change.mean(axis=0)).max() < 0.02:
@@ -196,7 +196,7 @@ def _tiled(energy: Floats) -> Floats:
 def _residual(images: NDArray[np.float32], path: Floats, *, at_rest: bool) -> Floats:
     """Return the squared residual per pixel of the camera, summed over frames."""
     canvas = _Canvas(path, images.shape[1:])
-    still = _backfit(lambda: iter(images), canvas, 4 if at_rest else 0)
+    still = backfit(images, path) if at_rest else np.zeros(images.shape[1:], dtype=np.float32)
     canvas.fill(images, still)
     out = np.zeros(images.shape[1:])
     for k, image in enumerate(images):
@@ -227,14 +227,13 @@ class _Canvas:
     def _box(self, k: int) -> tuple[slice, ...]:
         return tuple(slice(int(a), int(a) + n) for a, n in zip(self.start[k], self.shape, strict=True))
 
-    def fill(self, source: Iterable[Image], still: Floats) -> None:
+    def fill(self, source: Iterable[Image], still: Image) -> None:
         """Make the canvas the mean of the images less what is at rest, its own mean removed."""
         self.value[:] = 0
         self.count[:] = 0
-        rest = still.astype(np.float32)
         for k, image in enumerate(source):
             box = self._box(k)
-            self.value[box] += shifted(np.ascontiguousarray(image - rest), self.part[k], "cubic")
+            self.value[box] += shifted(np.ascontiguousarray(image - still), self.part[k], "cubic")
             self.count[box] += 1
         covered = self.count > 0
         self.value[covered] /= self.count[covered]
@@ -245,28 +244,7 @@ class _Canvas:
         return shifted(np.ascontiguousarray(self.value[self._box(k)]), -self.part[k], "cubic")
 
 
-def _backfit(
-    source: Callable[[], Iterable[Image]], canvas: _Canvas, n_rounds: int, start: Image | None = None
-) -> Floats:
-    """Return the image at rest: what is left of the frames, on average, without what moves; and in turn."""
-    still = np.zeros(canvas.shape) if start is None else start.astype(np.float64)
-    for _ in range(n_rounds):
-        canvas.fill(source(), still)
-        total, count = np.zeros(canvas.shape), 0
-        for k, image in enumerate(source()):
-            total += image - canvas.view(k)
-            count += 1
-        still = total / max(count, 1)
-    return still
-
-
-def _pattern(tracker: Tracker, chosen: list[int], path: Floats, start: Image | None) -> Image:
-    """Return the image at rest of full resolution, from some frames and their shifts in px, or a better one."""
-
-    def source() -> Iterator[Image]:
-        for t in chosen:
-            image = tracker.frames.image(t)
-            yield np.zeros(tracker.frames.shape, dtype=np.float32) if image is None else image
-
-    canvas = _Canvas(path, tracker.frames.shape)
-    return np.asarray(_backfit(source, canvas, 12 if start is None else 4, start), dtype=np.float32)
+def _pattern(tracker: Tracker, chosen: list[int], path: Floats) -> Image:
+    """Return the image at rest of full resolution, from some frames and their shifts in px."""
+    images = (tracker.frames.image(t) for t in chosen)
+    return backfit((np.zeros(tracker.frames.shape, np.float32) if i is None else i for i in images), path)

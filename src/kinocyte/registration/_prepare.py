@@ -101,22 +101,22 @@ def shrink(image: NDArray[Any], factor: int) -> Image:
     total = np.asarray(rows[..., ::factor, :], dtype=np.float32).copy()
     for i in range(1, factor):
         total += rows[..., i::factor, :]
-    out = total[..., ::factor].copy()
-    for i in range(1, factor):
-        out += total[..., i::factor]
-    out *= np.float32(1 / factor**2)
-    return out
+    # neighbours of a row are summed as a product with a vector, which reads them in the order in which they lie
+    return np.asarray(total.reshape(-1, factor) @ np.full(factor, 1 / factor**2, np.float32)).reshape(
+        *image.shape[:-2], ny, nx
+    )
 
 
 def filled(image: NDArray[Any]) -> Image | None:
     """Return float32 with NaN and infinities replaced by the median; None for an image without content."""
     out = np.asarray(image, dtype=np.float32)
-    if not np.isfinite(out.sum(dtype=np.float64)):
+    low, high = float(out.min()), float(out.max())
+    if not np.isfinite(low + high):
         good = np.isfinite(out)
         if good.mean() < 0.1:
             return None
         out = np.where(good, out, np.float32(np.median(out[good])))
-    low, high = float(out.min()), float(out.max())
+        low, high = float(out.min()), float(out.max())
     return None if high - low <= 1e-6 * max(abs(high), abs(low), 1e-30) else out
 
 

@@ -186,15 +186,19 @@ class Grid:
         return np.ascontiguousarray(np.broadcast_to(index, self.spectrum_shape))
 
 
-def ring_mean(spectrum: NDArray[np.complex64], ring: NDArray[np.int32], n_rings: int) -> NDArray[np.float64]:
-    """Return the mean power over rings of equal frequency; an empty ring has that of its neighbour below."""
-    total, count = np.zeros(n_rings), np.zeros(n_rings)
-    _kernel.ring_power(spectrum, ring, total, count)
-    mean = total / np.maximum(count, 1)
+def ring_mean(power: NDArray[np.floating], ring: NDArray[np.int32], n_rings: int) -> NDArray[np.float64]:
+    """Return the mean over rings of equal frequency; an empty ring has that of its neighbour below."""
+    count = np.bincount(ring.ravel(), minlength=n_rings)
+    mean = np.bincount(ring.ravel(), power.ravel(), minlength=n_rings) / np.maximum(count, 1)
     for k in range(1, n_rings):
         if count[k] == 0:
             mean[k] = mean[k - 1]
     return mean
+
+
+def power_of(spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """Return the power of each frequency."""
+    return np.asarray(spectrum.real**2 + spectrum.imag**2, dtype=np.float32)
 
 
 def band(cycles: NDArray[np.float32], smallest_px: float, largest_px: float) -> NDArray[np.float32]:

@@ -21,8 +21,9 @@ Floats = NDArray[np.float64]
 COARSE_SIDES = (128, 320, 1024)
 #: Largest shift that is looked for where frames with clear structure find no place nearby, as a share of the frame.
 FURTHER = 0.8
-#: Correlation of frames with the mean of the others, at low resolution, that needs no second look.
-COHERENT = 0.5
+#: Correlation of frames with the mean of the others, at low resolution, that needs no second look, and the share of
+#: the frames that have it where the rest are only laid on their mean, not on each other.
+COHERENT, MOSTLY = 0.5, 0.6
 #: Most frames aligned with each other at once, and the bytes that their spectra may take.
 GROUP_FRAMES = 64
 GROUP_BYTES = 256_000_000
@@ -90,6 +91,22 @@ class Tracker:
         #: shifts of the frames that a pattern at rest was told from, px of the full image
         self.sampled_path: Floats | None = None
         self._guesses: dict[tuple[int, ...], Guess] = {}
+        self._start: Floats | None = None
+
+    def start_from(self, chosen: Sequence[int], path: Floats) -> None:
+        """Take shifts of some frames in px, known to a few pixels, in place of a search over all places."""
+        self._start = np.full((self.frames.n, 3), np.nan)
+        self._start[list(chosen)] = path
+
+    def _known(self, group: Sequence[int]) -> Guess | None:
+        """Return the guess of a group from shifts that are known, where all of its frames that show something are."""
+        if self._start is None:
+            return None
+        shift = self._start[list(group)]
+        known = ~np.isnan(shift).any(axis=1)
+        if known.sum() < 2 or any(self.frames.image(group[k]) is not None for k in np.flatnonzero(~known)):
+            return None
+        return Guess(shift, known, np.zeros(len(group)), np.zeros(len(group)))
 
     def forget(self) -> None:
         """Drop what was found before the images changed."""
@@ -134,7 +151,8 @@ class Tracker:
         lost = int((~correlator.empty & ~found.known).sum())
         if lost and correlator.noise < CLEAR and not np.isfinite(self.search.step_px):
             further = self.correlator(group, factor, replace(self.search, reach=FURTHER))
-            other = rescue(further, guess(further, pairs))
+            coherent = _coherent(found, int((~correlator.empty).sum()))
+            other = rescue(further, found if coherent else guess(further, pairs))
             found = other if other.known.sum() > found.known.sum() else found
         found = replace(found, empty=int(correlator.empty.sum()))
         if pairs is None:
@@ -158,6 +176,10 @@ class Tracker:
         the sharpest correlation at full resolution is kept: fine structure may stay where coarse structure changes.
         """
         self.frames.fetch(group)
+        start = self._known(group) if pairs is None else None
+        if start is not None:
+            _hand_over(self._finer(group, start, 1), group, tally)
+            return
         content = sum(self.frames.image(t) is not None for t in group)
         best: tuple[float, Tally] | None = None
         for factor in self._factors():
@@ -168,8 +190,20 @@ class Tracker:
                 best = (score, local)
             if found.known.sum() >= len(group) - found.empty and found.height > COHERENT:
                 break
+            if self._found_no_more(group, found, factor):
+                break
         assert best is not None  # noqa: S101 - there is always a factor
         _hand_over(best[1], group, tally)
+
+    def _found_no_more(self, group: Sequence[int], found: Guess, factor: int) -> bool:
+        """Tell whether frames that show another place than most do so at the next resolution, too."""
+        finer = [f for f in self._factors() if f < factor]
+        if not finer or not _coherent(found, len(group) - found.empty):
+            return False
+        correlator = self.correlator(group, finer[0])
+        size = np.array([1.0, factor / finer[0], factor / finer[0]])
+        again = rescue(correlator, replace(found, shift=found.shift * size))
+        return bool(again.known.sum() <= found.known.sum())
 
     def _finer(self, group: Sequence[int], found: Guess, factor: int) -> Tally:
         """Return the windows of a group at full resolution, starting from a guess."""
@@ -198,6 +232,11 @@ class Tracker:
             better, _, tied = solve(local.windows, len(group))
             shift = np.where(tied[:, None], better, shift)
         return local
+
+
+def _coherent(found: Guess, content: int) -> bool:
+    """Tell whether most of the frames that show something show the same."""
+    return found.height > COHERENT and bool(found.known.sum() >= MOSTLY * content)
 
 
 def fine_taper(shape: tuple[int, int, int], factor: int, free: tuple[int, ...]) -> float:
