@@ -14,13 +14,14 @@ import tifffile
 
 from kinocyte.cli import _model_report as report
 from kinocyte.cli import run
-from kinocyte.cli._model_words import augmented
-from kinocyte.cli.model_evaluating import cropped
+from kinocyte.cli._model_words import augmented, methods
+from kinocyte.cli.model_evaluating import _warned, cropped
 from kinocyte.core.errors import InputFileError, ParameterError
 from kinocyte.learning.data.augment import Augmentation
-from kinocyte.learning.data.pairs import Pair
+from kinocyte.learning.data.pairs import Pair, digest
 from kinocyte.learning.model import ImageModel
 from kinocyte.learning.quality.judging import judge
+from kinocyte.learning.quality.leakage import learnt_from
 from kinocyte.learning.quality.sensitivity import sensitivity
 from kinocyte.learning.quality.sweeping import Candidate, sweep_checkpoints
 from kinocyte.pipeline.training.run import fitting
@@ -102,6 +103,23 @@ def test_the_page_is_whole_and_says_what_was_found(kind: str, tmp_path: Path) ->
     pdf = pdf_report(made)
     assert pdf.startswith(b"%PDF-")
     assert pdf.count(b"/Type /Page ") >= 3
+
+
+def test_images_of_the_training_are_known_again() -> None:
+    pairs, m = labelled(), model(Above(), 0.0)
+    judged = judge(m, pairs, predict)
+    record = {"digests": [digest(pairs[0].image), "0" * 16]}
+    assert learnt_from(record, pairs) == [pairs[0].name]
+    assert learnt_from({"digests": ["0" * 16]}, pairs) == []
+    assert learnt_from({}, pairs) is None
+    flattered = _warned(judged, learnt_from(record, pairs))
+    assert f"1 of the {len(pairs)} images took part in the training ('{pairs[0].name}')" in flattered.notes[0]
+    for found, said in (
+        (flattered, "objects of which it had learnt from some, F1"),
+        (_warned(judged, []), "objects that it had not learnt from, F1"),
+        (_warned(judged, None), "objects, F1"),
+    ):
+        assert said in methods(m, found, RECORD, len(pairs))[-1]
 
 
 def test_words_of_augmentation() -> None:

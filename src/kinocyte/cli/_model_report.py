@@ -20,6 +20,7 @@ from kinocyte.evaluation.perceptual import PerceptualDistance
 from kinocyte.evaluation.segmentation import match_objects
 from kinocyte.learning.data.checks import short
 from kinocyte.learning.data.pairs import Pair, as_labels
+from kinocyte.learning.devices import hardware
 from kinocyte.learning.model import ImageModel
 from kinocyte.learning.quality.curves import CurveVerdict, judge_curves
 from kinocyte.learning.quality.judging import Example, Judgement
@@ -227,7 +228,7 @@ def page(
 
     found = verdict(run)
     kept = None if run is None else history(run)
-    record = _record(run, model)
+    record = record_of(run, model)
     return TrainingPage(
         title=title or model.name,
         subtitle=words.subtitle(model, len(pairs), data),
@@ -265,7 +266,7 @@ def _named_shortly(rows: pl.DataFrame) -> pl.DataFrame:
     return shown.select(filled).rename({c: label(c) for c in filled})
 
 
-def _record(run: Path | None, model: ImageModel) -> Mapping[str, Any]:
+def record_of(run: Path | None, model: ImageModel) -> Mapping[str, Any]:
     """Return the record of the training, from its folder or the card of the model."""
     if run is not None and (run / "record.json").is_file():
         try:
@@ -283,7 +284,7 @@ def machine() -> dict[str, str]:
     """Return what computed the report."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"machine": f"{platform.system()} {platform.machine()}", "Python": platform.python_version()}
+    found = {"machine": hardware(), "Python": platform.python_version()}
     for name in ("torch", "onnxruntime", "numpy", "scipy", "polars"):
         try:
             found[name] = version(name)

@@ -93,6 +93,9 @@ def augmented(augmentation: Any) -> str:
     return ", ".join(parts)
 
 
+_SEEN = {True: " that it had not learnt from", False: " of which it had learnt from some", None: ""}
+
+
 def _tested(judged: Judgement, n_images: int) -> str:
     def shown(name: str) -> str:
         value = judged.pooled.get(name)
@@ -101,7 +104,7 @@ def _tested(judged: Judgement, n_images: int) -> str:
     images = f"{n_images} images" if n_images != 1 else "one image"
     if judged.kind == "labels":
         return (
-            f"On {images} with {judged.pooled.get('reference_objects')} objects that it had not learnt from, F1 was "
+            f"On {images} with {judged.pooled.get('reference_objects')} objects{_SEEN[judged.unseen]}, F1 was "
             f"{shown('f1')} at an overlap (intersection over union) of 0.5, average precision over overlaps from 0.5 "
             f"to 0.95 {shown('mean_average_precision')}, and panoptic quality {shown('panoptic_quality')}."
         )

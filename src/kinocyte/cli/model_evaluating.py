@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -97,6 +98,7 @@ def model(
     from kinocyte.cli import _model_report as report
     from kinocyte.learning.model import load_image_model
     from kinocyte.learning.quality.judging import applied, judge
+    from kinocyte.learning.quality.leakage import learnt_from
     from kinocyte.pipeline.pairs import read_pairs
     from kinocyte.pipeline.training.run import fitting
 
@@ -117,6 +119,7 @@ def model(
             loaded, pairs, predict, perceptual=perceptual, n_examples=examples,
             told=lambda done, _: bar.reached(done), seen=None if keep is None else keep.maps,
         )  # fmt: skip
+    judged = _warned(judged, learnt_from(report.record_of(run, loaded), pairs))
     swept = _swept(loaded, run, pairs, predict, perceptual) if sweep else None
     tried = _tried(loaded, pairs, predict) if sensitivity else None
     document = _document(model, judged, swept, tried, run)
@@ -128,6 +131,18 @@ def model(
     else:
         _show(judged, swept, run, document.get("written", []))
     return 0
+
+
+def _warned(judged: Judgement, known: list[str] | None) -> Judgement:
+    """Return the judgement with a note about images that the model knows from its training."""
+    if not known:
+        return replace(judged, unseen=None if known is None else True)
+    names = ", ".join(f"'{n}'" for n in known[:4]) + (f" and {len(known) - 4} more" if len(known) > 4 else "")
+    note = (
+        f"{len(known)} of the {judged.per_image['image'].n_unique()} images took part in the training ({names}), so "
+        "the scores flatter the model; judge it by images it has never seen."
+    )
+    return replace(judged, unseen=False, notes=(note, *judged.notes))
 
 
 def _made(model: ImageModel, pairs: list[Pair]) -> list[Pair]:
@@ -201,7 +216,7 @@ def _show(judged: Judgement, swept: Sweep | None, run: Path | None, written: lis
     n = judged.per_image["image"].n_unique()
     table(f"Model on {n} images", (*named, "what it is"), shown)
     for note in judged.notes:
-        out.print(note, style="dim", markup=False)
+        out.print(f"Note: {note}", markup=False, soft_wrap=True)
     found = verdict(run)
     if found is not None:
         out.print(f"Training: {found.verdict}. {found.sentence}", markup=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 from kinocyte.core.errors import MissingExtraError, ParameterError
@@ -51,6 +53,27 @@ def pick(device: Device) -> str:
         msg = f"device is '{device}', which torch does not find on this machine; it finds: {found}."
         raise ParameterError(msg)
     return device
+
+
+def hardware() -> str:
+    """Return the system, the processor and the GPUs of this machine in words; what cannot be found out is left out."""
+    parts = [f"{platform.system()} {platform.machine()}", _processor()]
+    try:
+        import torch
+    except ImportError:
+        pass
+    else:
+        parts += [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return ", ".join(part for part in parts if part)
+
+
+def _processor() -> str:
+    try:  # Linux, where Python does not know it
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = next((line.partition(":")[2] for line in lines if line.startswith("model name")), platform.processor())
+    return " ".join(named.split())
 
 
 @contextmanager

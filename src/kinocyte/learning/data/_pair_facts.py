@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.core.errors import KinocyteError
-from kinocyte.learning.data.pairs import Pair, as_labels
+from kinocyte.learning.data.pairs import Pair, as_labels, digest
 
 Array = NDArray[Any]
 
@@ -119,7 +118,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 def _look_at_image(facts: Facts, image: Array) -> None:
     facts.shape, facts.dtype = image.shape, str(image.dtype)
-    facts.digest = hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+    facts.digest = digest(image)
     finite = image[np.isfinite(image)] if image.dtype.kind == "f" else image.reshape(-1)
     facts.nan_image = finite.size < image.size
     if finite.size == 0:

@@ -79,6 +79,8 @@ class Judgement:
         Where classes are predicted.
     notes : tuple of str
         What a reader must know.
+    unseen : bool, optional
+        Whether none of the images took part in the training of the model; None where that is not known.
     """
 
     kind: Kind
@@ -89,6 +91,7 @@ class Judgement:
     examples: tuple[Example, ...]
     classes: ClassReport | None = None
     notes: tuple[str, ...] = field(default=())
+    unseen: bool | None = None
 
     @property
     def score(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +12,10 @@ from numpy.typing import NDArray
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.version import __version__
 from kinocyte.learning.data.augment import Augmentation
-from kinocyte.learning.data.pairs import Pair, as_labels
+from kinocyte.learning.data.pairs import Pair, as_labels, digest
 from kinocyte.learning.data.patches import MixedSampler, PatchSampler
-from kinocyte.learning.data.split import split
-from kinocyte.learning.devices import need_torch
+from kinocyte.learning.data.split import Split, split
+from kinocyte.learning.devices import hardware, need_torch
 from kinocyte.learning.model import ImageModel, InputChannel
 from kinocyte.learning.tasks.base import Task, Weights
 from kinocyte.learning.training.loop import Batch, Learnt, Progress, train
@@ -89,7 +88,7 @@ def fit(
         shape=shape, start=_first_weights(lesson, task, sampler, run), told=told,
     )  # fmt: skip
     model = _model(lesson, task, learnt, shape[2])
-    return _judged(model, lesson, parts.held_out, learnt, settings, n_training=len(parts.training))
+    return _judged(model, lesson, parts, learnt, settings)
 
 
 def _first_weights(lesson: Lesson, task: Task, sampler: PatchSampler | MixedSampler, run: RunFolder) -> Weights | None:
@@ -141,12 +140,11 @@ def _model(lesson: Lesson, task: Task, learnt: Learnt, ndim: int) -> ImageModel:
     )
 
 
-def _judged(
-    model: ImageModel, lesson: Lesson, held: Sequence[Pair], learnt: Learnt, s: TrainingSettings, *, n_training: int
-) -> ImageModel:
+def _judged(model: ImageModel, lesson: Lesson, parts: Split, learnt: Learnt, s: TrainingSettings) -> ImageModel:
     """Return the model with its settings tuned and the record of its training, scores of held-out images included."""
     import torch
 
+    held = parts.held_out
     scores: dict[str, Any] = {}
     settings = dict(model.settings)
     if held and model.task.target == "labels":
@@ -159,14 +157,15 @@ def _judged(
     record = {
         "settings": s.model_dump(mode="json"),
         "augmentation": lesson.augmentation.model_dump(mode="json"),
-        "images": {"training": n_training, "held_out": len(held), "replayed": len(lesson.replayed)},
+        "images": {"training": len(parts.training), "held_out": len(held), "replayed": len(lesson.replayed)},
+        "digests": [digest(p.image) for p in (*parts.training, *held, *lesson.replayed)],
         "start": None if lesson.start is None else lesson.start.name,
         "best_step": learnt.best_step,
         "steps": learnt.steps_done,
         "seconds": learnt.rows[-1]["seconds"] if learnt.rows else None,
         "held_out": scores,
         "versions": {"kinocyte": __version__.partition("+")[0], "torch": str(torch.__version__)},
-        "machine": f"{platform.system()} {platform.machine()}, {platform.processor() or 'processor unknown'}",
+        "machine": hardware(),
     }
     return model.replace(settings=settings, card={**model.card, "training": record})
 
