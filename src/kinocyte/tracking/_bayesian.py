@@ -1,4 +1,4 @@
-"""Stretches of track, hypotheses about them, and the integer program that chooses among those."""
+"""Stretches of track, and hypotheses about them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from kinocyte.core.compiled import kernel
 from kinocyte.tracking._candidates import Candidates, search
 from kinocyte.tracking._confidence import confidence, margins
 from kinocyte.tracking._grid import build_grid
+from kinocyte.tracking._hypothesis_program import most_probable
 from kinocyte.tracking._lap_likelihood import link_by_likelihood
 from kinocyte.tracking._penalties import Penalty
 from kinocyte.tracking._points import Points, features, links_frame, points
@@ -25,9 +26,6 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 _NEAREST = 5
 _DAUGHTERS = 4  # beginnings near the end of a stretch among which two daughters are looked for
-_WINDOWS = (0.1, 0.5, 2.0)
-_TOLERANCE = 2e-4
-_WHOLE = 1e-7  # what is nearer to a whole number is one
 _FIRM = 0.9  # links surer than this are not put up for decision
 
 
@@ -255,57 +253,8 @@ def _choose(joins: _Hypotheses, opened: _Open, count: int) -> Ints:
     out = np.flatnonzero(~rivals)
     if not len(contested):
         return out
-    return np.sort(np.concatenate([out, contested[_program(what[contested], gain[contested])]]))
-
-
-def _program(what: Ints, gain: Floats) -> Ints:
-    """Return the set of largest gain in which nothing is explained twice.
-
-    The linear relaxation (HiGHS) is nearly whole. Where it is not, its prices tell which hypotheses can be part of a
-    better set: those whose price exceeds their gain by little. Among them the integer program decides, among more of
-    them while that leaves the set farther below the bound than a part in 5000.
-    """
-    from scipy.optimize import linprog
-    from scipy.sparse import csc_array
-    from scipy.sparse.csgraph import connected_components
-
-    column, place = np.nonzero(what >= 0)
-    rows, row = np.unique(what[column, place], return_inverse=True)
-    matrix = csc_array((np.ones(len(row)), (row, column)), shape=(len(rows), len(gain)))
-    relaxed = linprog(-gain, A_ub=matrix, b_ub=np.ones(len(rows)), bounds=(0, None), method="highs-ds")
-    if relaxed.x is None:  # nothing chosen is a solution, so that one exists
-        msg = f"HiGHS found no explanation of the tracks: {relaxed.message}"
-        raise RuntimeError(msg)
-    share, price = relaxed.x, -relaxed.ineqlin.marginals
-    slack = matrix.T @ price - gain
-    links = matrix.T @ matrix
-    _, part = connected_components(links, directed=False)
-    split = (share > _WHOLE) & (share < 1.0 - _WHOLE)
-    broken = np.isin(part, part[split])
-    out = [np.flatnonzero((share > 0.5) & ~broken)]
-    for k in np.unique(part[broken]).tolist():
-        mine = np.flatnonzero(part == k)
-        rows_k = np.unique(matrix[:, mine].indices)
-        bound = float(price[rows_k].sum())
-        for window in _WINDOWS:
-            near = mine[slack[mine] <= window]
-            best = near[_whole(matrix[:, near], gain[near])]
-            if bound - float(gain[best].sum()) <= max(window, _TOLERANCE * bound):
-                break
-        out.append(best)
-    return np.concatenate(out)
-
-
-def _whole(matrix: Any, gain: Floats) -> Ints:
-    """Return the set of largest gain by integer programming."""
-    from scipy.optimize import LinearConstraint, milp
-
-    limit = LinearConstraint(matrix, -np.inf, 1.0)
-    solved = milp(-gain, constraints=limit, integrality=np.ones(len(gain)), bounds=(0, 1))
-    if solved.x is None:
-        msg = f"HiGHS found no explanation of the tracks: {solved.message}"
-        raise RuntimeError(msg)
-    return np.flatnonzero(solved.x > 0.5)
+    best = most_probable(joins.ends[contested], joins.begins[contested], gain[contested], count)
+    return np.sort(np.concatenate([out, contested[best]]))
 
 
 def _links_of(
