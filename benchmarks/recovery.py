@@ -24,7 +24,7 @@ import polars as pl
 from kinocyte.events import FirstDetection, ThresholdTransition
 from kinocyte.simulation.assays.adcc import KillingAssay, simulate_killing
 from kinocyte.simulation.assays.fucci import CycleAssay, simulate_cycle
-from kinocyte.simulation.assays.ricm import SpreadingAssay, simulate_spreading
+from kinocyte.simulation.assays.ricm import SpreadingAssay, cell_light, simulate_spreading
 from kinocyte.statistics import compare_doses, compare_hazard, compare_survival, survival_table
 
 #: truth, low, high
@@ -55,8 +55,7 @@ def landed(settings: SpreadingAssay, seed: int) -> pl.DataFrame:
     rng = np.random.default_rng([seed, 1])
     cells = truth["cells_objects"].join(truth["cells_members"], on="object_id").join(truth["lives"], on="track_id")
     since = (cells["time_min"] - cells["spreading_min"]).to_numpy()
-    dark = 1 - 0.38 * (1 - np.exp(-np.maximum(since, 0) / 0.15)) + 0.22 * np.exp(-np.maximum(since, 0) / 0.15)
-    value = np.where(since < 0, 1.2, dark) + rng.normal(0, 0.02, cells.height)
+    value = 1.0 + cell_light(since) + rng.normal(0, 0.02, cells.height)
     cells = cells.with_columns(mean_ricm=value)
     contact = FirstDetection().detect(cells, "contact").events
     spreading = ThresholdTransition(when="mean_ricm < 1").detect(cells, "spreading").events
@@ -73,7 +72,7 @@ def hovering(run: int, seed: int) -> Found:
     table = pl.concat(parts)
     found = compare_survival(
         table, duration="duration_min", event="observed", entry="entry_min", by="dose", replicate="well",
-        until=HOVER_UNTIL,
+        until=HOVER_UNTIL, duration_se="duration_se_min",
     )  # fmt: skip
     rows = {r["group"]: r for r in found.groups.to_dicts()}
     means = {}
@@ -139,7 +138,7 @@ def g1(run: int, seed: int) -> Found:
     until = 30 * 60.0
     found = compare_survival(
         pl.concat(parts), duration="duration_min", event="observed", entry="entry_min", by="drug", replicate="well",
-        until=until,
+        until=until, duration_se="duration_se_min",
     )  # fmt: skip
     for row, mean_h in zip(found.groups.sort("group").to_dicts(), (12.0, 18.0), strict=True):
         held = (60 * mean_h, row["restricted_mean_low"], row["restricted_mean_high"])

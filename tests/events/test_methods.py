@@ -217,6 +217,19 @@ def test_first_detection() -> None:
     assert later.select("class", "time_min").rows() == [("event", 1.5), ("none", None)]
 
 
+def test_the_first_cell_of_a_movie_that_began_empty_was_seen_to_come() -> None:
+    """Frames 0 to 3 hold no cell, frames 6 and 7 none either: who comes in frame 4 or 8 came in the interval before."""
+    cells = tracks([1] * 2, [1] * 3, [1], interval_min=2.0, start_frames=[4, 8, 10])
+    found = FirstDetection().detect(cells, "contact").events
+    assert found["class"].to_list() == ["event"] * 3
+    assert found["time_min"].to_list() == [7.0, 15.0, 19.0]
+    assert found["time_se_min"].to_list() == pytest.approx([2 / np.sqrt(12)] * 3)
+    alone = FirstDetection().detect(tracks([1], start_frames=[4]), "contact").events
+    assert alone["class"].to_list() == ["censored_left"]  # one frame alone tells no interval
+    unnumbered = FirstDetection().detect(cells.drop("frame"), "contact").events
+    assert unnumbered["class"].to_list() == ["censored_left", "event", "event"]
+
+
 def test_hovering_is_spreading_after_contact() -> None:
     # the RICM assay: contact = first detection, spreading = intensity below 1 for good
     cells = tracks([1.3] * 6 + [0.6] * 10, [1.2] * 10, [1.3] * 30, start_frames=[5, 5, 0], interval_min=0.25)

@@ -75,7 +75,7 @@ def survival(
     json : bool
         Print one JSON object instead of tables.
     until : float
-        End of the restricted mean; the time to which every group is known when left out.
+        End of the restricted mean; the time to which every group and every replicate is known when left out.
     reference : str
         Group the others are compared with; all pairs when left out.
     pairing : str

@@ -116,9 +116,23 @@ def detect_first(
 
 
 def _frame_before(cells: pl.DataFrame, rows: pl.DataFrame, at: np.ndarray, by: Sequence[str]) -> np.ndarray:
-    """Return the time of the frame before each row, NaN where it is in the first frame of its movie."""
-    times = cells.select(*by, pl.col("time_min").cast(pl.Float64)).drop_nulls("time_min").unique().sort(*by, "time_min")
-    shifted = pl.col("time_min").shift(1)
-    times = times.with_columns((shifted.over(list(by)) if by else shifted).alias("before"))
+    """Return the time of the frame before each row, NaN where it is in the first frame of its movie.
+
+    Frames in which nothing was found have no rows; their numbers, where the table has them, tell that they were there.
+    """
+    number = pl.col("frame").cast(pl.Float64) if "frame" in cells.columns else pl.lit(None, pl.Float64)
+    times = cells.select(*by, pl.col("time_min").cast(pl.Float64), number=number).drop_nulls("time_min")
+    times = times.unique([*by, "time_min"]).sort(*by, "time_min")
+
+    def over(value: pl.Expr) -> pl.Expr:
+        return value.over(list(by)) if by else value
+
+    time, frame = pl.col("time_min"), pl.col("number")
+    times = times.with_columns(last=over(time.shift(1)), passed=frame - over(frame.shift(1)))
+    span = over(frame.max() - frame.min())
+    each = pl.when(span > 0).then(over(time.max() - time.min()) / span)
+    gone = pl.when(pl.col("passed") > 1).then(time - (time - pl.col("last")) / pl.col("passed"))
+    first = pl.when(pl.col("last").is_null() & (frame > 0)).then(time - each)
+    times = times.with_columns(before=pl.coalesce(gone, "last", first))
     joined = rows[at].select(*by, "time_min").join(times, on=[*by, "time_min"], how="left", maintain_order="left")
     return np.array(joined["before"].cast(pl.Float64).fill_null(float("nan")).to_numpy())

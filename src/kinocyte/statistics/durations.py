@@ -50,7 +50,8 @@ def survival_table(
     -------
     polars.DataFrame
         The tracks with ``duration_min``, ``observed`` (bool), ``entry_min`` (0 where the track was there at the
-        origin) and, with ``competing``, ``cause`` (null where censored). Left out are tracks of the classes
+        origin), where the events have it ``duration_se_min`` (standard error of an observed duration, from those of
+        both events) and, with ``competing``, ``cause`` (null where censored). Left out are tracks of the classes
         ``censored_left`` and ``excluded``, and those that end before the origin, or whose event lies before it.
 
     Raises
@@ -85,7 +86,14 @@ def survival_table(
     ).filter(pl.col("duration_min") >= 0)
     late = pl.col("entry_min") > pl.col("duration_min")  # a time extrapolated to before the track began
     out = out.with_columns(entry_min=pl.when(late).then("duration_min").otherwise("entry_min"))
-    helpers = [f"{p}_{c}" for p in ("end", "start", "other") for c in ("class", "time")]
+    if "end_se" in out.columns:
+        start_se = pl.col("start_se").fill_null(0.0) if "start_se" in out.columns else pl.lit(0.0)
+        ended = pl.col("other_se") if "other_se" in out.columns else pl.lit(None, pl.Float64)
+        end_se = (
+            pl.when(pl.col("cause") == competing).then(ended).otherwise("end_se") if competing else pl.col("end_se")
+        )
+        out = out.with_columns(duration_se_min=(end_se**2 + start_se**2).sqrt())
+    helpers = [f"{p}_{c}" for p in ("end", "start", "other") for c in ("class", "time", "se")]
     return out.drop(helpers, strict=False)
 
 
@@ -113,6 +121,8 @@ def _one(events: pl.DataFrame, name: str, keys: list[str], prefix: str) -> pl.Da
         place = ", ".join(f"{k} {twice[k][0]}" for k in keys)
         msg = f"The event '{name}' stands twice in the events of {place}; each track has each event once."
         raise TableError(msg)
+    errors = [pl.col("time_se_min").cast(pl.Float64).alias(f"{prefix}_se")] if "time_se_min" in mine.columns else []
     return mine.select(
-        *keys, pl.col("class").alias(f"{prefix}_class"), pl.col("time_min").cast(pl.Float64).alias(f"{prefix}_time")
-    )
+        *keys, pl.col("class").alias(f"{prefix}_class"), pl.col("time_min").cast(pl.Float64).alias(f"{prefix}_time"),
+        *errors,
+    )  # fmt: skip

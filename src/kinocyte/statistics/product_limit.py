@@ -67,18 +67,25 @@ class KaplanMeier:
         known = (asked <= self.time[-1]) | (self.survival[-1] == 0)
         return np.where(known & (place >= 0), values, np.nan)
 
-    def quantile(self, p: float = 0.5) -> tuple[float, float, float]:
+    def quantile(self, p: float = 0.5, *, resolution: float = 0.0) -> tuple[float, float, float]:
         """Return the time by which the curve has fallen to ``p``, and the interval of Brookmeyer and Crowley (1982).
 
-        Infinite where the curve, or its band, does not fall so far; NaN for no cells.
+        Infinite where the curve, or its band, does not fall so far; NaN for no cells. Times that are known to a
+        ``resolution`` only, such as that of the frames, crowd in steps of it, and so would the bounds; curve and band
+        are then averaged over it.
         """
         if self.n == 0:
             return np.nan, np.nan, np.nan
-        return (_first(self.time, self.survival, p), _first(self.time, self.low, p), _first(self.time, self.high, p))
+        low = np.where(self.survival > 0, self.low, 0.0)  # no band is above its curve
+        if resolution > 0:
+            kept = np.maximum.accumulate(np.where(np.isnan(self.high), 0, np.arange(self.high.size)))
+            curves = (self.survival, low, self.high[kept])
+            return tuple(_first_of_average(self.time, c, p, resolution) for c in curves)  # type: ignore[return-value] # three
+        return (_first(self.time, self.survival, p), _first(self.time, low, p), _first(self.time, self.high, p))
 
-    def median(self) -> tuple[float, float, float]:
+    def median(self, *, resolution: float = 0.0) -> tuple[float, float, float]:
         """Return the median and its interval, see `quantile`."""
-        return self.quantile(0.5)
+        return self.quantile(0.5, resolution=resolution)
 
     def last_known(self) -> float:
         """Return until when the curve is known: infinite once all have had the event."""
@@ -113,6 +120,27 @@ def _first(time: Floats, curve: Floats, p: float) -> float:
     with np.errstate(invalid="ignore"):
         below = np.flatnonzero(curve <= p * (1 + 1e-12))
     return float(time[below[0]]) if len(below) else np.inf
+
+
+def _first_of_average(time: Floats, curve: Floats, p: float, width: float) -> float:
+    """Return when the average of a falling step curve over a window around each time has come down to ``p``."""
+    if curve[-1] > p:
+        return np.inf
+    edges = np.unique(np.concatenate([[time[0] - width], time - 0.5 * width, time + 0.5 * width]))
+    area = np.concatenate([[0.0], np.cumsum(curve[:-1] * np.diff(time))])
+
+    def until(at: Floats) -> Floats:  # the area below the curve, which is 1 before and its last value after
+        inside = np.clip(at, time[0], time[-1])
+        place = np.searchsorted(time, inside, side="right") - 1
+        sum_inside = area[place] + curve[place] * (inside - time[place])
+        return np.asarray(sum_inside + np.minimum(at - time[0], 0) + curve[-1] * np.maximum(at - time[-1], 0))
+
+    average = (until(edges + 0.5 * width) - until(edges - 0.5 * width)) / width
+    below = int(np.argmax(average <= p + 1e-9))  # differences of areas round
+    if below == 0 or average[below - 1] == average[below]:
+        return float(max(edges[below], 0.0))
+    part = (average[below - 1] - p) / (average[below - 1] - average[below])
+    return float(max(edges[below - 1] + min(part, 1.0) * (edges[below] - edges[below - 1]), 0.0))
 
 
 def checked(duration: ArrayLike, event: ArrayLike, entry: ArrayLike | None = None) -> tuple[Floats, Floats, Floats]:

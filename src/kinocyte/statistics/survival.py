@@ -36,7 +36,10 @@ class Survival(Comparer):
     )
     reference: str | float | None = param(None, help="Group the others are compared with; all pairs when left out.")
     restricted_at_min: float | None = param(
-        None, gt=0, unit="min", help="End of the restricted mean; how long every group is known when left out."
+        None,
+        gt=0,
+        unit="min",
+        help="End of the restricted mean; how long every group and every replicate is known when left out.",
     )
     correction: Literal["holm", "benjamini_hochberg", "bonferroni", "none"] = param(
         "holm", help="Correction of p-values for the number of pairs."
@@ -56,6 +59,7 @@ class Survival(Comparer):
             duration="duration_min",
             event="observed",
             entry="entry_min" if "entry_min" in table.columns else None,
+            duration_se="duration_se_min" if "duration_se_min" in table.columns else None,
             by=self.by,
             replicate=self.named_column("replicate", table),
             position=self.named_column("position", table),

@@ -26,6 +26,7 @@ def compare_survival(
     replicate: str | None = None,
     position: str | None = None,
     entry: str | None = None,
+    duration_se: str | None = None,
     pairing: Pairing = "auto",
     reference: object = None,
     until: float | None = None,
@@ -49,12 +50,16 @@ def compare_survival(
         Columns of the biological replicate and of the field of view.
     entry : str or None
         Column: time at which the cell came under observation.
+    duration_se : str, optional
+        Column: standard error of an observed duration. Durations that are known to a frame crowd in steps of it; with
+        their errors medians and their intervals do not (`KaplanMeier.quantile`).
     pairing : str
         Whether replicates of the same name in both groups belong together.
     reference : object
         Group the others are compared with; all pairs when left out.
     until : float, optional
-        End of the restricted mean, in the unit of ``duration``; the time to which every group is known when left out.
+        End of the restricted mean, in the unit of ``duration``; when left out, the time to which every group, and every
+        replicate that is named, is known.
     correction, confidence
         For the pairs of groups, and of bands and intervals.
     name : str
@@ -77,13 +82,15 @@ def compare_survival(
         If a duration is negative, or there is no such reference.
     """
     picked, notes = pick_durations(
-        table, duration=duration, event=event, entry=entry, by=by, replicate=replicate, position=position, name=name
-    )
+        table, duration=duration, event=event, entry=entry, by=by, replicate=replicate, position=position, name=name,
+        keep=[duration_se] if duration_se else [],
+    )  # fmt: skip
     curves = {g: curve_of(picked.of(g), confidence) for g in picked.order}
-    until, said = restricted_to(curves, until)
+    until, said = restricted_to(curves, until, _replicates(picked, confidence) if until is None else {})
     notes = (*notes, *said)
-    points = _points(picked, until, confidence)
-    groups = _groups(picked, curves, until, points, confidence)
+    resolution = _resolution(picked, duration_se)
+    points = _points(picked, until, confidence, resolution)
+    groups = _groups(picked, curves, points, until=until, confidence=confidence, resolution=resolution)
     pair = PairTests(picked, points, "restricted_mean", until, pairing, confidence)
     outcomes = [o for a, b in picked.pairs(reference) for o in pair.outcomes(a, b)] if by else []
     if by and len(picked.order) > 2:
@@ -126,8 +133,10 @@ def pick_durations(
     return Samples(rows, picked.order, picked.has_replicates, picked.has_positions, notes), (*said, *notes)
 
 
-def restricted_to(curves: dict[Any, KaplanMeier], until: float | None) -> tuple[float, tuple[str, ...]]:
-    """Return the end of the restricted mean, how far every group is known when left out, and what to say about it."""
+def restricted_to(
+    curves: dict[Any, KaplanMeier], until: float | None, replicates: dict[tuple[Any, Any], KaplanMeier] | None = None
+) -> tuple[float, tuple[str, ...]]:
+    """Return the end of the restricted mean, how far every curve is known when left out, and what to say about it."""
     if until is not None:
         if not (np.isfinite(until) and until > 0):
             msg = f"The end of the restricted mean is {until:g}; give a time above 0."
@@ -137,14 +146,37 @@ def restricted_to(curves: dict[Any, KaplanMeier], until: float | None) -> tuple[
             f"The group '{g}' is known to {curves[g].last_known():g} only; it has no mean restricted to {until:g}."
             for g in short
         )
-    ends = [c.last_known() for c in curves.values()]
-    if not ends:
+    if not curves:
         return np.nan, ()
-    first = min(ends)
+    first = min(c.last_known() for c in curves.values())
+    ends = {who: c.last_known() for who, c in (replicates or {}).items() if c.last_known() > 0}
+    who = min(ends, key=lambda one: ends[one], default=None)
+    if who is not None and ends[who] < first:  # without it there would be no mean of this replicate
+        note = (
+            f"Means are restricted to {ends[who]:g}, to which all replicates are known; "
+            f"'{who[1]}' of '{who[0]}' is known no longer."
+        )
+        return ends[who], (note,)
     return (float(first) if np.isfinite(first) else max(float(c.time[-1]) for c in curves.values())), ()
 
 
-def _points(picked: Samples, until: float, confidence: float) -> pl.DataFrame:
+def _replicates(picked: Samples, confidence: float) -> dict[tuple[Any, Any], KaplanMeier]:
+    if not picked.has_replicates:
+        return {}
+    parts = picked.rows.group_by(GROUP, REPLICATE, maintain_order=True)
+    return {(g, r): curve_of(rows, confidence) for (g, r), rows in parts}
+
+
+def _resolution(picked: Samples, duration_se: str | None) -> dict[Any, float]:
+    """Return for each group how finely its durations are known: the width of an even spread with their error."""
+    if duration_se is None:
+        return dict.fromkeys(picked.order, 0.0)
+    rows = picked.rows.filter(pl.col(EVENT) == 1)
+    found = rows.group_by(GROUP).agg(pl.col(duration_se).cast(pl.Float64).fill_nan(None).median().alias("se"))
+    return {g: 0.0 if se is None else float(np.sqrt(12.0) * se) for g, se in found.rows()}
+
+
+def _points(picked: Samples, until: float, confidence: float, resolution: dict[Any, float]) -> pl.DataFrame:
     schema = {"group": picked.dtype, "replicate": picked.rows.schema[REPLICATE], "n_cells": pl.Int64,
               "events": pl.Int64, "median": pl.Float64, "restricted_mean": pl.Float64}  # fmt: skip
     if not picked.has_replicates:
@@ -153,7 +185,9 @@ def _points(picked: Samples, until: float, confidence: float) -> pl.DataFrame:
     for (g, r), rows in picked.rows.sort(GROUP, REPLICATE).group_by(GROUP, REPLICATE, maintain_order=True):
         curve = curve_of(rows, confidence)
         mean = known(curve.restricted_mean(until)[0])
-        found.append((g, r, rows.height, int(rows[EVENT].sum()), known(curve.median()[0]), mean))
+        found.append(
+            (g, r, rows.height, int(rows[EVENT].sum()), known(curve.median(resolution=resolution.get(g, 0.0))[0]), mean)
+        )
     return pl.DataFrame(found, schema=schema, orient="row")
 
 
@@ -163,8 +197,9 @@ def known(value: float) -> float | None:
 
 
 def _groups(
-    picked: Samples, curves: dict[Any, KaplanMeier], until: float, points: pl.DataFrame, confidence: float
-) -> pl.DataFrame:
+    picked: Samples, curves: dict[Any, KaplanMeier], points: pl.DataFrame, *, until: float, confidence: float,
+    resolution: dict[Any, float],
+) -> pl.DataFrame:  # fmt: skip
     found = []
     for g, curve in curves.items():
         counts = picked.counts([g])
@@ -178,10 +213,12 @@ def _groups(
             se = float(spread) / np.sqrt(len(values)) if isinstance(spread, float) else np.nan
             outer = difference(mean, se, len(values) - 1, confidence)
             low, high = outer.low, outer.high
+        low, high = max(low, 0.0), min(high, until)  # no mean time lies outside, whatever the spread of few replicates
         events = int(curve.events.sum())
+        medians = map(known, curve.median(resolution=resolution.get(g, 0.0)))
         found.append(
             {"group": g, **counts, "events": events, "censored": counts["n_cells"] - events,
-             **dict(zip(("median", "median_low", "median_high"), map(known, curve.median()), strict=True)),
+             **dict(zip(("median", "median_low", "median_high"), medians, strict=True)),
              "restricted_mean": known(mean), "restricted_mean_se": known(se), "restricted_mean_low": known(low),
              "restricted_mean_high": known(high), "restricted_to": known(until), "interval_over": over}
         )  # fmt: skip

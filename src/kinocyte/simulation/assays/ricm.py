@@ -11,13 +11,16 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from kinocyte.core.method import Method, param
 from kinocyte.core.scale import Scale
 from kinocyte.simulation.assays import bodies
 from kinocyte.simulation.assays.bodies import Field, Floats
 from kinocyte.simulation.assays.movie import AssayMovie, Camera, Scene
+
+#: light of a hovering and of a spread cell beside that of the bare surface, and how quickly it turns
+_HOVERING, _SPREAD, _TURN_MIN = 0.22, -0.38, 0.15
 
 
 class SpreadingAssay(Method):
@@ -93,6 +96,16 @@ def _area(cells: _Cells, now: float) -> Floats:
     return area
 
 
+def cell_light(since_min: ArrayLike) -> Floats:
+    """Return the light of cells less that of the bare surface, at times from their spreading.
+
+    A hovering cell is bright. Spreading is the moment at which it gets darker than the surface, so the light begins to
+    fall a little before.
+    """
+    begun = np.asarray(since_min, np.float64) + _TURN_MIN * np.log((_HOVERING - _SPREAD) / -_SPREAD)
+    return np.where(begun < 0, _HOVERING, _SPREAD + (_HOVERING - _SPREAD) * np.exp(-np.maximum(begun, 0) / _TURN_MIN))
+
+
 def _background(s: SpreadingAssay) -> NDArray[np.float32]:
     y, x = np.mgrid[-1 : 1 : s.height_px * 1j, -1 : 1 : s.width_px * 1j]
     even: Floats = 1 - s.unevenness * 0.5 * ((x - 0.2) ** 2 + (y + 0.1) ** 2)
@@ -115,10 +128,10 @@ def _scene(s: SpreadingAssay, cells: _Cells, background: NDArray[np.float32], t:
         labels[window][inside] = k + 1
         edge = 1 / (1 + np.exp((r - radius[k]) / 0.12))
         since = now - cells.spreading_min[k]
-        if since < 0:  # hovering: bright, with rings around the centre
-            shade = 0.22 * edge + 0.10 * np.exp(-r / 2.2) * np.cos(2 * np.pi * r / 1.1) * (r < reach)
-        else:  # spread: dark, within half a minute
-            depth = -0.38 * (1 - np.exp(-since / 0.15)) + 0.22 * np.exp(-since / 0.15)
+        depth = float(cell_light(since))
+        if depth == _HOVERING:  # with rings around the centre
+            shade = depth * edge + 0.10 * np.exp(-r / 2.2) * np.cos(2 * np.pi * r / 1.1) * (r < reach)
+        else:
             shade = depth * edge
         light[window] += shade
     return Scene((light * background)[None].astype(np.float32), {"cells": labels})
