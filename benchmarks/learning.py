@@ -83,10 +83,10 @@ def rows() -> dict[str, Callable[[], Row]]:
         ),
         # each image of the set was stretched to 8 bit by itself, so one exposure and the mean differ in grey values
         "care": lambda: denoising(
-            Care(width=16, residual=False, error="squared", same_grey_values=False), real.exposures()
+            Care(width=16, residual=False, error="squared", fit_grey_values=True), real.exposures()
         ),
         "care_probabilistic": lambda: denoising(
-            Care(width=16, residual=False, probabilistic=True, same_grey_values=False), real.exposures()
+            Care(width=16, residual=False, probabilistic=True, fit_grey_values=True), real.exposures()
         ),
         "noise2noise": lambda: denoising(Noise2Noise(width=16), real.redrawn_exposures(), note=real.REDRAWN),
         "noise2void": lambda: denoising(
@@ -122,7 +122,9 @@ def trained(row: Row, steps: float) -> ImageModel:
     n = max(int(row.steps * steps), 20)
     inputs = tuple(InputChannel(name=name) for name in row.data.inputs)
     targets = tuple(InputChannel(name=name) for name in row.data.targets)
-    lesson = Lesson(row.data.training, inputs, targets, row.augmentation, card={"name": row.task.name()})
+    lesson = Lesson(
+        row.task.arranged(row.data.training), inputs, targets, row.augmentation, card={"name": row.task.name()}
+    )
     settings = TrainingSettings(
         steps=n, batch_size=row.batch_size, patch_px=row.patch_px, learning_rate=row.learning_rate,
         warmup_steps=min(50, n // 4), check_every=max(n // 10, 1), checkpoint_every=n, threads=1, device="cpu",

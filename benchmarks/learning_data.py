@@ -100,9 +100,9 @@ def _calibration(model: Any, applied: Any) -> dict[str, Any]:
     if not getattr(model.task, "probabilistic", False):
         return {}
     inside = []
-    for pair in exposures().test:
-        read = applied(model, np.asarray(pair.image))
-        truth = model.targets[0].normalisation.apply(np.asarray(pair.target)[0])
+    for pair in model.task.arranged(exposures().test):
+        read, scale = applied(model, np.asarray(pair.image)), model.inputs[0].normalisation
+        truth = scale.apply(np.asarray(pair.target)[0], scale.limits(np.asarray(pair.image)[0]))
         off = np.abs(read.image[0] - truth)
         inside.append(np.mean(off <= -np.log(0.1) * read.maps["uncertainty"][0]))
     return {"within_90_percent_interval": float(np.mean(inside))}

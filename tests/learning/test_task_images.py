@@ -377,6 +377,20 @@ def test_a_restored_image_has_the_grey_values_of_its_input() -> None:
             np.testing.assert_array_equal(back, target)
 
 
+def test_targets_with_more_light_are_brought_to_the_grey_values_of_their_inputs() -> None:
+    rng = np.random.default_rng(2)
+    signal = rng.gamma(2, 50, (2, 64, 64))
+    dim = 100 + 0.25 * signal + rng.normal(0, 5, signal.shape)
+    (pair,) = Care(fit_grey_values=True, same_grey_values=False).arranged([Pair("x", dim, 3000 + 4 * signal)])
+    np.testing.assert_allclose(pair.target, 100 + 0.25 * signal, atol=1.0)  # the noise leaves the gain uncertain
+    assert Care(fit_grey_values=True, same_grey_values=False).scaled_as_input
+    bright = Pair("x", dim, signal)
+    assert Care().arranged([bright])[0] is bright
+    flat, none = Care(fit_grey_values=True).arranged([Pair("x", dim, np.full((1, 64, 64), 7.0)), Pair("y", dim)])
+    assert (flat.target == 7).all()
+    assert not none.has_target
+
+
 def test_a_stain_on_a_fixed_scale_comes_back_in_its_grey_values() -> None:
     from kinocyte.learning.data.normalisation import Normalisation
     from kinocyte.learning.grey_values import restored

@@ -35,6 +35,7 @@ _EXPLAINED = {
     "nrmse_range": "root mean square error over the range",
     "nrmse_norm": "the same over the root mean square of the target",
     "pearson": "correlation of grey values",
+    "mean_absolute_error": "mean distance of grey values",
     "st_lpips": "perceptual distance ST-LPIPS, 0 is best",
     "mean_iou": "overlap, mean over classes",
     "mean_f1": "F1 (Dice), mean over classes",

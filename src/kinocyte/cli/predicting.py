@@ -85,13 +85,14 @@ def predict(
     options : FileOptions
         What the files do not say.
     """
-    from kinocyte.learning.devices import need_torch
+    from kinocyte.learning.devices import need_torch, pick
     from kinocyte.learning.model import load_image_model
     from kinocyte.pipeline.plain.movies import refuse_existing
 
     need_torch("kinocyte predict")
     refuse_existing(out, [])
     network = load_image_model(model)
+    pick(device)  # refused before the first file
     settings = {"probability": probability, "overlap": overlap}
     asked = Asked(
         model, channel, objects, {k: v for k, v in settings.items() if v is not None},
