@@ -32,7 +32,7 @@ def _command(annotation: Any, default: Any) -> Callable[..., int]:
         out : Path
             File to write, CSV or Parquet: source_id, target_id, cost, frame_gap, confidence. It must not exist yet.
         method
-            The linker.
+            The linker. The options below are those of this one; --method NAME --help shows those of another.
         """
         from kinocyte.interop.plain_tables import check_new, read_table, write_table
 

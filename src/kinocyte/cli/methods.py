@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from pydantic import ValidationError, create_model
@@ -48,7 +48,7 @@ def call_with_method(
     ParameterError
         If the method is unknown.
     """
-    cls = _in_words(registry.get(kind, chosen(words, default)))
+    cls = _in_words(kind, registry.get(kind, chosen(words, default)))
     try:
         complete: Any = cls()
     except ValidationError:  # a parameter without default: the command line must give it
@@ -67,13 +67,14 @@ def call_with_method(
     return result if isinstance(result, int) else 0
 
 
-def _in_words(cls: type[Method]) -> type[Method]:
-    """Return the method with every field of one or several names taking several, as ``--channel a --channel b``.
+def _in_words(kind: str, cls: type[Method]) -> type[Method]:
+    """Return the method as the command line reads it.
 
-    The command line reads a union as its first member, and would keep the first name only.
+    ``--method`` may be any of its kind, so that the help names them all. A field of one or several names takes several,
+    as ``--channel a --channel b``: the command line reads a union as its first member, and would keep the first name.
     """
-    one_or_more = {n: f for n, f in cls.model_fields.items() if f.annotation == str | tuple[str, ...]}
-    if not one_or_more:
-        return cls
-    fields: dict[str, Any] = {n: (tuple[str, ...], f) for n, f in one_or_more.items()}
+    fields: dict[str, Any] = {
+        n: (tuple[str, ...], f) for n, f in cls.model_fields.items() if f.annotation == str | tuple[str, ...]
+    }
+    fields["method"] = (Literal[tuple(registry.names(kind))], cls.model_fields["method"].default)
     return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, **fields)
