@@ -70,7 +70,10 @@ class Desk:
             place = IMAGES / f"{name}.png"
             widget.grab().save(str(place))
             shown = Image.open(place).convert("RGB")
-        shown.quantize(128, dither=Image.Dither.NONE).save(IMAGES / f"{name}.png", optimize=True)
+        # colours that cover little, such as those of lines, stay what they are
+        shown.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            IMAGES / f"{name}.png", optimize=True
+        )
         print(name, shown.size, f"{(IMAGES / f'{name}.png').stat().st_size / 1000:.0f} kB")
 
 

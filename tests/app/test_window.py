@@ -85,6 +85,7 @@ def test_a_pipeline_is_built_and_previewed(hands: Hands, demo: Path) -> None:
         "nuclei: measure (shape)",
         "nuclei: measure (intensity)",
         "nuclei: follow cells (lap)",
+        "the report page",
     ]
     hands.until(lambda: builder.preview.shown is not None)
     shown = builder.preview.shown.labels
@@ -157,7 +158,7 @@ def test_the_other_previews(hands: Hands, demo: Path) -> None:
     builder._form_changed()
     assert set(np.unique(preview().labels)) == {0, 1, 2}
     builder._remove()
-    assert len(draft.steps()) == 4
+    assert len(draft.steps()) == 5
 
 
 def test_a_run_in_its_own_process_while_the_window_lives(hands: Hands, demo: Path) -> None:

@@ -181,6 +181,8 @@ class Layers(QObject):
             if layer is not None and viewer is not None and layer in viewer.layers:
                 viewer.layers.remove(layer)
         self._restoring = False
+        if viewer is not None and any(layer is not None for layer in ours):
+            viewer.scale_bar.visible = False  # there is nothing that it could measure
 
     # ------------------------------------------------------------ cells
     def _show_cells(self) -> None:

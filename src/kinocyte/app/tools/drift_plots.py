@@ -16,6 +16,7 @@ from kinocyte.report.colours import CATEGORIES
 _SMALL = {"font-size": "8pt", "color": "#8a8f98"}
 _LOST = "#d55e00"
 _SYMBOLS = {"dx": "o", "dy": "s", "dz": "t", "angle": "d", "quality": "o"}
+_SIGNS = {"dx": "●", "dy": "■", "dz": "▼"}
 
 
 class DriftPlots(QWidget):
@@ -34,7 +35,7 @@ class DriftPlots(QWidget):
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(2)
         for name, label, height in (
-            ("shift", "shift (px)", 170),
+            ("shift", "shift (px)", 188),
             ("angle", "turn (°)", 100),
             ("quality", "quality", 95),
         ):
@@ -53,8 +54,6 @@ class DriftPlots(QWidget):
         plot.getAxis("left").setWidth(52)
         for side in ("left", "bottom"):
             plot.getAxis(side).enableAutoSIPrefix(False)
-        if name == "shift":
-            plot.addLegend(offset=(6, 2), labelTextSize="8pt", colCount=3)
         if name != "shift":
             plot.setXLink(self.plots["shift"])
         plot.scene().sigMouseClicked.connect(lambda event, plot=plot: self._on_click(plot, event))
@@ -75,6 +74,8 @@ class DriftPlots(QWidget):
         shifts = [n for n in ("dx", "dy", "dz") if n != "dz" or (rows["dz_px"] != 0).any()]
         for number, name in enumerate(shifts):
             self._line("shift", name, rows, f"{name}_px", colour=CATEGORIES[number])
+        legend = (f"<span style='color:{CATEGORIES[n]}'>{_SIGNS[s]} {s}</span>" for n, s in enumerate(shifts))
+        self.plots["shift"].setTitle("&nbsp;&nbsp; ".join(legend), size="9pt")  # above, where it hides no line
         turns = bool((rows["angle_deg"] != 0).any())
         self.plots["angle"].setVisible(turns)
         if turns:
@@ -93,7 +94,7 @@ class DriftPlots(QWidget):
         lost = rows["quality"].to_numpy() == 0
         few = len(x) <= 100
         self.plots[plot].plot(
-            x, y, pen=pg.mkPen(colour, width=2), name=name if plot == "shift" else None,
+            x, y, pen=pg.mkPen(colour, width=2),
             symbol=_SYMBOLS[name] if few else None, symbolSize=5, symbolBrush=colour, symbolPen=None,
         )  # fmt: skip
         if lost.any():

@@ -27,6 +27,7 @@ from kinocyte.app.session import Session
 from kinocyte.app.theme import LEVEL_COLOURS
 from kinocyte.app.tools.work import Facts, understand
 from kinocyte.app.widgets import Fold, dock_of, error_label, hint, in_front, named, push_button
+from kinocyte.app.words import label_of
 from kinocyte.pipeline.plain.movies import FileOptions
 
 _COLUMNS = ("movie", "frames", "size", "channels", "µm/px", "min")
@@ -221,7 +222,7 @@ class FileList(TakesFiles):
         problem = next((f.problem for f in facts if f.problem), "")
         self.problem.setText(problem)
         self.problem.setVisible(bool(problem))
-        if problem and "'" in problem:
+        if any(f"'{label_of(key)}'" in problem for key in FileOptions.model_fields):
             self.fold.button.setChecked(True)
         n = len(self.movies())
         self.invitation.setText(f"{n} movie{'s' if n != 1 else ''}. More can be dropped here." if facts else _AGAIN)

@@ -241,12 +241,15 @@ class MovieView(QObject):
 
     def clear(self, *, restore: bool = True) -> None:
         """Give the image back: the position that was shown before is shown again."""
+        was_shown = self.is_shown
         for name in list(self._layers):
             self._remove(name)
         if self.shown is not None:
             self.shown.close()
             self.shown = None
         left, session = self._left, self._session
+        if was_shown and session.viewer is not None:
+            session.viewer.scale_bar.visible = False  # there is nothing that it could measure
         if restore:
             self._left = None
             if left is not None and not session.wanted_position and session.experiment is not None:

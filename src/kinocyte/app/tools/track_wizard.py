@@ -39,7 +39,7 @@ from kinocyte.pipeline.model import Pipeline
 _STEPS = ("Movie", "Detect", "Filter spots", "Link", "Filter tracks", "Results")
 MOVIE, DETECT, SPOTS, LINK, TRACKS, RESULTS = range(6)
 #: What of the pipeline of an open experiment is kept: it decides the pixels that are looked at.
-_OF_PIXELS = ("name", "seed", "restoration", "registration", "corrected")
+_OF_PIXELS = ("name", "seed", "restoration", "stain", "registration", "corrected")
 _WAYS = (
     ("spots", "Spots", {"method": "log"}, "Bright or dark blobs of one size"),
     ("threshold", "Threshold", {"method": "threshold"}, "What is brighter than around, with its outline"),
