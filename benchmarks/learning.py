@@ -111,8 +111,8 @@ def rows() -> dict[str, Callable[[], Row]]:
             real.interpolations(), 96, 4, 1e-3,
         ),
         "denoise_segment": lambda: Row(
-            DenoiseSegment(width=16, denoising_weight=0.3, hidden=0.01), real.noisy_nuclei(), "f1", 900,
-            real.thresholds(), 64, 8, 1e-3,
+            DenoiseSegment(width=16, denoising_weight=0.3, hidden=0.01), real.noisy_nuclei(), "f1", 1000,
+            real.thresholds(), 128, 4, 1e-3,
         ),
     }  # fmt: skip
 

@@ -336,6 +336,24 @@ class PlainNone(Plain):
     target: ClassVar[Any] = "none"
 
 
+def test_half_of_the_patches_have_a_label_where_few_images_do() -> None:
+    class Shy(Plain):
+        target_optional: ClassVar[bool] = True
+
+    pairs = [
+        Pair(str(i), np.full((1, 8, 8), i), np.full((8, 8), i + 1) if i < 3 else None, group=str(i)) for i in range(12)
+    ]
+    sampler = PatchSampler(
+        pairs, 8, STILL, Shy(), 1, batch_size=4, inputs=[Normalisation(method="none", low=0, high=1)]
+    )
+    shown = np.concatenate([sampler.batch(step)[0][:, 0, 0, 0] for step in range(6)]).astype(int)
+    assert (shown[::2] < 3).all()
+    assert sorted(shown[1::2]) == list(range(12))  # every pair once, beside those with labels
+    assert [int((shown[::2] == i).sum()) for i in range(3)] == [4, 4, 4]
+    many = PatchSampler(pairs[:5], 8, STILL, Shy(), 1, batch_size=5, inputs=sampler._inputs)
+    assert sorted(many.batch(0)[0][:, 0, 0, 0].astype(int)) == list(range(5))
+
+
 def test_limits_come_from_the_whole_image() -> None:
     image = np.zeros((1, 64, 64), np.float32)
     image[0, :, 32:] = 1000

@@ -40,8 +40,9 @@ class Prepared:
 class PatchSampler:
     """Draws augmented patches from pairs.
 
-    Every pair is used once in each pass over the data, in an order that the seed and the number of the pass give.
-    Images smaller than a patch are mirrored at their edges.
+    Every pair is used once in each pass over the data, in an order that the seed and the number of the pass give. Where
+    the task also learns from images without a target and these are the most, half of the patches are drawn from those
+    with one, or the network would hardly see a label. Images smaller than a patch are mirrored at their edges.
 
     Parameters
     ----------
@@ -97,6 +98,8 @@ class PatchSampler:
         self._inputs, self._targets = tuple(inputs), tuple(targets)
         self._with_objects = with_objects if with_objects is not None else (0.5 if task.target == "image" else 0.9)
         self._kept = _Kept(memory_bytes)
+        taught = [i for i, p in enumerate(self.pairs) if p.has_target] if task.target_optional else []
+        self._scarce = taught if 2 * len(taught) < len(self.pairs) else []
 
     def batch(self, step: int) -> tuple[Singles, Singles]:
         """Return what the network is shown in a step and what its output is compared with.
@@ -111,11 +114,19 @@ class PatchSampler:
 
     def sample(self, step: int, place: int) -> tuple[Singles, Singles]:
         """Return one patch of the batch of a step."""
-        turn, index = divmod(step * self.batch_size + place, len(self.pairs))
-        order = np.random.default_rng((self.seed, 1, turn)).permutation(len(self.pairs))
         rng = np.random.default_rng((self.seed, 2, step, place))
-        image, target = self.patch(int(order[index]), rng)
+        image, target = self.patch(self._drawn(step, place), rng)
         return self.task.prepare(image, target, rng)
+
+    def _drawn(self, step: int, place: int) -> int:
+        """Return which pair a patch is cut from."""
+        number, among = step * self.batch_size + place, list(range(len(self.pairs)))
+        if self._scarce:
+            number, of_all = divmod(number, 2)
+            among = among if of_all else self._scarce
+        turn, index = divmod(number, len(among))
+        order = np.random.default_rng((self.seed, 1, turn)).permutation(len(among))
+        return among[int(order[index])]
 
     def patch(self, index: int, rng: np.random.Generator) -> tuple[Singles, NDArray[Any] | None]:
         """Return an augmented patch of a pair before the task makes its target."""
