@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kinocyte.measurement.lineages import lineage_features
     from kinocyte.measurement.links import link_features
     from kinocyte.measurement.objects import find_objects
+    from kinocyte.measurement.paths import PathDiscs, path_positions
     from kinocyte.measurement.polygons import polygon_features
     from kinocyte.measurement.radial import RadialDistribution
     from kinocyte.measurement.shape import Shape
@@ -47,6 +48,7 @@ __all__ = [
     "Granularity",
     "Intensity",
     "LocalBackground",
+    "PathDiscs",
     "RadialDistribution",
     "Shape",
     "Spots",
@@ -59,6 +61,7 @@ __all__ = [
     "object_motion",
     "pair_compartments",
     "passes",
+    "path_positions",
     "polygon_features",
     "sift",
     "suggested_limit",
@@ -85,6 +88,8 @@ __getattr__, __dir__ = attach(
         "Granularity": "kinocyte.measurement.granularity",
         "Intensity": "kinocyte.measurement.intensity",
         "LocalBackground": "kinocyte.measurement.background",
+        "PathDiscs": "kinocyte.measurement.paths",
+        "path_positions": "kinocyte.measurement.paths",
         "RadialDistribution": "kinocyte.measurement.radial",
         "Shape": "kinocyte.measurement.shape",
         "Spots": "kinocyte.measurement.spots",

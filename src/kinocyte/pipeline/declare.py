@@ -17,6 +17,7 @@ from kinocyte.pipeline.steps.filtering import Filtering
 from kinocyte.pipeline.steps.interaction import Interaction
 from kinocyte.pipeline.steps.measurement import Measurement
 from kinocyte.pipeline.steps.objects import ImportedObjects
+from kinocyte.pipeline.steps.path import Path
 from kinocyte.pipeline.steps.registration import Registration
 from kinocyte.pipeline.steps.replay import Replay
 from kinocyte.pipeline.steps.segmentation import Segmentation
@@ -115,6 +116,9 @@ def _cells(name: str, population: Population, *, corrected: bool, stains: tuple[
         tracked=population.tracking is not None,
         mended=population.tracking is not None and bool(population.mending),
     )
+    if population.path is not None:
+        on_corrected = corrected and population.segmentation is not None
+        yield Path(population=name, method=population.path, on_corrected=on_corrected)
 
 
 def _measured(population: Population) -> tuple[str, ...]:
@@ -186,6 +190,7 @@ def _all_of(name: str, pipeline: Pipeline, events: tuple[Sequence[EventPlace], S
         "measurement": bool(population.measure),
         "compartments": population.cells is not None,
         "tracking": population.tracking is not None,
+        "path": population.path is not None,
         "events": bool(events[0]),
         "neighbour_events": bool(events[1]),
     }

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from kinocyte.core.errors import nearest
 from kinocyte.core.method import Method, param
 from kinocyte.measurement.filters import FeatureFilter
+from kinocyte.measurement.paths import PathDiscs
 from kinocyte.pipeline.placed import MethodOf, Place
 
 _NAME = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
@@ -36,9 +37,9 @@ class EventPlace(Place):
 
 #: Rows a table can be made of, by whether it is of a population and whether of an interaction.
 _ROWS_OF = {
-    (True, False): ("objects", "tracks"),
+    (True, False): ("objects", "tracks", "path"),
     (False, True): ("pairs", "pair_tracks", "contacts"),
-    (True, True): ("objects", "tracks"),
+    (True, True): ("objects", "tracks", "path"),
     (False, False): (),
 }
 
@@ -132,6 +133,11 @@ class Population(_Section):
         help="Which lineages count, a cell with its descendants, by motion, length, or the mean of a measured column: "
         "[[population.NAME.track_filter]]; after mending.",
     )
+    path: PathDiscs | None = param(
+        None,
+        help="What is measured in discs along every track, also before it is outlined, in gaps and after its end: "
+        "[population.NAME.path], stored as NAME_path.",
+    )
     event: tuple[AnyEvent, ...] = param((), help="What is looked for in the tracks: [[population.NAME.event]].")
 
     @field_validator("measure", mode="before")
@@ -147,10 +153,10 @@ class MadeTable(_Section):
 
     name: str = Field(pattern=_NAME, description="What the table is called; it is stored as NAME_table.")
     of: str = param(help="Population, interaction or earlier [[table]] whose rows it is made of.")
-    rows: Literal["objects", "tracks", "pairs", "pair_tracks", "contacts"] | None = param(
+    rows: Literal["objects", "tracks", "path", "pairs", "pair_tracks", "contacts"] | None = param(
         None,
-        help="Which rows: objects (one a cell and frame) or tracks of a population; pairs (one a pair and frame), "
-        "pair_tracks or contacts of an interaction. Left out: objects, or pairs.",
+        help="Which rows: objects (one a cell and frame), tracks or path of a population; pairs (one a pair and "
+        "frame), pair_tracks or contacts of an interaction. Left out: objects, or pairs.",
     )
     step: tuple[AnyTableOperation, ...] = param((), help="What is done to the table, in order: [[table.step]].")
 
@@ -249,7 +255,7 @@ class Pipeline(_Section):
     @model_validator(mode="after")
     def _mending_needs_tracks(self) -> Pipeline:
         for name, population in self.population.items():
-            for key in ("mending", "track_filter", "event"):
+            for key in ("mending", "track_filter", "path", "event"):
                 if getattr(population, key) and population.tracking is None:
                     msg = f"population.{name}.{key} needs tracks; add [population.{name}.tracking]"
                     raise ValueError(msg)
@@ -301,6 +307,9 @@ class Pipeline(_Section):
                 raise ValueError(msg)
             if table.rows == "tracks" and self.population[table.of].tracking is None:
                 msg = f"table '{table.name}' needs tracks; add [population.{table.of}.tracking]"
+                raise ValueError(msg)
+            if table.rows == "path" and self.population[table.of].path is None:
+                msg = f"table '{table.name}' needs what is measured along tracks; add [population.{table.of}.path]"
                 raise ValueError(msg)
             made.append(table.name)
         for asked in self.comparison:

@@ -140,7 +140,9 @@ class _Others(Mapping[str, pl.DataFrame]):
 
 
 def rows_of(position: Position, cells: Cells, rows: str) -> pl.DataFrame:
-    """Return the objects of a population with everything joined, or its tracks with their events and times."""
+    """Return the objects of a population with everything joined, its tracks with events and times, or its paths."""
+    if rows == "path":
+        return position.table(f"{cells.population}_path")
     if rows != "tracks":
         return cells_of(position, cells.population, cells.beside)
     tracks = position.table(position.in_force(f"{cells.population}_tracks"))
