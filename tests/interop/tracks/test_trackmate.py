@@ -15,6 +15,7 @@ from defusedxml.ElementTree import fromstring
 from hypothesis import HealthCheck, given, settings
 
 from kinocyte.core.errors import InputFileError, StoreError
+from kinocyte.core.scale import Scale
 from kinocyte.interop.tracks._xml import java_double, number_texts
 from kinocyte.interop.tracks.base import TrackData, track_data
 from kinocyte.interop.tracks.trackmate import read_trackmate, visible
@@ -185,6 +186,25 @@ def test_any_tracks_come_back(tmp_path: Path, movie: TrackData) -> None:
     declared = {f.attrib["feature"] for f in root.iter("Feature")}
     used = {k for s in root.iter("Spot") for k in s.attrib} - {"ID", "name", "ROI_N_POINTS"}
     assert used <= declared
+
+
+def test_features_that_trackmate_knows_have_its_names(tmp_path: Path) -> None:
+    objects = pl.DataFrame({
+        "object_id": [1, 2], "frame": [0, 1], "x_um": [1.0, 2.0], "y_um": [1.0, 1.0], "time_min": [0.0, 1.0],
+        "area_um2": [3.0, 4.0], "perimeter_um": [6.0, 7.0], "mean_gfp": [5.0, 6.0],
+    })  # fmt: skip
+    links = pl.DataFrame({"source_id": [1], "target_id": [2], "cost": [1.0], "speed_um_per_min": [1.0]})
+    movie = track_data(objects, links, scale=Scale.isotropic(0.5, frame_interval_min=1.0))
+    write_trackmate(tmp_path / "a.xml", movie)
+    root = fromstring((tmp_path / "a.xml").read_bytes())
+    spot, edge = next(root.iter("Spot")).attrib, next(root.iter("Edge")).attrib
+    assert (float(spot["AREA"]), float(spot["PERIMETER"]), float(spot["MEAN_GFP"])) == (3.0, 6.0, 5.0)
+    assert float(edge["SPEED"]) == 1.0
+    feature = next(f.attrib for f in root.iter("Feature") if f.attrib["feature"] == "AREA")
+    assert (feature["name"], feature["dimension"], feature["isint"]) == ("Area", "AREA", "false")
+    back = read_trackmate(tmp_path / "a.xml")
+    assert back.objects["area_um2"].to_list() == [3.0, 4.0]
+    assert back.links["speed_um_per_min"].to_list() == [1.0]
 
 
 def test_numbers_are_written_as_java_writes_them() -> None:

@@ -22,7 +22,7 @@ from kinocyte.interop.tracks.base import TrackData, track_data
 from kinocyte.interop.tracks.files import published, read_text
 from kinocyte.interop.tracks.text_tables import chained
 from kinocyte.interop.tracks.trackmate import TrackMateFile
-from kinocyte.interop.tracks.trackmate_new import key_of
+from kinocyte.interop.tracks.trackmate_new import key_of, known_key
 from kinocyte.interop.tracks.trackmate_write import Session, session_of
 from kinocyte.interop.units import micrometres, minutes
 
@@ -199,7 +199,7 @@ def _features(table: _Table, used: set[str], taken: set[str]) -> list[pl.Series]
             "name"
             if key == "LABEL" and own == "Label"
             else own
-            if own[:1].islower() and re.fullmatch(rf"{key_of(own)}(_\d+)?", key)
+            if own[:1].islower() and (re.fullmatch(rf"{key_of(own)}(_\d+)?", key) or known_key(own) == key)
             else key
         )
         column = table.rows[key] if name == "name" else typed(table.rows[key].replace({"": None}))
@@ -284,7 +284,8 @@ def _write(path: Path, table: pl.DataFrame, file: TrackMateFile, kind: str) -> N
         about = declared.get(key, {})
         plain = {"LABEL": "Label", "ID": "Spot ID", "TRACK_ID": "Track ID"}.get(key, key)
         unit = _UNITS.get(about.get("dimension", ""), "").format(space=space, time=time)
-        for head, cell in zip(heads, (key, about.get("name", plain), about.get("shortname", plain), unit), strict=True):
+        name = about.get("column", about.get("name", plain))  # our own name, where it is a column of ours
+        for head, cell in zip(heads, (key, name, about.get("shortname", plain), unit), strict=True):
             head.append(cell)
     texts = pl.DataFrame([number_texts(table[c]).alias(c) for c in table.columns])
     with path.open("w", encoding="utf-8", newline="") as stream:

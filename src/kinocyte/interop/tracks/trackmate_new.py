@@ -55,6 +55,19 @@ TRACK_FEATURES: _Features = MappingProxyType({
     "TRACK_Y_LOCATION": ("Track mean Y", "Track Y", "POSITION", False),
     "TRACK_Z_LOCATION": ("Track mean Z", "Track Z", "POSITION", False),
 })  # fmt: skip
+#: Columns of ours that are features TrackMate knows: key, name, short name. Intensities are not among them: it numbers
+#: channels, and a table of objects does not tell which channel is which number.
+_KNOWN_SPOT: Mapping[str, tuple[str, str, str]] = MappingProxyType({
+    "area_um2": ("AREA", "Area", "Area"),
+    "perimeter_um": ("PERIMETER", "Perimeter", "Perim."),
+    "circularity": ("CIRCULARITY", "Circularity", "Circ."),
+    "solidity": ("SOLIDITY", "Solidity", "Solidity"),
+})  # fmt: skip
+_KNOWN_EDGE: Mapping[str, tuple[str, str, str]] = MappingProxyType({
+    "displacement_um": ("DISPLACEMENT", "Displacement", "Disp."),
+    "speed_um_per_min": ("SPEED", "Speed", "Speed"),
+    "directional_change_rate_rad_per_min": ("DIRECTIONAL_CHANGE_RATE", "Directional change rate", "Dir. change"),
+})  # fmt: skip
 _DIMENSIONS = MappingProxyType({
     "um": "LENGTH", "um2": "AREA", "um3": "VOLUME", "min": "TIME", "um/min": "VELOCITY", "rad": "ANGLE",
     "rad/min": "ANGLE_RATE",
@@ -99,14 +112,22 @@ def key_of(column: str) -> str:
     return key if key[:1].isalpha() else f"F_{key}"
 
 
-def _keys(table: pl.DataFrame, columns: list[str], taken: set[str]) -> dict[str, str]:
-    """Return a key of its own for each numeric column that holds anything."""
+def known_key(column: str) -> str:
+    """Return the feature of TrackMate that a column of ours is, empty where it knows none."""
+    return {**_KNOWN_SPOT, **_KNOWN_EDGE}.get(column, ("",))[0]
+
+
+def _keys(
+    table: pl.DataFrame, columns: list[str], taken: set[str], known: Mapping[str, tuple[str, str, str]]
+) -> dict[str, str]:
+    """Return a key of its own for each numeric column that holds anything: TrackMate's where it knows the feature."""
     keys: dict[str, str] = {}
     used = {*taken, "ID", "NAME", "LABEL", "TRACK_ID", "ROI_N_POINTS", OWN_ID}
     for column in dict.fromkeys(columns):
         if column not in table.columns or not _storable(table[column]):
             continue
-        base = key = key_of(column)
+        theirs = known[column][0] if column in known else ""
+        base = key = theirs if theirs and theirs not in {*used, *table.columns} else key_of(column)
         n = 2
         while key in used:
             key, n = f"{base}_{n}", n + 1
@@ -199,11 +220,15 @@ def extended(file: TrackMateFile, data: TrackData, *, own_ids: bool) -> TrackMat
     fresh = not isinstance(data.payload, TrackMateFile)
     spots = [c for c in (["label"] if fresh else []) + data.object_features if c not in file.spot_columns.values()]
     edges = [c for c in ["confidence", *data.link_features] if c not in file.edge_columns.values() and c != "TRACK_ID"]
-    spot_keys = _keys(data.objects, [c for c in spots if c not in SPOT_FEATURES], {*SPOT_FEATURES, *file.spot_columns})
-    edge_keys = _keys(data.links, edges, {*EDGE_FEATURES, *file.edge_columns})
+    # TrackMate's own features are in the units of the file, ours in micrometres and minutes
+    same = file.um_per_unit == 1.0 and file.min_per_unit == 1.0
+    spot_known, edge_known = (_KNOWN_SPOT, _KNOWN_EDGE) if same else ({}, {})
+    spots = [c for c in spots if c not in SPOT_FEATURES]
+    spot_keys = _keys(data.objects, spots, {*SPOT_FEATURES, *file.spot_columns}, spot_known)
+    edge_keys = _keys(data.links, edges, {*EDGE_FEATURES, *file.edge_columns}, edge_known)
     if declarations is not None:
-        _declare(declarations.find("SpotFeatures"), spot_keys, data.objects)
-        _declare(declarations.find("EdgeFeatures"), edge_keys, data.links)
+        _declare(declarations.find("SpotFeatures"), spot_keys, data.objects, spot_known)
+        _declare(declarations.find("EdgeFeatures"), edge_keys, data.links, edge_known)
         if own_ids:
             _own_id_feature(declarations)
     return dataclasses.replace(
@@ -214,11 +239,14 @@ def extended(file: TrackMateFile, data: TrackData, *, own_ids: bool) -> TrackMat
     )
 
 
-def _declare(place: Node | None, keys: Mapping[str, str], table: pl.DataFrame) -> None:
+def _declare(
+    place: Node | None, keys: Mapping[str, str], table: pl.DataFrame, known: Mapping[str, tuple[str, str, str]]
+) -> None:
     for key, column in keys.items() if place is not None else ():
         whole = table[column].dtype.is_integer() or table[column].dtype == pl.Boolean
         dimension = _DIMENSIONS.get(unit_of_column(column) or "", "NONE")
-        node = _feature(key, column, column, dimension, whole=whole)
+        name, short = known[column][1:] if column in known and known[column][0] == key else (column, column)
+        node = _feature(key, name, short, dimension, whole=whole)
         node.attributes["column"] = column
         if place is not None:
             place.children.append(node)
