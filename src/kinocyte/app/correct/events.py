@@ -161,7 +161,8 @@ class EventsPanel(CorrectingPanel):
         def box(name: str, tip: str) -> QComboBox:
             made = named(QComboBox(), f"events_{name}")
             made.setToolTip(tip)
-            made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+            made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            made.setMinimumContentsLength(5)
             return made
 
         self.whose = box("whose", "Cells, or pairs of an interaction")
@@ -184,8 +185,10 @@ class EventsPanel(CorrectingPanel):
         self.condition = named(QLineEdit(), "events_condition")
         self.condition.setPlaceholderText("condition on the tracks, such as generation == 0")
         self.condition.setClearButtonEnabled(True)
-        self.row(self.whose, self.event_box, self.signal, self.channel, None)
-        self.row(self.shown, self.order, self.condition)
+        self.row(self.whose, self.event_box)  # two beside each other: the column is narrow
+        self.row(self.signal, self.channel)
+        self.row(self.shown, self.order)
+        self.row(self.condition)
         self.row(self.partner, self.legend, None)
         self.whose.currentIndexChanged.connect(lambda _i: self._subject_changed())
         for other in (self.event_box, self.signal, self.channel, self.partner, self.order, self.shown):
@@ -197,10 +200,11 @@ class EventsPanel(CorrectingPanel):
             self.button(name, f"{key} {text}", f"The chosen cell: {text}", lambda name=name: self.say_class(name), key)  # type: ignore[misc]  # one slot a class
             for name, key, text, _ in CLASSES
         ]
-        self.count = named(QLabel(""), "events_count")
         self.before_button = self.button("before", "◀", "The cells before", lambda: self.turn(-1), "PgUp")
         self.after_button = self.button("after", "▶", "The next cells", lambda: self.turn(1), "PgDown")
-        self.row(*self.class_buttons, None, self.count, self.before_button, self.after_button)
+        self.row(*self.class_buttons[:2], None, self.before_button, self.after_button)
+        self.row(*self.class_buttons[2:], None)
+        self.count = self.note("", "events_count")
         for keys, slot in (
             ("Left", lambda: self.shift(-1)),
             ("Right", lambda: self.shift(1)),
@@ -247,7 +251,7 @@ class EventsPanel(CorrectingPanel):
         if cells is None:
             self._fill_boxes(["cells"], [""], [], [])
             self._show_tiles([])
-            self.count.setText("no cells")
+            self.count.setText("")
             return
         if cells.waiting and self.tiles:
             return  # the tables follow in a moment; what was said stands on the tiles already
@@ -317,7 +321,8 @@ class EventsPanel(CorrectingPanel):
         subject = self.subject
         if cells is None or not cells.has_tracks or not subject.event:
             self._show_tiles([])
-            reason = "type the name of an event" if cells is not None and cells.has_tracks else "no tracks"
+            is_followed = cells is not None and cells.has_tracks
+            reason = "Type the name of an event above, to say it of these cells by hand." if is_followed else ""
             self.count.setText(reason)
             return
         classes, order = self.shown.currentData(), self.order.currentData()
