@@ -48,7 +48,7 @@ def tracks(
     overwrite : bool
         Replace TARGET if it is there.
     """
-    from kinocyte.interop.tracks.formats import FORMATS, read_tracks, write_tracks
+    from kinocyte.interop.tracks.formats import FORMATS, kept_links, read_tracks, write_tracks
 
     if to is not None and to not in FORMATS:
         msg = f"There is no format of tracks '{to}'; {nearest(to, FORMATS)}."
@@ -63,8 +63,15 @@ def tracks(
     for note in data.notes:
         err.print(f"{source}: {note}.", markup=False, soft_wrap=True)
     written = write_tracks(target, data, format=to, overwrite=overwrite)
-    counts = f"{data.objects.height} objects and {data.links.height} links"
+    kept = kept_links(data, written)
+    counts = f"{data.objects.height} objects and {kept} links"
     out.print(f"{counts} are in {target} ({FORMATS[written].help}).", markup=False, soft_wrap=True)
+    if kept < data.links.height:
+        left = data.links.height - kept
+        lost = (
+            f"{left} links at divisions and merges are left out, which this format cannot hold; each branch is a track"
+        )
+        err.print(f"{lost}.", markup=False, soft_wrap=True)
     return 0
 
 

@@ -14,7 +14,7 @@ from kinocyte.cli import run
 from kinocyte.core.errors import InputFileError, KinocyteError, ParameterError, StoreError
 from kinocyte.interop.tracks.base import TrackData, track_data
 from kinocyte.interop.tracks.branches import branches, with_tracks
-from kinocyte.interop.tracks.formats import FORMATS, read_tracks, recognise, write_tracks
+from kinocyte.interop.tracks.formats import FORMATS, kept_links, read_tracks, recognise, write_tracks
 from kinocyte.tracking.lineage import build_tracks
 from tests.interop.tracks.conftest import edges, movies, partition
 
@@ -278,3 +278,11 @@ def test_json_of_tracks_is_plain(tmp_path: Path) -> None:
     write_tracks(tmp_path / "t.json", data)
     document = json.loads((tmp_path / "t.json").read_text())
     assert document["tracks"][0]["points"] == [[0.0, 1.0, 0.5, 0.0], [60.0, 2.0, 0.5, 0.0]]
+
+
+def test_what_a_format_cannot_hold_is_counted() -> None:
+    objects = pl.DataFrame({"object_id": [1, 2, 3, 4], "frame": [0, 1, 2, 2], "x_um": [0.0] * 4, "y_um": [0.0] * 4})
+    division = track_data(objects, pl.DataFrame({"source_id": [1, 2, 2], "target_id": [2, 3, 4]}))
+    assert {n: kept_links(division, n) for n in FORMATS if kept_links(division, n) < 3} == dict.fromkeys(
+        ("isbi", "motilitylab", "motilitylab-json", "rois", "celltrackr", "cellphe", "celltrackscolab", "kinocyte"), 1
+    )

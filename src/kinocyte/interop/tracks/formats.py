@@ -38,6 +38,8 @@ class Format:
         Endings of a file name that mean this format when nothing else is said.
     ending : str
         Ending that a new file of this format gets; empty for a folder.
+    lineage : bool
+        Whether it can say which tracks come out of which.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Format:
     write: str
     endings: tuple[str, ...] = ()
     ending: str = ""
+    lineage: bool = True
 
 
 _ALL = (
@@ -54,15 +57,17 @@ _ALL = (
     Format("geff", "GEFF graph on Zarr", "geff_write:write_geff", (".geff", ".zarr"), ".geff"),
     Format("ctc", "Cell Tracking Challenge folder: masks and res_track.txt", "ctc:write_ctc_tracks"),
     Format("napari", "napari tracks as CSV, lineage graph beside it", "text_writers:write_napari", (), ".csv"),
-    Format("isbi", "XML of the ISBI particle tracking challenge", "particles:write_isbi", (), ".xml"),
-    Format("motilitylab", "table for MotilityLab", "text_writers:write_motilitylab", (), ".csv"),
-    Format("motilitylab-json", "tracks as JSON", "text_writers:write_motilitylab_json", (".json",), ".json"),
-    Format("rois", "zip of ImageJ regions", "imagej_rois:write_rois", (".zip",), ".zip"),
+    Format("isbi", "XML of the ISBI particle tracking challenge", "particles:write_isbi", (), ".xml", False),
+    Format("motilitylab", "table for MotilityLab", "text_writers:write_motilitylab", (), ".csv", False),
+    Format("motilitylab-json", "tracks as JSON", "text_writers:write_motilitylab_json", (".json",), ".json",
+           False),
+    Format("rois", "zip of ImageJ regions", "imagej_rois:write_rois", (".zip",), ".zip", False),
     Format("mastodon", "table for Mastodon's CSV importer", "text_writers:write_mastodon", (), ".csv"),
-    Format("celltrackr", "table for celltrackR", "text_writers:write_celltrackr", (), ".csv"),
-    Format("cellphe", "folder for CellPhe: table and outlines", "text_writers:write_cellphe"),
-    Format("celltrackscolab", "table of spots for CellTracksColab", "text_writers:write_colab", (), ".csv"),
-    Format("kinocyte", "one row an object with track_id and all features", "text_writers:write_kinocyte", (), ".csv"),
+    Format("celltrackr", "table for celltrackR", "text_writers:write_celltrackr", (), ".csv", False),
+    Format("cellphe", "folder for CellPhe: table and outlines", "text_writers:write_cellphe", lineage=False),
+    Format("celltrackscolab", "table of spots for CellTracksColab", "text_writers:write_colab", (), ".csv", False),
+    Format("kinocyte", "one row an object with track_id and all features", "text_writers:write_kinocyte", (), ".csv",
+           False),
 )  # fmt: skip
 #: Every format by name.
 FORMATS: Mapping[str, Format] = MappingProxyType({f.name: f for f in _ALL})
@@ -210,6 +215,18 @@ def read_tracks(
         scale = Scale.isotropic(pixel_size_um, frame_interval_min, z_um=z_step_um)
         data = data.replace(scale=scale)
     return visible(data) if visible_only else data
+
+
+def kept_links(data: TrackData, format: str) -> int:  # noqa: A002 - a field term
+    """Return how many links a format can hold: those between tracks only where it knows lineages."""
+    from kinocyte.interop.tracks.branches import with_tracks
+
+    whole = with_tracks(data)
+    if FORMATS[format].lineage or whole.members is None:
+        return data.links.height
+    track = dict(whole.members.select("object_id", "track_id").iter_rows())
+    pairs = data.links.select("source_id", "target_id").iter_rows()
+    return sum(1 for a, b in pairs if a in track and track[a] == track.get(b))
 
 
 def write_tracks(

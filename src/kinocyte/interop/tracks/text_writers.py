@@ -189,10 +189,13 @@ def _spot_columns() -> list[pl.Expr]:
 def write_cellphe(path: Path, data: TrackData, *, overwrite: bool = False) -> None:
     """Write a folder for CellPhe: ``tracks.csv`` (its source ``Trackmate_auto``) and ``rois.zip`` with the outlines.
 
-    Frames and cells count from 1. Objects without an outline are left out, for CellPhe measures inside outlines.
+    Frames and cells count from 1. Objects without an outline are left out, for CellPhe measures inside outlines; where
+    there are label images instead, outlines are traced in them.
     """
     from kinocyte.interop.tracks.imagej_rois import write_rois
+    from kinocyte.interop.tracks.outlines import with_outlines
 
+    data = with_outlines(data)
     outlined = set(data.contours.object_id.tolist())
     table = tracked(data).filter(pl.col("object_id").is_in(list(outlined)))
     if not table.height:
