@@ -83,13 +83,13 @@ def _cells(task: Task, name: str) -> list[tuple[str, str]]:
     kind = type(task)
     shown = ", ".join(repr(n) for n in wanted)
     return [
-        ("markdown", f"# {title}\n\n{about}\n\n{_HOW}{cited}"),
+        ("markdown", f"# {title}\n\n{about}\n\n{_HOW}\n{cited}"),
         ("code", _SETUP.format(module=kind.__module__, cls=kind.__qualname__, name=name)),
         ("markdown", "## 1. Data\n\nFolders of images" + (
             "" if task.target == "none" else f" and of targets ({_TARGETS[task.target]}) with the same names") + "."),
         ("code", f"data = Form(ImageData, only=({shown},))\ndata"),
         ("code", _CHECK if task.target != "none" else _CHECK_ALONE),
-        ("code", _LOOK.format(target=task.target, first=task.target == "image")),
+        ("code", _LOOK.format(target=task.target, goal="pair.target[0]" if task.target == "image" else "pair.target")),
         ("markdown", "## 2. What is learnt, and how"),
         ("code", f"task = Form({kind.__qualname__})\ntask"),
         ("code", "augmentation = Form(Augmentation)\naugmentation"),
@@ -101,6 +101,7 @@ def _cells(task: Task, name: str) -> list[tuple[str, str]]:
         ("code", _JUDGE),
         ("markdown", "## 5. Use\n\nApply the model to a folder of images; what is written lies beside the notebook."),
         ("code", _USE),
+        ("code", _RESULT),
         ("markdown", "## 6. Sharing\n\nThe model is a BioImage.IO package."),
         ("code", _SHARE),
     ]  # fmt: skip
@@ -139,7 +140,7 @@ from kinocyte.pipeline.pairs import read_pairs
 targets = where.get("targets")
 pairs = read_pairs(Path(where["inputs"]), targets and Path(targets), target="{target}", axes=where.get("axes"))
 pair = pairs[np.random.default_rng().integers(len(pairs))]
-shown = [pair.image[0]] if pair.target is None else [pair.image[0], pair.target[0] if {first} else pair.target]
+shown = [pair.image[0]] if pair.target is None else [pair.image[0], {goal}]
 figure, axes = plt.subplots(1, len(shown), squeeze=False, figsize=(4 * len(shown), 4))
 for ax, image in zip(axes[0], shown):
     ax.imshow(image if image.ndim == 2 else image[len(image) // 2], cmap="gray", interpolation="nearest")
@@ -176,6 +177,14 @@ if Path(test_inputs).is_dir():
 _USE = """
 new_images = where["inputs"]
 command("predict", run, new_images, "--out", f"{name}-results")
+"""
+_RESULT = """
+import tifffile
+
+first = sorted(Path(f"{name}-results").glob("*.tif"))[0]
+result = tifffile.imread(first)
+plt.imshow(result[tuple(n // 2 for n in result.shape[:-2])], cmap="nipy_spectral" if "labels" in first.name else "gray")
+plt.title(first.name)
 """
 _SHARE = """
 command("model", "test", run / "model")
