@@ -18,6 +18,7 @@ from kinocyte.core.errors import ParameterError
 from kinocyte.core.scale import Scale
 from kinocyte.core.schema import DRIFT
 from kinocyte.registration import PhaseCorrelation, estimate_drift
+from kinocyte.registration._backfit import backfit
 from kinocyte.simulation.drift import Crawl, DriftMovie, drift_table, jumps, random_walk, steady
 from tests.registration.scenes import nuclei
 
@@ -173,6 +174,24 @@ def test_stacks_are_registered_along_all_axes(stack: str) -> None:
     assert rms_px(table, truth, z=True) < 0.1
     assert PhaseCorrelation(stack="projection", axial=False).estimate(movie)["dz_px"].to_list() == [0.0] * 6
     assert rms_px(PhaseCorrelation(projection="max", axial_view="x").estimate(movie), truth, z=True) < 0.15
+
+
+def test_stacks_in_noise_are_registered_along_z() -> None:
+    steps = np.random.default_rng(0).normal(0, [2.0, 2.0, 0.7], (12, 3))
+    truth = drift_table(np.cumsum(steps, axis=0))
+    movie = DriftMovie(stack_scene(), truth, (5, 16, 16), noise_sd=400, order=1)  # as much as the brightest objects
+    table = PhaseCorrelation().estimate(np.stack([movie[t] for t in range(12)]))
+    assert rms_px(table, truth, z=True) < 0.1
+
+
+def test_an_image_at_rest_is_told_from_one_that_moves() -> None:
+    rng = np.random.default_rng(3)
+    rest = rng.normal(size=(1, 40, 48)).astype(np.float32)
+    sample = rng.normal(size=(60, 70)).astype(np.float32)
+    path = np.column_stack([np.zeros(12), rng.integers(0, 12, 12), rng.integers(0, 12, 12)]).astype(float)
+    frames = [rest + sample[12 - int(y) :, 12 - int(x) :][:40, :48] for _, y, x in path]
+    found = backfit(frames, path)
+    assert np.corrcoef((found - found.mean()).ravel(), (rest - rest.mean()).ravel())[0, 1] > 0.99
 
 
 def test_rotation_is_found(scene: Scene) -> None:

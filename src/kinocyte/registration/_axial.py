@@ -20,7 +20,9 @@ COLUMNS = 160
 
 
 class Sections:
-    """Projects the part of a stack that all frames show along y or x, block by block: (block, z, columns).
+    """Averages the part of a stack that all frames show along y or x, block by block: (block, z, columns).
+
+    Blocks are averaged whatever projection serves along z: the maximum of a block is that of its noise.
 
     Parameters
     ----------
@@ -56,13 +58,13 @@ class Sections:
         edges = np.linspace(0, self.common[self.axis - 1], self.blocks + 1).astype(np.int64)
         columns = int(width if self.axis == 1 else height)
         factor = max(1, columns // COLUMNS)
-        if self.axis == 1 and self.preparation.projection == "mean" and _project_kernel.fits(pixels):
+        if self.axis == 1 and _project_kernel.fits(pixels):
             out = np.empty((self.blocks, pixels.shape[0], columns // factor), dtype=np.float32)
             _project_kernel.mean_along_y(pixels, edges + top, int(left), factor, out)
             return out
         part = pixels[:, top : top + height, left : left + width]
         cuts = [part[:, a:b] if self.axis == 1 else part[:, :, a:b] for a, b in itertools.pairwise(edges)]
-        planes = np.stack([project(c, self.preparation.projection, self.axis) for c in cuts])
+        planes = np.stack([project(c, "mean", self.axis) for c in cuts])
         kept = planes[..., : columns // factor * factor]
         return np.asarray(kept.reshape(*planes.shape[:2], -1, factor).mean(axis=-1), dtype=np.float32)
 

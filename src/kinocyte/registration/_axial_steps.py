@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from kinocyte.registration._merge import fill
 from kinocyte.registration._prepare import Frames
@@ -16,16 +18,18 @@ from kinocyte.registration._track import Tracked
 
 Floats = NDArray[np.float64]
 
-#: Rounds, and the share of the planes that all frames have to show.
-ROUNDS, COMMON = 4, 0.35
+#: Most rounds, those after which the smoothing stays, and the share of the planes that all frames have to show.
+ROUNDS, SETTLED, COMMON = 8, 2, 0.35
 #: Share of the planes that fades out at each end: what is compared there is half lost to interpolation.
 FLANK = 0.08
-#: A step above this many planes is not believed.
-MOST = 1.5
+#: All steps together above this share of the planes are not believed.
+MOST = 0.1
+#: Standard deviations of the Gaussians that are tried along z and along columns, in pixels of the sections.
+SMOOTH = (0.0, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 
 
-def stepped(frames: Frames, tracked: Tracked) -> Tracked:
-    """Return axial shifts (axis 1) improved by Gauss-Newton steps.
+def stepped(frames: Frames, tracked: Tracked) -> Tracked | None:
+    """Return axial shifts (axis 1) improved by Gauss-Newton steps, None where they lead nowhere.
 
     Correlation multiplies two windowed images, so that a window at the wrong place pulls and much of a flat stack is
     lost to its flanks. Here the difference between a section and the mean of the others is weighted, which is zero at
@@ -38,76 +42,117 @@ def stepped(frames: Frames, tracked: Tracked) -> Tracked:
     tracked : Tracked
         Shifts so far.
     """
-    known = tracked.known
-    chosen = np.flatnonzero(known)
+    chosen = np.flatnonzero(tracked.known)
     n_planes = frames.shape[1]
-    if len(chosen) < 2:
-        return tracked
-    before = fill(tracked.shift, known)[:, 1]
+    seen = [int(t) for t in chosen if frames.image(int(t)) is not None]
+    if len(seen) < 2:
+        return None
+    before = fill(tracked.shift, tracked.known)[:, 1]
     shift = before.copy()
-    for _ in range(ROUNDS):
-        low, depth = float(shift[chosen].min()), int(np.floor(n_planes - np.ptp(shift[chosen])))
+    smooth = None
+    for number in range(ROUNDS):
+        low, depth = float(shift[seen].min()), int(np.floor(n_planes - np.ptp(shift[seen])))
         if depth < max(6, COMMON * n_planes):
-            return tracked
+            return None
         size = (frames.shape[0], depth, frames.shape[2])
 
-        def look(t: int, low: float = low, size: tuple[int, int, int] = size) -> Image | None:
+        def look(t: int, low: float = low, size: tuple[int, int, int] = size) -> Image:
             image = frames.image(t)
-            return None if image is None else shifted(image, np.array([0.0, shift[t] - low, 0.0]), "cubic", size)
+            assert image is not None  # noqa: S101 - frames without content are left out above
+            return shifted(image, np.array([0.0, shift[t] - low, 0.0]), "cubic", size)
 
-        total, count = np.zeros(size, dtype=np.float32), 0
-        for t in chosen:
-            image = look(int(t))
-            if image is not None:
-                total, count = total + image, count + 1
-        if count < 2:
-            return tracked
-        solver = _Solver(total / np.float32(count), np.broadcast_to(taper(depth, FLANK)[:, None], size))
+        def half(first: int, see: Callable[[int], Image] = look, size: tuple[int, int, int] = size) -> Image:
+            out = np.zeros(size, dtype=np.float32)
+            for t in seen[first::2]:
+                out += see(t)
+            return out
 
-        def step(t: int, total: Image = total, count: int = count, solver: _Solver = solver) -> float:
-            image = look(t)
-            return 0.0 if image is None else solver.step(image, (total - image) / np.float32(count - 1))
+        halves = each(half, (0, 1), int(np.prod(size)))
+        solver = _Solver(halves, len(seen), np.broadcast_to(taper(depth, FLANK)[:, None], size), smooth)
+        smooth = solver.smooth if number >= SETTLED else None
 
-        steps = np.array(each(step, [int(t) for t in chosen], int(np.prod(size)))) * (count - 1) / count
-        if np.abs(steps).max() > MOST:
-            return tracked
-        shift[chosen] += steps - steps.mean()
-        if np.abs(steps - steps.mean()).max() < 2e-3:
+        def step(t: int, see: Callable[[int], Image] = look, by: _Solver = solver) -> float:
+            return by.step(see(t))
+
+        steps = np.array(each(step, seen, int(np.prod(size))))
+        steps -= steps.mean()
+        shift[seen] += steps
+        if not np.isfinite(steps).all() or np.abs(shift - before)[seen].max() > max(1.5, MOST * n_planes):
+            return None
+        if np.abs(steps).max() < 2e-3:
             break
-    if np.abs(shift - before)[chosen].max() > MOST:
-        return tracked
     out = tracked.shift.copy()
     out[chosen, 1] = shift[chosen]
     return replace(tracked, shift=out)
 
 
 class _Solver:
-    """Steps of images towards a template; brightness, the mean of each block and a shift along columns are free.
+    """Steps of images towards the mean of the others.
+
+    Brightness, the mean of each block and a shift along columns are free. Noise of the mean would hide its slope and
+    weaken the steps: the slope is smoothed as far as this makes that of one half of the frames tell more of that of
+    the other, and both halves, whose noise is independent, tell how long a step is (instrumental variables).
 
     Parameters
     ----------
-    template : float32 (block, z, column)
-        Mean of all frames.
+    halves : two float32 (block, z, column)
+        Sums of the odd and of the even frames.
+    count : int
+        Number of frames.
     weight : float32 (block, z, column)
         Weight of the differences.
+    smooth : (float, float), optional
+        Standard deviations of the Gaussian along z and columns; chosen where left out.
     """
 
-    def __init__(self, template: Image, weight: Image) -> None:
-        columns = [np.gradient(template, axis=1), template]
-        if template.shape[2] > 1:
-            columns.append(np.gradient(template, axis=2))
-        total = weight.sum(axis=(1, 2), keepdims=True)
-        centred = [(c - (c * weight).sum(axis=(1, 2), keepdims=True) / total) for c in columns]
-        matrix = np.stack([c.ravel() for c in centred])
-        self._weighted = (matrix * weight.ravel()).astype(np.float32)
-        normal = (self._weighted @ matrix.T).astype(np.float64)
-        self._length = np.sqrt(np.maximum(np.diag(normal), 1e-30))
-        self._scaled = normal / np.outer(self._length, self._length)
-        self._solvable = self._length[0] > 1e-12 and np.linalg.cond(self._scaled) < 1e8
+    def __init__(
+        self, halves: Sequence[Image], count: int, weight: Image, smooth: tuple[float, float] | None = None
+    ) -> None:
+        self._total, self._count, self._weight = halves[0] + halves[1], count, weight
+        self._share = weight.sum(axis=(1, 2), keepdims=True)
+        means = [halves[0] / np.float32((count + 1) // 2), halves[1] / np.float32(max(count // 2, 1))]
+        sides = [self._columns(m) for m in means]
+        self.smooth = smooth or self._best(sides[0][0], sides[1][0])
+        filtered = [self._filtered(c, self.smooth) for c in self._columns(self._total / np.float32(count))]
+        self._along = np.stack([f.ravel() for f in filtered])
+        normal = np.zeros((len(filtered), len(filtered)))
+        for one, other in ((0, 1), (1, 0)):
+            for i, column in enumerate(sides[one]):
+                steered = self._filtered(column, self.smooth).ravel()
+                normal[i] += [0.5 * float(steered @ c.ravel()) for c in sides[other]]
+        length = np.sqrt(np.maximum(np.abs(np.diag(normal)), 1e-30))
+        self._length, self._scaled = length, normal / np.outer(length, length)
+        self._solvable = bool(normal[0, 0] > 1e-12 and np.linalg.cond(self._scaled) < 1e6)
 
-    def step(self, image: Image, others: Image) -> float:
-        """Return how far the content of an image lies beyond that of the mean of the others along z, in planes."""
+    def _columns(self, mean: Image) -> list[Image]:
+        """Return what an image may differ by from the mean: a shift along z, brightness, a shift along columns."""
+        out = [np.gradient(mean, axis=1), mean]
+        if mean.shape[2] > 1:
+            out.append(np.gradient(mean, axis=2))
+        return [c - (c * self._weight).sum(axis=(1, 2), keepdims=True) / self._share for c in out]
+
+    def _filtered(self, column: Image, smooth: tuple[float, float]) -> Image:
+        """Return the column smoothed and weighted, so that it is blind to the mean of each block."""
+        out = ndimage.gaussian_filter(column, (0.0, *smooth), mode="nearest") if any(smooth) else column
+        out = out - (out * self._weight).sum(axis=(1, 2), keepdims=True) / self._share
+        return np.asarray(out * self._weight, dtype=np.float32)
+
+    def _best(self, one: Image, other: Image) -> tuple[float, float]:
+        """Return the Gaussian with which the slope of one half of the frames tells most of that of the other."""
+
+        def told(smooth: tuple[float, float]) -> float:
+            steered = self._filtered(one, smooth).ravel()
+            return max(float(steered @ other.ravel()), 0.0) ** 2 / max(float(steered @ steered), 1e-30)
+
+        across = 1.0 if one.shape[2] > 1 else 0.0
+        along_z = max(SMOOTH, key=lambda s: told((s, across)))
+        return along_z, max(SMOOTH, key=lambda s: told((along_z, s))) if across else 0.0
+
+    def step(self, image: Image) -> float:
+        """Return how far the content of an image lies beyond that of the mean of all along z, in planes."""
         if not self._solvable:
             return 0.0
-        right = (self._weighted @ (image - others).ravel()).astype(np.float64) / self._length
-        return -float((np.linalg.solve(self._scaled, right) / self._length)[0])
+        others = (self._total - image) / np.float32(self._count - 1)
+        right = (self._along @ (image - others).ravel()).astype(np.float64) / self._length
+        step = -float((np.linalg.solve(self._scaled, right) / self._length)[0])
+        return step * (self._count - 1) / self._count

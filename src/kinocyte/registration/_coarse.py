@@ -69,6 +69,8 @@ class Search:
         Distance of the planes of a volume in lateral pixels.
     reach : float
         Largest shift that is looked for, as a share of the frame.
+    attempts : int
+        How often crops may be laid anew until shifts no longer change; 0 = as often as pays.
     """
 
     axes: Axes = (1, 2)
@@ -81,6 +83,7 @@ class Search:
     taper: float = 0.2
     depth_px: float = 1.0
     reach: float = 0.5
+    attempts: int = 0
 
 
 @dataclass(frozen=True)

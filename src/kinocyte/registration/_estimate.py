@@ -27,6 +27,8 @@ Floats = NDArray[np.float64]
 
 #: Axial drift, as a share of the planes, above which the lateral drift is taken anew from common planes.
 RELOOK = 0.05
+#: How often sections along z are cropped anew before the last steps, which need them to a plane only.
+AXIAL_ATTEMPTS = 2
 #: Longest side of the images from which the lateral drift of stacks is first told, px.
 ROUGH_SIDE = 256
 
@@ -125,10 +127,15 @@ def _plain(
     movies: tuple[Movie, ...],
     plan: Plan,
     mask: NDArray[Any] | None,
+    *,
     side: int | None = None,
     view: CommonPlanes | None = None,
+    start: _Found | None = None,
 ) -> _Found:
-    """Return what projections, planes or volumes tell; images above ``side`` pixels are made smaller."""
+    """Return what projections, planes or volumes tell; images above ``side`` pixels are made smaller.
+
+    Shifts that are known to a few pixels, as far as they are, take the place of the search over all places.
+    """
     longest = max(movies[0].shape[-2:])
     frames = Frames(movies, plan.preparation, view=view, least_bin=1 if side is None else max(1, -(-longest // side)))
     search = plan.search
@@ -145,7 +152,7 @@ def _plain(
         still = replace(plan, fixed_pattern="keep")
         lateral, matrix = track_model(frames, plan.model, lambda f: _tracked(f, search, still, mask_image), mask_image)
     else:
-        lateral = _tracked(frames, search, plan, mask_image)
+        lateral = _tracked(frames, search, plan, mask_image, start)
     trusted = lateral.known & ~_elsewhere(lateral, 0.1 * min(frames.shape[1:]))
     shift, known = _relative(replace(lateral, known=trusted), plan.total_px / frames.bin)
     path = fill(np.where(known[:, None], shift, np.nan), known) * np.array([1.0, frames.bin, frames.bin])
@@ -165,7 +172,7 @@ def _stack(movies: tuple[Movie, ...], plan: Plan, mask: NDArray[Any] | None) -> 
         found = _plain(movies, plan, mask)
         axial = _axial(movies, plan, found.path, found.known)
         return _with_axial(found, axial)
-    rough = _plain(movies, plan, mask, ROUGH_SIDE)
+    rough = _plain(movies, plan, mask, side=ROUGH_SIDE)
     if rough.frames.bin > 1 and rough.known.sum() < 0.9 * len(rough.known):
         rough = _plain(movies, plan, mask)  # fine structure may stay where coarse structure changes
     axial = _axial(movies, plan, rough.path, rough.known)
@@ -173,10 +180,10 @@ def _stack(movies: tuple[Movie, ...], plan: Plan, mask: NDArray[Any] | None) -> 
     first, last = plan.preparation.planes or (0, int(movies[0].shape[1]))
     view = CommonPlanes(plan.preparation, depth_px, last - first)
     if np.ptp(depth_px) > max(1.0, RELOOK * (last - first)) and view.depth >= 0.3 * (last - first):
-        again = _plain(movies, plan, mask, view=view)
+        again = _plain(movies, plan, mask, view=view, start=rough)
         if again.known.sum() >= rough.known.sum():
             return _with_axial(again, axial)
-    return _with_axial(rough if rough.frames.bin == 1 else _plain(movies, plan, mask), axial)
+    return _with_axial(rough if rough.frames.bin == 1 else _plain(movies, plan, mask, start=rough), axial)
 
 
 def _with_axial(found: _Found, axial: Tracked) -> _Found:
@@ -198,14 +205,18 @@ def _check_crops(movie: Movie, plan: Plan) -> None:
         raise ParameterError(msg)
 
 
-def _tracked(frames: Frames, search: Search, plan: Plan, mask: Image | None) -> Tracked:
+def _tracked(frames: Frames, search: Search, plan: Plan, mask: Image | None, start: _Found | None = None) -> Tracked:
     if frames.n == 1:
         one = np.ones(1)
         seen = np.array([frames.image(0) is not None])
         sharp = np.where(seen, np.inf, 0.0)
         return Tracked(np.zeros((1, 3)), seen, sharp, one * seen, np.zeros(1), np.zeros(1))
     tracker = Tracker(frames, search, mask)
-    if plan.fixed_pattern != "keep" and frames.n >= 4:
+    if start is not None and start.lateral.pattern != "removed" and plan.reference == "global":
+        seen = np.flatnonzero(start.known)
+        tracker.start_from(seen.tolist(), start.path[seen] / np.array([1.0, frames.bin, frames.bin]))
+        tracker.pattern = start.lateral.pattern
+    elif plan.fixed_pattern != "keep" and frames.n >= 4:
         from kinocyte.registration._pattern import remove_pattern
 
         remove_pattern(tracker, always=plan.fixed_pattern == "remove")
@@ -298,8 +309,12 @@ def _axial(movies: tuple[Movie, ...], plan: Plan, path: Floats, known: NDArray[n
     view = Sections(plan.preparation, plan.axial_view, path, known, size)
     frames = Frames(movies, preparation, view=view, least_bin=None)
     search = replace(plan.search, axes=(1, 2), free=(1,), smallest_px=0.0, largest_px=0.0, step_px=np.inf)
-    tracked = _tracked(frames, search, replace(plan, fixed_pattern="keep"), None)
-    return stepped(frames, tracked) if plan.reference == "global" else tracked
+    plain = replace(plan, fixed_pattern="keep")
+    if plan.reference == "global":
+        better = stepped(frames, _tracked(frames, replace(search, attempts=AXIAL_ATTEMPTS), plain, None))
+        if better is not None:
+            return better
+    return _tracked(frames, search, plain, None)
 
 
 def _table(found: _Found, model: str) -> pl.DataFrame:

@@ -83,7 +83,7 @@ def align_group(
     shift = np.array(guess, dtype=np.float64)
     aligned = None
     further = Further()
-    attempts = 3 if shape[0] == 1 and np.prod(shape) > SMALL_PIXELS else 12
+    attempts = search.attempts or (3 if shape[0] == 1 and np.prod(shape) > SMALL_PIXELS else 12)
     for attempt in range(attempts):
         offset = np.rint(shift).astype(np.intp)
         for axis in range(3):

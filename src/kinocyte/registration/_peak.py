@@ -35,7 +35,7 @@ class Places:
             for axis, (limit, n) in enumerate(zip(reach, out.shape, strict=True)):
                 if 2 * limit + 1 < n:
                     out[(slice(None),) * axis + (slice(limit + 1, n - limit),)] = 0
-            self._allowed[reach] = out
+            self._allowed[reach] = np.asarray(out, dtype=np.float32)
         return self._allowed[reach]
 
     def count(self, reach: tuple[int, ...]) -> int:

@@ -103,8 +103,8 @@ class Tracker:
         if self._start is None:
             return None
         shift = self._start[list(group)]
-        known = ~np.isnan(shift).any(axis=1)
-        if known.sum() < 2 or any(self.frames.image(group[k]) is not None for k in np.flatnonzero(~known)):
+        known: NDArray[np.bool_] = np.isfinite(shift[:, 2])
+        if known.sum() < 2 or any(self.frames.image(group[k]) is not None for k in np.flatnonzero(~known).tolist()):
             return None
         return Guess(shift, known, np.zeros(len(group)), np.zeros(len(group)))
 
