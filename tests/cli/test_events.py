@@ -44,6 +44,19 @@ def test_times_and_classes(table: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert set(found.columns) >= {"well", "track_id", "event", "class", "time_min", "time_se_min", "confidence"}
 
 
+def test_columns_whose_names_are_no_words(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = pl.read_csv(table).rename({"pi": "PI mean [a.u.]", "minutes": "Time (min)", "cell": "TRACK ID"})
+    odd.write_csv(place := tmp_path / "odd.csv")
+    named = ["--track", "TRACK ID", "--time", "Time (min)", "--by", "well", "--threshold", "200"]
+    assert run(["events", "transitions", str(place), *named, "--signal", "PI mean [a.u.]", "--out",
+                str(tmp_path / "o.csv")]) == 0  # fmt: skip
+    assert pl.read_csv(tmp_path / "o.csv")["class"].to_list().count("event") == 10
+    capsys.readouterr()
+    assert run(["events", "transitions", str(place), *named, "--signal", "PI maen", "--out",
+                str(tmp_path / "p.csv")]) == 2  # fmt: skip
+    assert "did you mean 'PI mean [a.u.]'" in capsys.readouterr().err
+
+
 def test_a_fall_of_a_formula(table: Path, tmp_path: Path) -> None:
     options = ["--track", "cell", "--by", "well", "--time", "minutes", "--signal", "0 - pi / 100"]
     out = tmp_path / "sub" / "out.csv"

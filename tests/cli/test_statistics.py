@@ -218,3 +218,16 @@ def test_hardly_any_cells(
     lives.with_columns(lifetime=pl.lit(math.nan), size=pl.lit(None, pl.Float64)).write_csv(blank)
     assert asked(capsys, "survival", blank, *SURVIVAL)["groups"] == []
     assert asked(capsys, "compare", blank, "--value", "size", "--by", "dose")["groups"] == []
+
+
+def test_an_event_told_by_a_word(lives: pl.DataFrame, table: Path, tmp_path: Path, capsys: Capture) -> None:
+    words = lives.with_columns(died=pl.col("died").replace_strict({1: "dead", 0: "alive"}, return_dtype=pl.String))
+    words.write_csv(place := tmp_path / "words.csv")
+    said = asked(capsys, "survival", place, *SURVIVAL, "--event-is", "dead")
+    assert said["groups"] == asked(capsys, "survival", table, *SURVIVAL)["groups"]
+    rates = [
+        asked(capsys, "hazard", t, *SURVIVAL, *w)["groups"] for t, w in ((place, ["--event-is", "dead"]), (table, []))
+    ]
+    assert rates[0] == rates[1]
+    assert "did you mean 'dead'" in refused(capsys, "survival", place, *SURVIVAL, "--event-is", "deda")
+    assert "--event-is" in refused(capsys, "survival", place, *SURVIVAL)

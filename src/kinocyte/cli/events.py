@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from kinocyte.cli.console import out as console
 from kinocyte.cli.console import table as show
-from kinocyte.core.errors import ParameterError, TableError
+from kinocyte.core.errors import ParameterError, TableError, nearest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,10 +74,14 @@ def transitions(
 
     check_new(out)
     level = threshold if threshold == "auto" else str(_number(threshold))
-    parse(signal)  # refused by its own words, before it stands in a condition
+    read, signal = _named_plainly(read_table(file), signal, (track, time, *by))
+    try:
+        parse(signal)  # refused by its own words, before it stands in a condition
+    except ParameterError as error:
+        msg = f"--signal '{signal}' is no column of {file.name}; {nearest(signal, read.columns)}. As a formula: {error}"
+        raise ParameterError(msg) from None
     formula = f"({signal}) {'>' if direction == 'rise' else '<'} {level}"
     method = ThresholdTransition(when=formula)
-    read = read_table(file)
     require(read, [track, time, *by, *method.columns], table=file.name)
     cells, keys = _as_cells(read.filter(read[track].is_not_null()), (*by, track), time, method.columns)
     found = method.detect(cells, name).events.rename({"track_id": "track_id_"})
@@ -96,6 +100,16 @@ def transitions(
     if used.len():
         console.print(f"threshold {used[0]:.6g}; the times stand in {out}", markup=False, soft_wrap=True)
     return 0
+
+
+def _named_plainly(read: pl.DataFrame, signal: str, others: tuple[str, ...]) -> tuple[pl.DataFrame, str]:
+    """Return the table with its signal under a name that a formula can hold, where it is a column of another name."""
+    if signal not in read.columns or signal in others or (signal.isidentifier() and signal not in _NAMES):
+        return read, signal
+    plain = "signal"
+    while plain in read.columns:
+        plain += "_"
+    return read.rename({signal: plain}), plain
 
 
 def _number(text: str) -> float:

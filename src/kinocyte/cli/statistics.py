@@ -35,6 +35,7 @@ def survival(
     replicate: str | None = None,
     position: str | None = None,
     entry: str | None = None,
+    event_is: str | None = None,
     json: bool = False,
     until: float | None = None,
     reference: str | None = None,
@@ -72,6 +73,8 @@ def survival(
         Column of the field of view, to count them; 'position' where the table has one.
     entry : str
         Column: time at which the cell came under observation, where that is later than 0.
+    event_is : str
+        Word in the column of the event that says it happened, such as dead; every other word says it did not.
     json : bool
         Print one JSON object instead of tables.
     until : float
@@ -90,7 +93,7 @@ def survival(
     from kinocyte.interop.plain_tables import read_table
     from kinocyte.statistics.survival_comparison import compare_survival
 
-    read = read_table(file)
+    read = happened(read_table(file), event, event_is, file)
     position = position_of(read, position)
     found = compare_survival(
         read, duration=duration, event=event, by=by, replicate=replicate, position=position, entry=entry,
@@ -322,6 +325,23 @@ def position_of(read: pl.DataFrame, position: str | None) -> str | None:
     if position is None and "position" in read.columns:
         return "position"
     return position
+
+
+def happened(read: pl.DataFrame, event: str, word: str | None, file: Path) -> pl.DataFrame:
+    """Return the table with an event told by a word as true and false; unknown ones stay so."""
+    import polars as pl
+
+    from kinocyte.core.errors import nearest
+    from kinocyte.core.schema import require
+
+    if word is None:
+        return read
+    require(read, [event], table=named(file))
+    said = read[event].cast(pl.String).str.strip_chars()
+    if not (said == word).any():
+        msg = f"The column '{event}' of table '{named(file)}' never says '{word}'; "
+        raise ParameterError(msg + nearest(word, said.drop_nulls().unique().sort()) + ".")
+    return read.with_columns((said == word).alias(event))
 
 
 def share(confidence: float) -> float:

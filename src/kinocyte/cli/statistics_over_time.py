@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kinocyte.cli.statistics import Correction, Pairing, named, position_of, share
+from kinocyte.cli.statistics import Correction, Pairing, happened, named, position_of, share
 
 
 def hazard(
@@ -17,6 +17,7 @@ def hazard(
     replicate: str | None = None,
     position: str | None = None,
     entry: str | None = None,
+    event_is: str | None = None,
     json: bool = False,
     interval: float | None = None,
     bandwidth: float | None = None,
@@ -49,6 +50,8 @@ def hazard(
         Column of the field of view, to count them; 'position' where the table has one.
     entry : str
         Column: time at which the cell came under observation, where that is later than 0.
+    event_is : str
+        Word in the column of the event that says it happened, such as dead; every other word says it did not.
     json : bool
         Print one JSON object instead of tables.
     interval : float
@@ -69,7 +72,7 @@ def hazard(
     from kinocyte.interop.plain_tables import read_table
     from kinocyte.statistics.hazard_comparison import compare_hazard
 
-    read = read_table(file)
+    read = happened(read_table(file), event, event_is, file)
     position = position_of(read, position)
     found = compare_hazard(
         read, duration=duration, event=event, by=by, replicate=replicate, position=position, entry=entry,

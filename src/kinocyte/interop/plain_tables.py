@@ -9,7 +9,7 @@ import polars as pl
 from kinocyte.core.errors import InputFileError, ParameterError, TableError
 
 #: What other programs write where a value is not known.
-_UNKNOWN = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "NAN"]
+_UNKNOWN = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "NAN"]
 
 
 def read_table(path: Path) -> pl.DataFrame:

@@ -230,7 +230,7 @@ def occurred(column: pl.Series, *, name: str = "cells") -> tuple[pl.Series, tupl
         if word not in meaning:
             msg = (
                 f"The column '{column.name}' of table '{name}' holds '{word}'; an event is told by 1 and 0, true and "
-                f"false, or the classes {', '.join(EVENT_CLASSES)}."
+                f"false, or the classes {', '.join(EVENT_CLASSES)} (on the command line --event-is names another word)."
             )
             raise TableError(msg)
     left = ("censored_left", "which happened before the first frame"), ("excluded", "which was taken out")

@@ -108,7 +108,7 @@ def pick_durations(
     replicate: str | None, position: str | None, name: str, keep: Sequence[str] = (),
 ) -> tuple[Samples, tuple[str, ...]]:  # fmt: skip
     """Return the rows with durations, events and entries under the names the tests use, and what was left out."""
-    require(table, [duration, event], table=name)
+    require(table, [c for c in (duration, event, entry, by, replicate, position, *keep) if c], table=name)
     seen, said = occurred(table[event], name=name)
     ready = table.with_columns(seen.cast(pl.Float64).alias(EVENT))
     if said:  # these classes have been named; the others with no event are told of below
