@@ -33,7 +33,10 @@ from kinocyte.pipeline.run import run
 from kinocyte.pipeline.sweep import Axis, parse_axis, sweep, truth_at
 from kinocyte.pipeline.sweep import stages as stages_module
 from kinocyte.pipeline.sweep.search import Proposals
+from kinocyte.pipeline.sweep.sifted import mended
 from kinocyte.pipeline.sweep.toml_text import split_key, value_at, with_values
+from kinocyte.tracking import LAP
+from kinocyte.tracking.mending import Mending
 
 FRAMES, SIZE, STEP_PX = 6, 96, 7
 DISTANCE = "population.nuclei.tracking.max_distance_um"
@@ -200,10 +203,18 @@ def test_label_images_judge_the_segmentation(experiment: Experiment, pipeline_fi
         assert result.metric == "seg_ap"
         assert result.best is not None
         assert result.best.settings == {THRESHOLD: 300}
+        assert result.as_good() == {}
         assert result.best.scores["seg_f1"] == 1
         worse = result.trials[0].scores["seg_f1"]
         assert worse is not None
         assert worse < 1, "the speck is spurious"
+
+
+def test_what_the_score_does_not_choose_is_said(experiment: Experiment, pipeline_file: Path, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "masks.tif", masks(), photometric="minisblack", metadata={"axes": "TYX"})
+    over = [f"{THRESHOLD}=120,300", f"{DISTANCE}=1,5"]
+    result = sweep(pipeline_file, experiment, over, truth=tmp_path / "masks.tif", out=tmp_path / "s", workers=0)
+    assert result.as_good() == {DISTANCE: [5]}
 
 
 def test_links_between_known_objects(experiment: Experiment, pipeline_file: Path, tmp_path: Path) -> None:
@@ -312,6 +323,29 @@ def test_the_workers_of_a_dask_scheduler_give_the_same(
     assert there.table().select(columns).equals(here.table().select(columns))
     assert len(again.trials) == 9
     assert len((tmp_path / "there" / "trials.jsonl").read_text().splitlines()) == 9, "what was done was not done again"
+
+
+def test_tracks_are_mended_before_they_are_scored(experiment: Experiment, challenge: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    mending = '[[population.nuclei.mending]]\nmethod = "rules"\nextend_to_last_frame = true\n'
+    path.write_text(TEXT.replace("low = 300.0", "low = 120.0").replace("= 1.0  # a", "= 5.0  # a") + mending)
+    over = ["population.nuclei.mending.0.min_frames=none,3"]
+    result = sweep(path, experiment, over, truth=challenge, out=tmp_path / "s", workers=0)
+    whole, mended = (t.scores["DET"] for t in result.trials)
+    assert whole is not None
+    assert whole < 1, "the speck counts"
+    assert mended == 1, "it is followed nowhere, and what was put in is not scored"
+
+
+def test_links_over_what_mending_put_in_are_links_over_a_gap() -> None:
+    xy = {"x_um": [0.0, 0.0, 0.0], "y_um": [0.0, 0.0, 0.0]}
+    objects = pl.DataFrame({"object_id": [1, 2, 3], "frame": [0, 3, 4], "label": [1, 1, 1], **xy}).with_columns(
+        pl.col("frame").cast(pl.Int32)
+    )
+    links = LAP(max_distance_um=5, max_frame_gap=3).link(objects)
+    kept, bridged, _ = mended(objects, links, None, [Mending(interpolate_gaps=True)])
+    assert kept["object_id"].to_list() == [1, 2, 3]
+    assert bridged.select("source_id", "target_id", "frame_gap").rows() == [(1, 2, 3), (2, 3, 1)]
 
 
 def test_filters_are_varied_without_finding_the_cells_again(

@@ -127,6 +127,13 @@ def _show(result: SweepResult, folder: Path) -> int:
             f"warning: {len(failed)} trials failed, the first: {failed[0].error}", style="yellow", markup=False,
             soft_wrap=True,
         )  # fmt: skip
+    for key, values in result.as_good().items():
+        others = ", ".join("left out" if v is None else str(v) for v in values)
+        chosen = _setting(key, result.best.settings[key])
+        err.print(
+            f"note: {result.metric} does not choose {chosen}; just as good: {others}.", style="yellow", markup=False,
+            soft_wrap=True,
+        )  # fmt: skip
     if not result.complete:
         err.print("note: the time was up; the same command goes on from here.", style="yellow", markup=False)
     out.print(f"Best by {result.metric}: {folder / 'winner.toml'}", markup=False, soft_wrap=True)

@@ -18,7 +18,7 @@ from kinocyte.pipeline.sweep.toml_text import Keys, split_key, with_values
 _RANGE = re.compile(r"^(?P<low>[-+.\de]+)\.\.(?P<high>[-+.\de]+)(?::(?P<count>\d+))?(?P<log>\s+log)?$", re.IGNORECASE)
 _LEFT_OUT = ("none", "off")
 #: sections of a pipeline whose parameters can change what is scored
-_SCORED = ("segmentation", "filter", "tracking", "track_filter", "measure")
+_SCORED = ("segmentation", "filter", "tracking", "mending", "track_filter", "measure")
 _MOST_COMBINATIONS = 100_000
 
 
@@ -240,16 +240,17 @@ def _check_place(axis: Axis, base: Pipeline) -> None:
         section = str(path[2]) if len(path) > 2 else ""
         if len(path) < 4 or section not in _SCORED:
             hint = (
-                "events, mending and names do not change what is scored"
+                "events and names do not change what is scored"
                 if section in Population.model_fields and section not in _SCORED
                 else nearest(section, _SCORED)
             )
             place = f"population.{path[1]}" if len(path) > 1 else "population.NAME"
-            msg = f"--over {axis.key}: vary keys of {place}.segmentation, .filter, .tracking or .measure; {hint}."
+            sections = f"{place}.segmentation, .filter, .tracking, .mending or .measure"
+            msg = f"--over {axis.key}: vary keys of {sections}; {hint}."
             raise ParameterError(msg)
     elif path[0] not in {"restoration", "registration", "corrected"} or len(path) < 2:
-        sections = ("population", "restoration", "registration", "corrected")
-        msg = f"--over {axis.key}: '{path[0]}' does not change what is scored; {nearest(str(path[0]), sections)}."
+        known = ["population", "restoration", "registration", "corrected"]
+        msg = f"--over {axis.key}: '{path[0]}' does not change what is scored; {nearest(str(path[0]), known)}."
         raise ParameterError(msg)
 
 

@@ -74,6 +74,19 @@ class SweepResult:
         """Return the trial that is best by a score; the first of equals."""
         return best_of(self.trials, metric)
 
+    def as_good(self) -> dict[str, list[Any]]:
+        """Return for each key the other values that, all else being as in the best trial, did exactly as well."""
+        best = self.best
+        if best is None:
+            return {}
+        equal = [t.settings for t in self.trials if t is not best and gain(t, self.metric) == gain(best, self.metric)]
+        changed = [[k for k in s if s[k] != best.settings.get(k)] for s in equal]
+        return {
+            axis.key: values
+            for axis in self.axes
+            if (values := [s[axis.key] for s, keys in zip(equal, changed, strict=True) if keys == [axis.key]])
+        }
+
     def table(self) -> pl.DataFrame:
         """Return one row a trial: ``trial``, the varied keys, scores, seconds and the reason of a failure."""
         rows = [

@@ -32,9 +32,9 @@ from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.plan import seed_of
 from kinocyte.pipeline.run import run
 from kinocyte.pipeline.sweep.axes import settled_pipeline
-from kinocyte.pipeline.sweep.sifted import Labels, kept_lineages, kept_objects
+from kinocyte.pipeline.sweep.sifted import Labels, kept_lineages, kept_objects, mended
 from kinocyte.pipeline.sweep.truth import Prepared, Scores, Truth, prepare, score
-from kinocyte.tracking.base import Linker
+from kinocyte.tracking.base import Linker, Mender
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,11 @@ def trial_key(study: Study, pipeline: Pipeline) -> str:
     population = pipeline.population[study.population]
     filters = {
         name: [f.model_dump(mode="json") for f in rules]
-        for name, rules in (("filter", population.filter), ("track_filter", population.track_filter))
+        for name, rules in (
+            ("filter", population.filter),
+            ("mending", population.mending),
+            ("track_filter", population.track_filter),
+        )
         if rules
     }
     tracking = _dumped(population.tracking)
@@ -139,12 +143,13 @@ def _moving(pipeline: Pipeline) -> dict[str, Any] | None:
 
 
 def _features(pipeline: Pipeline, population: str) -> tuple[str, ...]:
-    """Return the measured columns that linker and filters look at."""
+    """Return the measured columns that linker, mending and filters look at."""
     declared = pipeline.population[population]
     linker = declared.tracking
     asked = [f.feature for f in (*declared.filter, *declared.track_filter)]
     measured = [f for f in asked if f not in OBJECTS and f not in OF_LINEAGES]
-    return (*(linker.features if isinstance(linker, Linker) else ()), *measured)
+    mending = [f for m in declared.mending if isinstance(m, Mender) for f in m.features]
+    return (*(linker.features if isinstance(linker, Linker) else ()), *mending, *measured)
 
 
 @lru_cache(maxsize=4)
@@ -302,6 +307,7 @@ def _matched(truth: Truth, objects: pl.DataFrame, labels: Labels | None, positio
 def _scored(study: Study, pipeline: Pipeline, cells: Path, settings: Mapping[str, Any], key: str) -> Trial:
     population = pipeline.population[study.population]
     linker, lineage_filters = population.tracking, population.track_filter
+    menders = [m for m in population.mending if isinstance(m, Mender)]
     found: dict[str, Scores] = {}
     linking = 0.0
     for position, truth in study.truths.items():
@@ -318,10 +324,12 @@ def _scored(study: Study, pipeline: Pipeline, cells: Path, settings: Mapping[str
         begin = time.perf_counter()
         links = linker.link(objects, labels=labels, seed=seed)
         linking += time.perf_counter() - begin
+        if menders:
+            objects, links, labels = mended(objects, links, labels, menders)
         if lineage_filters:
             objects, links, labels = kept_lineages(objects, links, labels, lineage_filters)
-            if truth is not None:
-                prepared = _matched(truth, objects, labels, open_experiment(cells).position(position))
+        if truth is not None and objects.height < cell.objects.height:
+            prepared = _matched(truth, objects, labels, open_experiment(cells).position(position))
         if prepared is not None:
             found[position] = score(prepared, objects, links)
         else:
