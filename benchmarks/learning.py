@@ -97,7 +97,7 @@ def rows() -> dict[str, Callable[[], Row]]:
             VirtualStain(width=16), real.phase(), "pearson", 800, real.phase_baselines(real.phase()), 128, 2, 1e-3
         ),
         "pix2pix": lambda: Row(
-            Pix2Pix(width=16, critic_width=16), real.phase(), "pearson", 300, real.phase_baselines(real.phase()), 128,
+            Pix2Pix(width=16, critic_width=16), real.phase(), "pearson", 800, real.phase_baselines(real.phase()), 128,
             2, 1e-3, note="made to look real, not to be nearest: compare with virtual_stain",
         ),
         "super_resolution_x2": lambda: Row(

@@ -169,7 +169,25 @@ def phase() -> Data:
     words = (
         "phase contrast (3 planes) to DAPI, human neurons; rows 0-719 of the one field to learn from, 768-1023 tested"
     )
-    return Data(words, training, test, ["phase 3", "phase 6", "phase 9"], ["DAPI"], held_out=0.25)
+    return Data(words, training, test, ["phase 3", "phase 6", "phase 9"], ["DAPI"], held_out=0.25, further=_looks)
+
+
+def _looks(model: Any, applied: Any) -> dict[str, Any]:
+    """Return the perceptual distance ST-LPIPS to the truth (0 is best) after mean and spread were made alike."""
+    from kinocyte.learning.quality.perceptual import perceptual_distance
+
+    seen, data = perceptual_distance(), phase()
+    made = {
+        "ours": lambda image: applied(model, image).image,
+        "linear mixture of filters": phase_baselines(data)["linear mixture of filters"],
+    }
+
+    def off(image: Array, truth: Array) -> float:
+        alike = (image - image.mean()) / max(float(image.std()), 1e-9) * truth.std() + truth.mean()
+        return float(seen.distance(truth[0], alike[0], data_range=float(np.ptp(truth))))
+
+    pairs = [(np.asarray(p.image), np.asarray(p.target, float)) for p in data.test]
+    return {"st_lpips": {n: float(np.mean([off(f(image), truth) for image, truth in pairs])) for n, f in made.items()}}
 
 
 def phase_baselines(data: Data) -> dict[str, Recipe]:

@@ -56,6 +56,8 @@ class Task(Method):
     result: ClassVar[Literal["labels", "classes", "image"]]
     #: whether pairs without a target teach something too
     target_optional: ClassVar[bool] = False
+    #: how long the optimiser remembers gradients and their squares
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     #: settings of `read` and the values they have before `tune`
     untuned: ClassVar[Mapping[str, float]] = {}
 

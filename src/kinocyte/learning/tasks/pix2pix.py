@@ -23,6 +23,9 @@ class Pix2Pix(ImageTask):
         "Mao et al., ICCV (2017), arXiv:1611.04076 (least squares)",
     )
 
+    #: as in the paper: with a longer memory network and critic swing
+    betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
+
     method: Literal["pix2pix"] = "pix2pix"
     depth: int = param(4, ge=1, le=6, help="How many times the network halves the image to see more around a pixel.")
     pixel_weight: float = param(100.0, ge=0, help="Weight of the absolute error beside that of convincing the critic.")

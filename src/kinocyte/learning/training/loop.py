@@ -160,7 +160,9 @@ class _Loop:
 
     def _optimiser(self, module: Any) -> Any:
         s = self.settings
-        optimiser = self.torch.optim.AdamW(module.parameters(), lr=s.learning_rate, weight_decay=s.weight_decay)
+        optimiser = self.torch.optim.AdamW(
+            module.parameters(), lr=s.learning_rate, betas=self.task.betas, weight_decay=s.weight_decay
+        )
 
         def shorten(*_: Any) -> None:
             self.torch.nn.utils.clip_grad_norm_(module.parameters(), s.clip)
