@@ -66,6 +66,9 @@ method = "rules"
 [[population.nuclei.track_filter]]
 feature = "n_objects"
 min = 3.0
+[population.nuclei.path]
+radii_um = [[0.0, 3.0]]
+before_frames = 2
 [[population.nuclei.event]]
 name = "death"
 method = "threshold_transition"
@@ -232,6 +235,7 @@ _ADDED = (
     ("nuclei", "Nucleus and cytoplasm"),
     ("nuclei", "Mend tracks"),
     ("nuclei", "Keep some tracks"),
+    ("nuclei", "Measure along the tracks"),
     ("nuclei", "Find an event"),
     ("Who is near whom",),
     ("nuclei and bodies", "Find an event of pairs"),

@@ -13,7 +13,7 @@ from kinocyte.app.draft import Draft, Path
 #: Steps of a kind of cell that stand once, and those that may be added again.
 _ONCE = (("segmentation", "Find cells"), ("tracking", "Follow cells"))
 _OFTEN = (("measurement", "Measure more"), ("filter", "Keep some cells"))
-_ON_TRACKS = (("mending", "Mend tracks"), ("track_filter", "Keep some tracks"), ("event", "Find an event"))
+_ON_TRACKS = (("mending", "Mend tracks"), ("track_filter", "Keep some tracks"))
 
 
 def fill(
@@ -81,7 +81,10 @@ def _fill_population(menu: QMenu, draft: Draft, name: str, table: dict[str, Any]
     entries = [(k, t) for k, t in _ONCE if k not in table]
     entries += _OFTEN
     entries += [("cells", "Nucleus and cytoplasm")] if several and "cells" not in table else []
-    entries += _ON_TRACKS if "tracking" in table else ()
+    if "tracking" in table:
+        entries += _ON_TRACKS
+        entries += [("path", "Measure along the tracks")] if "path" not in table else []
+        entries += [("event", "Find an event")]
     for kind, text in entries:
         offer(menu, text, partial(draft.add_to_population, name, kind))
 

@@ -176,6 +176,9 @@ class Draft:
         if kind in {"segmentation", "tracking"}:
             table.setdefault(kind, {"method": "threshold" if kind == "segmentation" else "lap"})
             return (*path, kind)
+        if kind == "path":
+            table.setdefault(kind, {})
+            return (*path, kind)
         if kind == "cells":
             table.setdefault(kind, next((n for n in self.document["population"] if n != population), ""))
             return (*path, kind)

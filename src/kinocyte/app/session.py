@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
@@ -91,6 +92,7 @@ class Session(QObject):
 
     def __init__(self, viewer: Any = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        import_module("pandas")  # two threads that load it at once leave it half loaded: napari does, and its helpers
         self.jobs = Jobs(self)
         self.experiment: Experiment | None = None
         self.position: Position | None = None
