@@ -25,7 +25,7 @@ from kinocyte.learning.quality.leakage import learnt_from
 from kinocyte.learning.quality.sensitivity import sensitivity
 from kinocyte.learning.quality.sweeping import Candidate, sweep_checkpoints
 from kinocyte.pipeline.training.run import fitting
-from kinocyte.report.training_page import html_report, pdf_report
+from kinocyte.report.training_page import _table, html_report, pdf_report
 from tests.learning._small_models import Above, AboveClasses, Smooth, model, predict
 from tests.learning.test_quality import curve, history, labelled, noisy
 
@@ -120,6 +120,19 @@ def test_images_of_the_training_are_known_again() -> None:
         (_warned(judged, None), "objects, F1"),
     ):
         assert said in methods(m, found, RECORD, len(pairs))[-1]
+
+
+def test_what_a_row_is_of_stands_in_each_part_of_a_wide_table() -> None:
+    table = pl.DataFrame(
+        {"image": ["a", "a"], "of": ["prediction", "input"], **{f"score {i:020}": [0.1, 0.2] for i in range(7)}}
+    )
+    text = [line[2] for line in _table(table)]
+    parts = [t for t in text if t.startswith("image")]
+    assert len(parts) == 3
+    assert all("of" in t for t in parts)
+    assert sum("prediction" in t for t in text) == sum("input" in t for t in text) == 3
+    assert "".join(parts).count("score") == 7
+    assert [line[2].strip() for line in _table(table.select("image"))] == ["image", "a", "a", ""]
 
 
 def test_words_of_augmentation() -> None:

@@ -195,28 +195,29 @@ def _tables(page: TrainingPage) -> list[_Line]:
     return lines
 
 
+#: columns that say what a row is of
+_KEYS = ("image", "channel", "of", "name", "rank")
+
+
 def _table(table: pl.DataFrame) -> list[_Line]:
-    """Return a table in monospaced columns, as many beside each other as fit; the first column stands in each block."""
+    """Return a table in monospaced columns, as many beside each other as fit; what a row is of stands in each block."""
     cells = [[c.replace("_", " ") for c in table.columns], *([number(v) for v in row] for row in table.iter_rows())]
     cells = [[text if len(text) <= 24 else f"{text[:14]}...{text[-7:]}" for text in row] for row in cells]
     widths = [max(len(row[i]) for row in cells) for i in range(table.width)]
+    n_keys = next((i for i, name in enumerate(table.columns) if i and name not in _KEYS), table.width)
+    keys, at = list(range(n_keys)), n_keys
     lines: list[_Line] = []
-    at = 1
-    while at < table.width or (at == 1 and table.width == 1):
-        chosen, used = [0], widths[0]
-        while at < table.width and used + widths[at] + 2 <= 104:
+    while at < table.width or not lines:
+        chosen, used = [*keys], sum(widths[i] + 2 for i in keys)
+        # at least one more, however wide
+        while at < table.width and (len(chosen) == n_keys or used + widths[at] <= 104):
             chosen.append(at)
             used += widths[at] + 2
-            at += 1
-        if len(chosen) == 1 and table.width > 1:  # one column that is wider than the page
-            chosen.append(at)
             at += 1
         for k, row in enumerate(cells):
             text = "  ".join(row[i].ljust(widths[i]) if i == 0 else row[i].rjust(widths[i]) for i in chosen)
             lines.append((8.0, "bold" if k == 0 else "normal", text, True))
         lines.append((9.5, "normal", "", False))
-        if table.width == 1:
-            break
     return lines
 
 

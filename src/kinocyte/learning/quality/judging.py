@@ -65,7 +65,8 @@ class Judgement:
     kind : {"labels", "classes", "image"}
         What was predicted.
     per_image : polars.DataFrame
-        One row an image; for images one for each channel and for both ``of`` = ``prediction`` and ``input``.
+        One row an image; for images one for each channel, counted from 1, and for both ``of`` = ``prediction`` and
+        ``input``.
     pooled : mapping
         One number a score: over all objects (labels), all pixels (classes), or the mean over images (images, of the
         prediction).
@@ -257,7 +258,7 @@ def _images(made: _Predicted, perceptual: PerceptualDistance | None) -> Judgemen
             for of, image in (("prediction", b), ("input", enlarged(start, a.shape))):
                 scores = score_image(a, image, fit="linear").as_dict()
                 rows.append(
-                    {"image": pair.name, "channel": channel, "of": of}
+                    {"image": pair.name, "channel": channel + 1, "of": of}
                     | scores
                     | {"st_lpips": _distance(perceptual, a, image)}
                 )
