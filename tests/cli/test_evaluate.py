@@ -315,6 +315,15 @@ def test_frames_of_a_movie_in_one_file_are_images_of_their_own(tmp_path: Path, c
     assert found["f1"] == 1
 
 
+def test_two_files_are_a_pair_and_a_challenge_folder_stands_for_its_masks(
+    images: tuple[Path, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    truth, result = images
+    assert scores(capsys, "segmentation", truth / "a.tif", result / "a.png")["images"] == 1
+    truth.rename(tmp_path / "SEG")
+    assert scores(capsys, "segmentation", tmp_path, result)["true_positives"] == 3
+
+
 def test_whole_numbers_kept_as_floats_are_labels(images: tuple[Path, Path], capsys: Capture) -> None:
     truth, result = images
     tifffile.imwrite(truth / "a.tif", tifffile.imread(truth / "a.tif").astype(np.float32))

@@ -150,14 +150,19 @@ class ImagePairs:
 
 
 def pair_images(truth: Path, result: Path, *, matched_only: bool) -> ImagePairs:
-    """Pair the label images of two folders by name.
+    """Pair the label images of two folders by name; two files are a pair whatever their names.
+
+    A folder of the Cell Tracking Challenge (``01_GT``) stands for the ``SEG`` in it.
 
     Raises
     ------
     InputFileError
         If no name occurs in both, an image of the truth has no result (unless ``matched_only``), or sizes differ.
     """
-    left, right = _by_name(label_files(truth), label_files(result))
+    if truth.is_file() and result.is_file():
+        return ImagePairs(tuple(_frames(result.name, label_file(truth), label_file(result))), (), ())
+    masks = truth / "SEG"
+    left, right = _by_name(label_files(masks if masks.is_dir() else truth), label_files(result))
     both = [n for n in left if n in right]
     lost = tuple(left[n].name for n in left if n not in right)
     extra = tuple(right[n].name for n in right if n not in left)

@@ -193,9 +193,9 @@ def segmentation(
     Parameters
     ----------
     truth : Path
-        Folder of label images.
+        Folder of label images, or one file (a stack is a movie).
     result : Path
-        Folder of label images with the same names; images beyond those of the truth are named and left.
+        Folder of label images with the same names, or one file; images beyond those of the truth are named and left.
     json : bool
         Print one JSON object instead of tables.
     errors : Path
