@@ -99,7 +99,7 @@ class TorchEngine:
     def _measured_bytes(self) -> float:
         """Return bytes a pixel: half of what all layers give, since half of them are shortcuts that are kept."""
         given = [said for _, _, said in self._layers() if hasattr(said, "numel")]
-        total = sum(said.numel() * said.element_size() for said in given)
+        total = float(sum(said.numel() * said.element_size() for said in given))
         return max(0.5 * total / float(np.prod(self._probe_shape())), 64.0)
 
     def _probe_shape(self) -> tuple[int, ...]:
