@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.method import param
 from kinocyte.core.scale import Scale
+from kinocyte.segmentation import splitting
 from kinocyte.segmentation._deep import DeepSegmenter, Labels, Quality
 
 if TYPE_CHECKING:
@@ -33,27 +34,10 @@ class Semantic(DeepSegmenter):
     object_class: str = param("", help="Class whose pixels make up the objects; left out: the last one.")
     probability: float = param(0.5, help="Pixels that are at least this likely belong to objects.", gt=0, le=1)
     fill_holes: bool = param(True, help="Fill background that is enclosed by an object.")
-    split: Literal["none", "neck", "distance", "h_maxima", "intensity"] = param(
-        "neck",
-        help="How touching objects are parted: not at all; at necks narrower than max_neck; between centres at least "
-        "seed_distance_um apart; between centres that rise seed_h_um above their saddle; or between peaks of the "
-        "probability at least seed_distance_um apart.",
-    )
-    max_neck: float = param(
-        0.9,
-        help="Split neck: objects are parted where the neck is narrower than this fraction of the smaller part.",
-        gt=0,
-        lt=1,
-    )
-    seed_distance_um: float = param(
-        5.0, help="Split distance and intensity: smallest distance of two centres.", unit="um", ge=0
-    )
-    seed_h_um: float = param(
-        0.75,
-        help="Split h_maxima: how much farther from the edge a centre lies than the saddle between both.",
-        unit="um",
-        gt=0,
-    )
+    split: splitting.Split = splitting.split("peaks of the probability")
+    max_neck: float = splitting.max_neck()
+    seed_distance_um: float = splitting.seed_distance_um()
+    seed_h_um: float = splitting.seed_h_um()
 
     def overrides(self) -> Mapping[str, float | None]:
         """There is nothing to replace: objects are made here."""

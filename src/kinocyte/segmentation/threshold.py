@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from kinocyte.core.method import param
 from kinocyte.core.scale import Scale
+from kinocyte.segmentation import splitting
 from kinocyte.segmentation.base import Pixels, Segmenter, single_channel
 from kinocyte.segmentation.filters import Filter, Gaussian
 
@@ -148,27 +149,10 @@ class Threshold(Segmenter):
         help="Whether pixels of one object must share an edge (face) or a corner is enough (full).",
         advanced=True,
     )
-    split: Literal["none", "neck", "distance", "h_maxima", "intensity"] = param(
-        "neck",
-        help="How touching objects are parted: not at all; at necks narrower than max_neck; between centres at least "
-        "seed_distance_um apart; between centres that rise seed_h_um above their saddle; or between intensity peaks at "
-        "least seed_distance_um apart.",
-    )
-    max_neck: float = param(
-        0.9,
-        help="Split neck: objects are parted where the neck is narrower than this fraction of the smaller part.",
-        gt=0,
-        lt=1,
-    )
-    seed_distance_um: float = param(
-        5.0, help="Split distance and intensity: smallest distance of two centres.", unit="um", ge=0
-    )
-    seed_h_um: float = param(
-        0.75,
-        help="Split h_maxima: how much farther from the edge a centre lies than the saddle between both.",
-        unit="um",
-        gt=0,
-    )
+    split: splitting.Split = splitting.split("intensity peaks")
+    max_neck: float = splitting.max_neck()
+    seed_distance_um: float = splitting.seed_distance_um()
+    seed_h_um: float = splitting.seed_h_um()
     min_area_um2: float | None = param(10.0, help="Smaller objects are left out (2D).", unit="um2", ge=0)
     max_area_um2: float | None = param(None, help="Larger objects are left out (2D).", unit="um2", gt=0)
     min_volume_um3: float | None = param(None, help="Smaller objects are left out (3D).", unit="um3", ge=0)
