@@ -14,6 +14,7 @@ from scipy import ndimage
 from kinocyte.core.scale import Scale
 from kinocyte.registration import PhaseCorrelation, apply_drift
 from kinocyte.registration import _prepare as prepare
+from kinocyte.registration import _tiles as tiles
 from kinocyte.registration import _track as track
 from kinocyte.registration._coarse import Search
 from kinocyte.registration._spectrum import Grid, band
@@ -81,3 +82,20 @@ def test_flat_voxels_are_registered_in_volumes() -> None:
     table = PhaseCorrelation(stack="volume", smallest_um=1.0, largest_um=20.0).estimate(movie, scale)
     assert_allclose(table["dz_px"], [0, 1, 2], atol=0.15)
     assert_allclose(table["dx_px"], [0, -2, 1], atol=0.1)
+
+
+def test_shifts_of_frames_that_are_made_smaller_are_measured_on_tiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "MOST_PIXELS", 100_000)
+    movie, shift = huge(tmp_path / "movie.npy", 5)
+    mask = np.ones((HEIGHT, WIDTH), dtype=bool)
+    mask[:, :200] = False
+    error_px = {}
+    for side in (2000, 300):  # frames too small for four tiles, and not
+        monkeypatch.setattr(tiles, "SIDE", side)
+        table = PhaseCorrelation().estimate(movie, mask=mask)
+        error = table.select("dy_px", "dx_px").to_numpy() - shift
+        error_px[side] = float(np.sqrt(((error - error.mean(axis=0)) ** 2).mean()))
+    assert error_px[300] < 0.01
+    assert error_px[300] < error_px[2000]

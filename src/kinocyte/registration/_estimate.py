@@ -20,6 +20,7 @@ from kinocyte.registration._geometry import SHAPE, decomposed
 from kinocyte.registration._merge import fill
 from kinocyte.registration._prepare import Frames, Preparation, shrink
 from kinocyte.registration._spectrum import Image
+from kinocyte.registration._tiles import on_tiles
 from kinocyte.registration._track import Tracked, Tracker, track
 from kinocyte.registration.base import Movie
 
@@ -153,6 +154,8 @@ def _plain(
         lateral, matrix = track_model(frames, plan.model, lambda f: _tracked(f, search, still, mask_image), mask_image)
     else:
         lateral = _tracked(frames, search, plan, mask_image, start)
+        if side is None and frames.bin > 1 and not frames.volume and lateral.pattern != "removed":
+            lateral = on_tiles(frames, lateral, search, None if mask is None else _seen_mask(mask, plan), view)
     trusted = lateral.known & ~_elsewhere(lateral, 0.1 * min(frames.shape[1:]))
     shift, known = _relative(replace(lateral, known=trusted), plan.total_px / frames.bin)
     path = fill(np.where(known[:, None], shift, np.nan), known) * np.array([1.0, frames.bin, frames.bin])
@@ -289,16 +292,20 @@ class _MaskedMovie:
 
 def _mask_image(mask: NDArray[Any], frames: Frames, plan: Plan) -> Image:
     """Return the mask as a weight of the prepared images."""
-    out = np.asarray(mask, dtype=np.float32)
-    planes, region = plan.preparation.planes, plan.preparation.region
-    if out.ndim == 3 and planes is not None:
-        out = out[planes[0] : planes[1]]
-    if region is not None:
-        out = out[..., region[0] : region[1], region[2] : region[3]]
+    out = _seen_mask(mask, plan)
     if out.ndim == 3 and not frames.volume:
         out = out.max(axis=0)
     out = shrink(out if out.ndim == 3 else out[None], frames.bin)
     return np.ascontiguousarray(np.broadcast_to(out, frames.shape))
+
+
+def _seen_mask(mask: NDArray[Any], plan: Plan) -> NDArray[np.float32]:
+    """Return the part of the mask that is looked at."""
+    out = np.asarray(mask, dtype=np.float32)
+    planes, region = plan.preparation.planes, plan.preparation.region
+    if out.ndim == 3 and planes is not None:
+        out = out[planes[0] : planes[1]]
+    return out if region is None else out[..., region[0] : region[1], region[2] : region[3]]
 
 
 def _axial(movies: tuple[Movie, ...], plan: Plan, path: Floats, known: NDArray[np.bool_]) -> Tracked:
