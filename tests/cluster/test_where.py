@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from kinocyte import Experiment
-from kinocyte.core.errors import ParameterError
+from kinocyte.core.errors import ParameterError, StoreError
 from kinocyte.experiment.storage import Storage
 from kinocyte.pipeline import execute as execution
 from kinocyte.pipeline.estimate import DEEP_BASE_BYTES, memory_bytes
@@ -20,6 +20,7 @@ from kinocyte.pipeline.plan import Plan, plan_run
 from kinocyte.pipeline.run import run
 from kinocyte.pipeline.runfile import run_ids
 from kinocyte.pipeline.steps.segmentation import Segmentation
+from kinocyte.pipeline.workers import clusters
 from kinocyte.pipeline.workers.slurm import gpus_of, job_settings, lifetime_s, memory_of
 from kinocyte.pipeline.workers.watch import Watch
 from kinocyte.pipeline.workers.where import parse_bytes, walltime_s
@@ -138,3 +139,24 @@ def test_a_task_that_is_too_large_is_refused_and_the_others_are_done(
     assert "has 0.1 GB" in refused[0].message
     done = list(execute(again, experiment.storage, Workers(workers=0, worker_memory="8GB"), Watch()))
     assert {o.status for o in done} == {"done"}, "who knows better may say so"
+
+
+@pytest.mark.parametrize("killed", [0, 2, 3])
+def test_workers_killed_while_they_start_are_started_again(killed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[int] = []
+
+    def cluster(**options: int) -> str:
+        starts.append(options["n_workers"])
+        if len(starts) <= killed:
+            msg = "Nanny failed to start."
+            raise RuntimeError(msg)
+        return "the cluster"
+
+    monkeypatch.setattr("distributed.LocalCluster", cluster)
+    monkeypatch.setattr(clusters, "_START_PAUSES_S", (0.0, 0.0))
+    if killed == 3:
+        with pytest.raises(StoreError, match=r"did not start \(Nanny failed to start\.\)"):
+            clusters._started(n_workers=2)
+    else:
+        assert clusters._started(n_workers=2) == "the cluster"
+    assert starts == [2] * min(killed + 1, 3)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kinocyte.core.errors import StoreError
@@ -23,6 +24,8 @@ DASK_SETTINGS = {
 }
 _CONNECT_S = 15
 _FIRST_WORKER_S = 120
+#: Pauses before workers that were killed while they started are started once more.
+_START_PAUSES_S = (1.0, 4.0)
 
 
 @contextmanager
@@ -70,6 +73,10 @@ def local_cluster(n: int, memory_bytes: int, watch: Watch) -> Iterator[Any]:
 def _started(**options: Any) -> Any:
     from distributed import LocalCluster
 
+    for pause_s in _START_PAUSES_S:
+        with suppress(RuntimeError):  # a worker was killed while it started; the cluster has closed the others
+            return LocalCluster(**options)
+        time.sleep(pause_s)
     try:
         return LocalCluster(**options)
     except RuntimeError as error:
