@@ -148,6 +148,20 @@ def test_gates_count_all_cells() -> None:
     (text,) = (t.get_text() for t in figure.axes[0].texts)
     inside = table.filter(pl.col("v") >= 1.5).group_by("group").len().sort("group")["len"].to_list()
     assert text == f"high\na {inside[0] / 60:.0%}\nb {inside[1] / 60:.0%}"
+    long = table.with_columns(pl.col("group") + " with a name that is too long for a gate")
+    figure = distribution_figures.scatter_gate(long, "v", "w", gates={"high": (1.5, None, None, None)})
+    assert [t.get_text() for t in figure.axes[0].texts] == ["high"]
+    named = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert [n.rpartition(": ")[2] for n in named] == [f"high {n / 60:.0%}" for n in inside]
+
+
+def test_many_names_stand_below_and_hide_nothing() -> None:
+    table = pl.concat([values().with_columns(pl.col("group") + f" of a long kind {i}") for i in range(3)])
+    figure = distribution_figures.ecdf(table, "v")
+    assert figure.axes[0].get_legend() is None
+    assert len(figure.legends[0].get_texts()) == 6
+    assert figure.get_size_inches()[1] > 2.7 + 5 * 0.17
+    drawn_svg(figure)
 
 
 # ---------------------------------------------------------------- tables

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from kinocyte.report.behaviour_figures import behaviour
 from kinocyte.report.colours import group_colours
-from kinocyte.report.drawing import GRID, INK, new_figure, plain, style
+from kinocyte.report.drawing import GRID, INK, legend, new_figure, plain, style
 
 Frames = Mapping[str, pl.DataFrame]
 _LINES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
@@ -53,10 +53,12 @@ def comparison_figure(method: str, frames: Frames, parameters: Mapping[str, Any]
 def survival(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
     """Return Kaplan-Meier curves with confidence bands, censored cells as ticks, and the number at risk below."""
     curves, groups = frames["curves"], _groups(frames)
-    figure = new_figure(2.7 + 0.2 * len(groups))
-    axes, below = _with_risk_table(figure, len(groups))
+    # names of two lines need the height of two
+    row = 0.33 if any("\n" in _name(g) for g in groups) else 0.2
+    figure = new_figure(2.7 + row * len(groups))
+    axes, below = _with_risk_table(figure, row * len(groups))
     event = str(parameters.get("event") or "event")
-    style(axes, y_label=f"cells without {event}", grid="y")
+    style(axes, grid="y").set_ylabel(plain(f"cells without {event}", 26), fontsize=10, color=INK)
     for group, colour, line in _looks(groups):
         rows = curves.filter(pl.col("group") == group).sort("time")
         time, share = rows["time"].to_numpy(), rows["survival"].to_numpy()
@@ -233,14 +235,12 @@ def _looks(groups: Sequence[Any]) -> list[tuple[Any, str, Any]]:
 
 
 def _legend(axes: Axes, parameters: Mapping[str, Any]) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if len(handles) > 1:
-        title = plain(str(parameters.get("by") or ""), 28)
-        axes.legend(handles, labels, title=title, fontsize=8.5, title_fontsize=8.5, frameon=False, loc="best")
+    if len(axes.get_legend_handles_labels()[0]) > 1:
+        legend(axes, plain(str(parameters.get("by") or ""), 28))
 
 
-def _with_risk_table(figure: Figure, n_groups: int) -> tuple[Axes, Axes]:
-    grid = figure.add_gridspec(2, 1, height_ratios=[2.2, 0.35 + 0.2 * n_groups])
+def _with_risk_table(figure: Figure, height_in: float) -> tuple[Axes, Axes]:
+    grid = figure.add_gridspec(2, 1, height_ratios=[2.2, 0.35 + height_in])
     axes = figure.add_subplot(grid[0])
     below = figure.add_subplot(grid[1], sharex=axes)
     return axes, below
@@ -253,8 +253,8 @@ def _risk_table(axes: Axes, below: Axes, curves: pl.DataFrame, groups: Sequence[
     for side in ("left", "bottom"):
         below.spines[side].set_visible(False)
     below.set_ylim(-0.5, len(groups) - 0.2)
-    below.set_yticks(range(len(groups)), [_name(g) for g in reversed(groups)])
-    below.tick_params(axis="y", length=0, pad=14)
+    below.set_yticks(range(len(groups)), [_name(g) for g in reversed(groups)], fontsize=8.5)
+    below.tick_params(axis="y", length=0, pad=14, labelsize=8.5)
     below.set_title("at risk", fontsize=8.5, color=INK, loc="left", pad=2)
     low, high = axes.get_xlim()
     ticks = [t for t in axes.get_xticks() if 0 <= t <= high and low <= t]

@@ -70,7 +70,7 @@ def ecdf(
             for _, part in own.group_by(replicate, maintain_order=True):
                 _cumulative(axes, _finite(part, value), color=colour, linewidth=0.7, alpha=0.6)
         numbers = _finite(own, value)
-        label = f"{plain(_text(name), 24, 1)} (n = {numbers.size})"
+        label = f"{plain(_text(name), 40, 1)} (n = {numbers.size})"
         _cumulative(axes, numbers, color=colour, linewidth=1.9, linestyle=LINES[i % len(LINES)], label=label)
     axes.set_ylim(0, 1.02)
     legend(axes)
@@ -136,8 +136,10 @@ def distributions(
         else:
             _box(axes, x, numbers, colour)
     sizes = [_finite(values.filter(pl.col(group) == n), value).size for n in names]
-    ticks = [f"{plain(_text(n), 14, 2)}\nn = {k}" for n, k in zip(names, sizes, strict=True)]
-    axes.set_xticks(range(len(names)), ticks)
+    # what stands side by side has a share of the width each; slanted names have room
+    room, lines = (14, 2) if len(names) > 5 else (max(10, 52 // max(1, len(names))), 4)
+    ticks = [f"{plain(_text(n), min(room, 18), lines)}\nn = {k}" for n, k in zip(names, sizes, strict=True)]
+    axes.set_xticks(range(len(names)), ticks, fontsize=8 if len(names) > 3 else 9)
     if len(names) > 5:
         axes.tick_params(axis="x", labelrotation=45)
     axes.tick_params(axis="x", length=0)
@@ -216,7 +218,7 @@ def neighbour_histogram(
         share = np.bincount(np.maximum(numbers, 0)) / numbers.size
         most = max(most, share.size - 1)
         at = np.arange(share.size) + (i - (len(names) - 1) / 2) * width
-        label = f"{plain(_text(name), 24, 1)} (mean {numbers.mean():.2g}, n = {numbers.size})"
+        label = f"{plain(_text(name), 36, 1)} (mean {numbers.mean():.2g}, n = {numbers.size})"
         axes.bar(at, share, width=width * 0.94, color=colour, linewidth=0, label=label)
     axes.set_xlim(-0.6, most + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
@@ -260,32 +262,32 @@ def scatter_gate(
     figure = new_figure(3.2, *mm(width_mm))
     axes = style(figure.add_subplot(), x_label=labels[0] or x, y_label=labels[1] or y, grid=None)
     shown = known.sample(min(4000, known.height), seed=seed, shuffle=True)
+    # many or long names do not fit into a gate; their shares stand with the names below
+    own_gates = dict(gates or {})
+    brief = len(names) <= 3 and all(len(_text(n)) <= 16 for n in names)
     for i, (name, colour) in enumerate(zip(names, group_colours(len(names)), strict=True)):
         own = shown.filter(pl.col(group) == name)
         axes.plot(
             own[x], own[y], _MARKERS[i % len(_MARKERS)], color=colour, alpha=0.55, markersize=3, markeredgewidth=0,
-            label=plain(_text(name), 24, 1),
+            label=plain(_text(name), 36, 1) + ("" if brief else _shares(known, own_gates, (x, y, group, name))),
         )  # fmt: skip
     if known.height:
         axes.margins(0.06)
     limits = (*axes.get_xlim(), *axes.get_ylim())
-    for gate, sides in (gates or {}).items():
+    for gate, sides in own_gates.items():
         _gate(axes, sides, limits)
         inside = _inside(known, x, y, sides)
-        parts = [f"{plain(_text(n), 16, 1)} {_share(known, inside, group, n):.0%}" for n in names]
+        parts = [f"{plain(_text(n), 16, 1)} {_share(known, inside, group, n):.0%}" for n in names] if brief else []
         left, _, _, top = _corners(sides, limits)
         left, top = max(left, limits[0]), min(top, limits[3])  # of a gate that reaches beyond all cells
         axes.annotate(
-            "\n".join([plain(gate, 24, 1), *parts[:6]]), (left, top), xytext=(4, -4), textcoords="offset points",
+            "\n".join([plain(gate, 24, 1), *parts]), (left, top), xytext=(4, -4), textcoords="offset points",
             va="top", fontsize=8, color=INK, bbox={"facecolor": "#fefefd", "alpha": 0.75, "linewidth": 0, "pad": 1.5},
         )  # fmt: skip
     axes.set_xlim(limits[:2])
     axes.set_ylim(limits[2:])
     if len(names) > 1:
-        figure.legend(
-            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5, frameon=False,
-            labelcolor=INK, markerscale=1.6,
-        )  # fmt: skip
+        legend(axes, below=True, marker_scale=1.6)
     return figure
 
 
@@ -306,6 +308,12 @@ def _inside(values: pl.DataFrame, x: str, y: str, sides: Sequence[float | None])
         if side is not None
     ]
     return values.filter(tests) if tests else values
+
+
+def _shares(known: pl.DataFrame, gates: Mapping[str, Sequence[float | None]], of: tuple[str, str, str, Any]) -> str:
+    x, y, group, name = of
+    parts = [f"{plain(g, 16, 1)} {_share(known, _inside(known, x, y, s), group, name):.0%}" for g, s in gates.items()]
+    return f": {', '.join(parts)}" if parts else ""
 
 
 def _share(known: pl.DataFrame, inside: pl.DataFrame, group: str, name: Any) -> float:

@@ -60,11 +60,31 @@ def mm(width_mm: float | None) -> tuple[float]:
     return (width_mm / 25.4,)
 
 
-def legend(axes: Axes) -> None:
-    """Name what was drawn with a label; nothing where nothing was."""
+#: so many short names stand beside the curves; more go below, where they hide none
+_MOST_INSIDE, _LONGEST_INSIDE = 3, 22
+
+
+def legend(axes: Axes, title: str = "", *, below: bool = False, marker_scale: float = 1.0) -> None:
+    """Name what was drawn with a label; nothing where nothing was. Many or long names stand below the figure."""
     handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        axes.legend(handles, labels, fontsize=8.5, frameon=False, loc="best", labelcolor=INK)
+    if not handles:
+        return
+    look: dict[str, Any] = {"fontsize": 8.5, "frameon": False, "labelcolor": INK, "markerscale": marker_scale}
+    if title:
+        look |= {"title": title, "title_fontsize": 8.5}
+    longest = max(len(row) for label in labels for row in label.split("\n"))
+    if not below and len(handles) <= _MOST_INSIDE and longest <= _LONGEST_INSIDE:
+        axes.legend(handles, labels, loc="best", **look)
+        return
+    figure = axes.get_figure(root=True)
+    if not isinstance(figure, Figure):
+        return
+    width, height = figure.get_size_inches()
+    # a letter of this size is about 5 points wide, its line and the space around it 36
+    columns = max(1, min(len(handles), int(72 * width / (5.0 * longest + 36.0))))
+    rows = -(-len(handles) // columns) * max(label.count("\n") + 1 for label in labels) + bool(title)
+    figure.set_size_inches(width, height + 0.17 * rows + 0.05)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, **look)
 
 
 def style(axes: Axes, *, x_label: str = "", y_label: str = "", grid: str | None = None) -> Axes:
