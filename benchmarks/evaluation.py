@@ -35,6 +35,10 @@ from kinocyte.evaluation.segmentation import AP_THRESHOLDS, score_segmentation
 from kinocyte.evaluation.tracking import score_tracking
 from kinocyte.simulation.cells import CellMovie, simulate_cells
 
+DATA = next(
+    (p for up in (1, 2) if (p := Path(__file__).resolve().parents[up] / "shared" / "data").is_dir()),
+    Path("shared/data"),
+)
 ORACLES = Path(__file__).resolve().parents[1] / "tests" / "evaluation" / "oracles"
 METRICS = ["SEG", "TRA", "DET", "LNK", "CT", "TF", "CCA", "BC", "HOTA", "IDF1"]
 THEIRS = {n: f"AOGM_{n}" for n in ("NS", "FN", "FP", "ED", "EA", "EC")}
@@ -42,7 +46,7 @@ THEIRS = {n: f"AOGM_{n}" for n in ("NS", "FN", "FP", "ED", "EA", "EC")}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("shared/data"))
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows = [*tracking(options.data), segmentation(), particles(), simulation()]

@@ -14,6 +14,7 @@ from kinocyte import Experiment
 from kinocyte.core.errors import ParameterError
 from kinocyte.experiment.editing import Disc
 from kinocyte.experiment.position import Position
+from kinocyte.interop.export.track_files import tracks_of
 from kinocyte.pipeline.execute import Workers
 from kinocyte.pipeline.parse import parse_pipeline
 from kinocyte.pipeline.plan import plan_run
@@ -126,6 +127,7 @@ def test_short_lineages_are_out_and_their_objects_have_no_track(experiment: Expe
     assert position.tracks("nuclei")["n_objects"].to_list() == [4, 4]
     assert position.objects("nuclei")["track_id"].null_count() == 2
     assert position.links("nuclei").height == 6
+    assert tracks_of(position, "nuclei").objects.height == 8, "in a file of tracks they would be tracks of one object"
     account = position.table("nuclei_track_filters").row(0, named=True)
     assert (account["n_rows"], account["n_failed"]) == (3, 1)
 

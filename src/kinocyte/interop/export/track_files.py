@@ -16,7 +16,10 @@ _OUTLINED = ("trackmate", "geff", "rois", "cellphe")
 
 
 def tracks_of(position: Position, population: str) -> TrackData:
-    """Return objects, links, tracks and label images of a population at one position."""
+    """Return objects, links, tracks and label images of a population at one position.
+
+    Objects whose lineage was filtered out are not among them: in a file of tracks they would be tracks of one object.
+    """
     image = position.image_of(population)
     tables = {
         name: getattr(position, name)(population)
@@ -24,6 +27,8 @@ def tracks_of(position: Position, population: str) -> TrackData:
         if position.stands(f"{population}_{name}")
     }
     objects = position.objects(population).drop("track_id", strict=False)
+    if "members" in tables:
+        objects = objects.join(tables["members"].select("object_id"), on="object_id", how="semi", maintain_order="left")
     labels = position.labels(population) if position.has_labels(population) else None
     source = position.attributes.get("source")
     files: Sequence[str] = source.get("files", ()) if isinstance(source, Mapping) else ()
