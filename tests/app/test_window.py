@@ -296,6 +296,60 @@ def test_a_correction_is_shown_and_applied(hands: Hands, demo: Path) -> None:
     hands.until(lambda: job.is_over and hands.session._applying is None, 120)
 
 
+def test_a_correction_outlives_the_next_run_and_the_story_ends_with_a_survival_figure(
+    hands: Hands, demo: Path, tmp_path: Path
+) -> None:
+    builder, run, session = hands.window.panel("builder"), hands.window.panel("run"), hands.session
+
+    def run_all() -> None:
+        hands.rest()
+        hands.window.show_panel("run")
+        hands.click("run_everything")
+        hands.until(lambda: not run.is_running)
+        assert run._failed == 0, run.what.text()
+        hands.rest()
+        hands.until(lambda: session.cells is not None and session.cells.events.height > 0)
+
+    builder.open_file(str(PIPELINE))
+    builder._added(session.draft.add_to_population("nuclei", "event"))
+    builder.set_values({"name": "large", "when": "area_um2 > 100"})
+    run_all()
+    gone = int(session.cells.frame(0)["object_id"][0])
+    session.editor().remove(gone)
+    session.corrected()
+    hands.until(lambda: session._applying is None)
+    builder.steps.setCurrentRow(3)
+    builder.set_values({"max_distance_um": 11.0})
+    run_all()
+    made = kinocyte.open(demo / "made.zarr")
+    assert gone not in made.position("A1/1").objects("nuclei")["object_id"].to_list()
+    assert made.position("A1/1").corrections("nuclei")["status"].to_list() == ["applied"]
+
+    compare = hands.window.panel("compare")
+    hands.window.show_panel("compare")
+    compare.form.set_value({"method": "survival", "event": "large", "by": "period"})
+    hands.click("compare_ask")
+    hands.until(lambda: compare.answer is not None)
+    compare.save.save(tmp_path)
+    hands.until((tmp_path / "survival.csv").exists)
+    assert (tmp_path / "survival.svg").stat().st_size > 5000
+    document = {**session.draft.document, "comparison": [compare.document()]}
+    from kinocyte.pipeline.execute import Workers
+    from kinocyte.pipeline.model import Pipeline
+    from kinocyte.pipeline.run import run as run_pipeline
+
+    result = run_pipeline(Pipeline.model_validate(document), made, where=Workers(workers=0))
+    assert {o.status for o in result.outcomes} == {"kept"}
+    (stored,) = made.comparisons()
+    for name, frame in stored.frames.items():
+        assert frame.equals(compare.answer.frames[name]), name
+    hands.window.docks["compare"].hide()
+    session.editor().undo()
+    session.corrected()
+    hands.until(lambda: session._applying is None)
+    hands.rest()
+
+
 def test_what_was_built_is_there_again_after_the_window_closed(hands: Hands, demo: Path) -> None:
     builder = hands.window.panel("builder")
     hands.open(str(demo / "made.zarr"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtGui import QColor, QHideEvent, QShowEvent
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QFileDialog,
     QGridLayout,
@@ -32,7 +32,7 @@ from kinocyte.app.form import MethodEdit, TableEdit
 from kinocyte.app.form_fields import Choices
 from kinocyte.app.form_models import about
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import error_label, heading, hint, mark, named, push_button, tool_button
+from kinocyte.app.widgets import Front, error_label, heading, hint, mark, named, push_button, tool_button
 from kinocyte.core.errors import KinocyteError
 from kinocyte.pipeline.model import Pipeline
 
@@ -52,6 +52,7 @@ class BuilderPanel(QWidget):
         self._filling = False
         self.preview = LivePreview(session, lambda: self._step, self._model)
         self.preview.values_wanted.connect(self.set_values)
+        self._front = Front(self, self.preview.ask, self.preview.leave)  # the image belongs to who is looked at
         self._saver = QTimer(self)
         self._saver.setSingleShot(True)
         self._saver.setInterval(1000)
@@ -399,16 +400,6 @@ class BuilderPanel(QWidget):
         self.preview.stop()
 
     # ------------------------------------------------------------ the preview
-    def showEvent(self, event: QShowEvent) -> None:
-        """Preview again when the panel comes to the front."""
-        super().showEvent(event)
-        self.preview.ask()
-
-    def hideEvent(self, event: QHideEvent) -> None:
-        """Leave the image to the panel that is looked at now."""
-        super().hideEvent(event)
-        self.preview.leave()
-
     def toggle_preview(self) -> None:
         """Turn the live preview on or off."""
         self.preview.live.toggle()

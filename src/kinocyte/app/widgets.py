@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
@@ -85,6 +85,59 @@ def in_front(widget: QWidget) -> bool:
     if dock is None or window is None or dock.isFloating():
         return bool(widget.isVisible())
     return bool(widget.isVisible() and window.rect().intersects(dock.geometry()))  # behind a tab it lies outside
+
+
+class Front(QObject):
+    """Tells when a panel comes to the front of its dock area, and when another one does.
+
+    Qt calls a panel behind another tab visible, and tells of the change before the dock lies in its place; so the dock
+    is asked, a moment later and again until it is settled.
+
+    Parameters
+    ----------
+    panel : QWidget
+        What is watched.
+    came, went : callable
+        What is done then.
+    """
+
+    def __init__(self, panel: QWidget, came: Callable[[], Any], went: Callable[[], Any]) -> None:
+        super().__init__(panel)
+        self._panel, self._came, self._went = panel, came, went
+        self._dock: QDockWidget | None = None
+        self._looks = 0
+        self._again = QTimer(self)
+        self._again.setSingleShot(True)
+        self._again.setInterval(60)
+        self._again.timeout.connect(self._look)
+        panel.installEventFilter(self)
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        """Watch the dock from the first time on that the panel is shown."""
+        if event.type() == QEvent.Type.Show:
+            dock = dock_of(self._panel)
+            if dock is not None and dock is not self._dock:
+                self._dock = dock
+                dock.visibilityChanged.connect(self._turned)
+            self._turned(is_front=True)
+        elif event.type() == QEvent.Type.Hide:
+            self._turned(is_front=False)
+        return False
+
+    def _turned(self, is_front: bool) -> None:
+        self._again.stop()
+        if is_front:
+            self._looks = 0
+            self._again.start()
+        else:
+            self._went()
+
+    def _look(self) -> None:
+        self._looks += 1
+        if in_front(self._panel):
+            self._came()
+        elif self._looks < 30:
+            self._again.start()
 
 
 def takes_what_is_left(widget: QWidget, least_px: int) -> None:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent, QHideEvent, QShowEvent
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QDockWidget,
     QFileDialog,
     QHBoxLayout,
     QHeaderView,
@@ -26,7 +25,7 @@ from kinocyte.app.jobs import Latest
 from kinocyte.app.session import Session
 from kinocyte.app.theme import LEVEL_COLOURS
 from kinocyte.app.tools.work import Facts, understand
-from kinocyte.app.widgets import Fold, dock_of, error_label, hint, in_front, named, push_button
+from kinocyte.app.widgets import Fold, Front, error_label, hint, named, push_button
 from kinocyte.app.words import label_of
 from kinocyte.pipeline.plain.movies import FileOptions
 
@@ -67,37 +66,13 @@ class ToolPanel(TakesFiles):
 
     def __init__(self) -> None:
         super().__init__()
-        self._watched: QDockWidget | None = None
+        self._front = Front(self, self.came, self.went)
 
     def came(self) -> None:
         """Take the image: the panel came to the front."""
 
     def went(self) -> None:
         """Give the image back: another panel is in front."""
-
-    def showEvent(self, event: QShowEvent) -> None:
-        """Watch the dock, which alone knows what is in front of it."""
-        super().showEvent(event)
-        dock = dock_of(self)
-        if dock is not None and dock is not self._watched:
-            self._watched = dock
-            dock.visibilityChanged.connect(self._turned)
-        self._turned(is_front=True)
-
-    def _turned(self, is_front: bool) -> None:
-        if is_front:
-            QTimer.singleShot(60, self._came)  # a dock is moved to its place after it has said that it is visible
-        else:
-            self.went()
-
-    def _came(self) -> None:
-        if in_front(self):
-            self.came()
-
-    def hideEvent(self, event: QHideEvent) -> None:
-        """Give the image back."""
-        super().hideEvent(event)
-        self.went()
 
 
 class FileList(TakesFiles):
