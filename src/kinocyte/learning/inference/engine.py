@@ -5,14 +5,16 @@ On a processor it is torch in single precision with the channels last: the quick
 by measurement would make a result depend on what else the machine was doing, so neither is taken.
 
 Torch computes convolutions of few numbers by other code than those of many (the rule is in ATen's ``Convolution.cpp``),
-which rounds in another order: the same pixels in a small and in a large part would differ in the last digits. A part
-that small is therefore computed as a batch of two copies, for which the rule takes the code for many. With it a part of
-any size gives the same bits on a processor; on a GPU the same up to rounding.
+which rounds in another order: the same pixels in a small and in a large part would differ in the last digits. On x86-64
+every convolution is therefore computed by oneDNN, which is what torch takes for the many. With it a part of any size
+gives the same bits on a processor, with one thread or several; elsewhere the same up to rounding.
 """
 
 from __future__ import annotations
 
+import platform
 import weakref
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,8 +28,6 @@ Singles = NDArray[np.float32]
 
 #: memory that the numbers between the layers may take on a processor, and share of the free memory on a GPU
 CPU_BYTES, GPU_SHARE = 1.5e9, 0.6
-#: numbers in the first four axes of the input of a convolution up to which torch takes other code for a batch of one
-_FEW_NUMBERS = 20480
 
 
 class Engine(Protocol):
@@ -62,14 +62,13 @@ class TorchEngine:
         self._last = torch.channels_last if model.ndim == 2 else torch.channels_last_3d
         self._network = model.network().to(device=device, memory_format=self._last)
         self._bytes_a_pixel: float | None = None
-        self._fewest_numbers: float | None = None
+        if device == "cpu":
+            _by_one_code(torch, self._network)
 
     def __call__(self, x: Singles) -> Singles:
         """Return the output of one image; see `Engine`."""
         torch = self._torch
         tensor = torch.from_numpy(np.ascontiguousarray(x))[None].to(self._device)
-        if self._device == "cpu" and self._is_small(x.shape[1:]):
-            tensor = tensor.expand(2, *tensor.shape[1:])
         with torch.inference_mode(), _full_precision(torch, self._device):
             said = self._network(tensor.contiguous(memory_format=self._last))[0]
             return np.ascontiguousarray(said.float().cpu().numpy())
@@ -83,44 +82,39 @@ class TorchEngine:
             room = GPU_SHARE * self._torch.cuda.mem_get_info()[0]
         return room / self._bytes_a_pixel
 
-    def _is_small(self, shape: tuple[int, ...]) -> bool:
-        """Tell whether torch would compute a convolution of an image so large as one of few numbers."""
-        if self._fewest_numbers is None:
-            convolutions = (self._torch.nn.Conv2d, self._torch.nn.Conv3d)
-            rows = float(np.prod(self._probe_shape()[:2]))
-            shares = [
-                given[0].shape[1] * float(np.prod(given[0].shape[2:4])) / rows
-                for module, given, _ in self._layers()
-                if isinstance(module, convolutions)
-            ]
-            self._fewest_numbers = min(shares, default=float("inf"))
-        return self._fewest_numbers * float(np.prod(shape[:2])) <= _FEW_NUMBERS
-
     def _measured_bytes(self) -> float:
         """Return bytes a pixel: half of what all layers give, since half of them are shortcuts that are kept."""
-        given = [said for _, _, said in self._layers() if hasattr(said, "numel")]
-        total = float(sum(said.numel() * said.element_size() for said in given))
-        return max(0.5 * total / float(np.prod(self._probe_shape())), 64.0)
+        torch, total = self._torch, 0
 
-    def _probe_shape(self) -> tuple[int, ...]:
-        return tuple(2 * d for d in self.geometry.divisor)
-
-    def _layers(self) -> list[tuple[Any, Any, Any]]:
-        """Return each layer with what it is given and gives for a small image, in the order they are computed."""
-        torch, found = self._torch, list[tuple[Any, Any, Any]]()
-
-        def note(module: Any, given: Any, said: Any) -> None:
-            found.append((module, given, said))
+        def count(_module: Any, _given: Any, said: Any) -> None:
+            nonlocal total
+            total += said.numel() * said.element_size() if hasattr(said, "numel") else 0
 
         leaves = [m for m in self._network.modules() if not list(m.children())]
-        hooks = [m.register_forward_hook(note) for m in leaves]
+        hooks = [m.register_forward_hook(count) for m in leaves]
+        shape = tuple(2 * d for d in self.geometry.divisor)
         try:
             with torch.inference_mode():
-                self._network(torch.zeros((1, self._n_inputs, *self._probe_shape()), device=self._device))
+                self._network(torch.zeros((1, self._n_inputs, *shape), device=self._device))
         finally:
             for hook in hooks:
                 hook.remove()
-        return found
+        return max(0.5 * total / float(np.prod(shape)), 64.0)
+
+
+def _by_one_code(torch: Any, network: Any) -> None:
+    """Let every convolution of a network be computed by oneDNN, however few numbers it is given."""
+    if platform.machine().lower() not in {"x86_64", "amd64"} or not torch.backends.mkldnn.is_available():
+        return
+    compute = torch.ops.aten.mkldnn_convolution
+
+    def forward(module: Any, x: Any, weight: Any, bias: Any) -> Any:
+        return compute(x, weight, bias, module.padding, module.stride, module.dilation, module.groups)
+
+    for module in network.modules():
+        plain = type(module) in {torch.nn.Conv2d, torch.nn.Conv3d} and module.padding_mode == "zeros"
+        if plain and not isinstance(module.padding, str):
+            module._conv_forward = partial(forward, module)
 
 
 class _full_precision:  # noqa: N801 - a context like those of torch
