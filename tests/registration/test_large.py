@@ -15,7 +15,6 @@ from kinocyte.core.scale import Scale
 from kinocyte.registration import PhaseCorrelation, apply_drift
 from kinocyte.registration import _prepare as prepare
 from kinocyte.registration import _tiles as tiles
-from kinocyte.registration import _track as track
 from kinocyte.registration._coarse import Search
 from kinocyte.registration._spectrum import Grid, band
 
@@ -42,7 +41,7 @@ def test_memory_is_bounded_by_frames(tmp_path: Path, monkeypatch: pytest.MonkeyP
     share = 9969 * 9487 / (HEIGHT * WIDTH)
     monkeypatch.setattr(prepare, "MOST_PIXELS", int(prepare.MOST_PIXELS / share))
     monkeypatch.setattr(prepare, "CACHE_BYTES", int(prepare.CACHE_BYTES / share))
-    monkeypatch.setattr(track, "GROUP_BYTES", int(track.GROUP_BYTES / share))
+    monkeypatch.setattr(prepare, "GROUP_BYTES", int(prepare.GROUP_BYTES / share))
     frame_bytes = HEIGHT * WIDTH * 2
     peak = {}
     for n in (4, 12, 36):  # the first time compiles, which takes memory too
@@ -99,3 +98,23 @@ def test_shifts_of_frames_that_are_made_smaller_are_measured_on_tiles(
         error_px[side] = float(np.sqrt(((error - error.mean(axis=0)) ** 2).mean()))
     assert error_px[300] < 0.01
     assert error_px[300] < error_px[2000]
+
+
+def test_a_frame_is_read_a_few_times_however_large() -> None:
+    reads = 0
+
+    class Counted:
+        shape, ndim, dtype = (30, 512, 512), 3, np.dtype(np.uint16)
+
+        def __getitem__(self, t: int) -> NDArray[np.uint16]:
+            nonlocal reads
+            reads += 1
+            return np.random.default_rng(t).integers(0, 60, (512, 512), dtype=np.uint16) + scene
+
+    rng = np.random.default_rng(0)
+    scene = (ndimage.gaussian_filter(rng.random((512, 512)), 3) * 9000).astype(np.uint16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "CACHE_BYTES", 4_000_000)
+        patch.setattr(prepare, "GROUP_BYTES", 8_000_000)  # groups of 7 frames
+        PhaseCorrelation().estimate(Counted())
+    assert reads <= 3 * 30

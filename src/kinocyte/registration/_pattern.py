@@ -17,9 +17,10 @@ from kinocyte.registration._align import Further
 from kinocyte.registration._backfit import backfit
 from kinocyte.registration._coarse import Correlator, coarse_window, guess, refine, rescue
 from kinocyte.registration._merge import fill, solve
+from kinocyte.registration._prepare import group_size
 from kinocyte.registration._resample_kernel import shifted
 from kinocyte.registration._spectrum import Image
-from kinocyte.registration._track import Tally, Tracker, group_size, schedule
+from kinocyte.registration._track import Tally, Tracker, schedule
 
 Floats = NDArray[np.float64]
 

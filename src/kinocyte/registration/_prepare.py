@@ -20,8 +20,10 @@ from kinocyte.registration.base import Movie
 
 #: Images above this number of pixels are compared at half, a third .. of their resolution.
 MOST_PIXELS = 4_400_000
-#: Bytes of prepared images that are kept.
+#: Bytes of prepared images that are kept, more where the images of a group take more.
 CACHE_BYTES = 80_000_000
+#: Most frames aligned with each other at once, and the bytes that their images may take, and their spectra as well.
+GROUP_FRAMES, GROUP_BYTES = 64, 160_000_000
 
 Box = tuple[int, int, int, int]
 
@@ -140,6 +142,11 @@ def enhanced(image: Image, how: str, bead_px: float) -> Image:
     return np.asarray(np.maximum(spots - level, 0), dtype=np.float32)
 
 
+def group_size(shape: tuple[int, int, int]) -> int:
+    """Return how many frames are aligned at once."""
+    return int(np.clip(GROUP_BYTES // (4 * int(np.prod(shape)) + 1), 4, GROUP_FRAMES))
+
+
 class Frames:
     """Prepared images (p, y, x) of a movie, read when asked for; the latest are kept within a limit of bytes.
 
@@ -203,17 +210,19 @@ class Frames:
                 self._kept.move_to_end(t)
         if not found:
             image = self._prepared(t)
-            size = 4 * int(np.prod(self.shape))
             with self._lock:
                 self._kept[t] = image
-                while len(self._kept) > max(2, CACHE_BYTES // max(size, 1)):
+                while len(self._kept) > self._most():
                     self._kept.popitem(last=False)
         return image if image is None or self.pattern is None else image - self.pattern
 
     def fetch(self, wanted: Sequence[int]) -> None:
         """Prepare images side by side, as many as are kept."""
-        size = 4 * int(np.prod(self.shape))
-        each(self.image, list(wanted)[: max(2, CACHE_BYTES // max(size, 1))], self._raw_size)
+        each(self.image, list(wanted)[: self._most()], self._raw_size)
+
+    def _most(self) -> int:
+        """Return how many images are kept: those of a group at least, or it would read them again and again."""
+        return max(group_size(self.shape), CACHE_BYTES // max(4 * int(np.prod(self.shape)), 1))
 
     def drop(self) -> None:
         """Let go of the images that are kept."""

@@ -12,7 +12,7 @@ from kinocyte.registration._align import Aligned, quality_of
 from kinocyte.registration._coarse import CLEAR, Correlator, Guess, Search, coarse_window, guess, rescue
 from kinocyte.registration._fine import align_group
 from kinocyte.registration._merge import Window, fill, solve, spans
-from kinocyte.registration._prepare import Frames, shrink
+from kinocyte.registration._prepare import Frames, group_size, shrink
 from kinocyte.registration._spectrum import Image
 
 Floats = NDArray[np.float64]
@@ -24,9 +24,6 @@ FURTHER = 0.8
 #: Correlation of frames with the mean of the others, at low resolution, that needs no second look, and the share of
 #: the frames that have it where the rest are only laid on their mean, not on each other.
 COHERENT, MOSTLY = 0.5, 0.6
-#: Most frames aligned with each other at once, and the bytes that their spectra may take.
-GROUP_FRAMES = 64
-GROUP_BYTES = 256_000_000
 #: Share of the frame that fades out where crops see the same part of the sample, and its least width in px.
 FINE_TAPER, LEAST_FLANK_PX = 0.06, 10.0
 #: Frames that are tried as the first one of ``first``, ``previous`` and ``template``.
@@ -276,11 +273,6 @@ def schedule(n: int, most: int) -> list[list[int]]:
         if len(frames) <= most:
             return groups
         stride *= max(2, most // 2)
-
-
-def group_size(shape: tuple[int, int, int]) -> int:
-    """Return how many frames are aligned at once."""
-    return int(np.clip(GROUP_BYTES // (4 * int(np.prod(shape)) + 1), 4, GROUP_FRAMES))
 
 
 def track(tracker: Tracker, reference: str, *, template_frames: int = 5) -> Tracked:
