@@ -41,8 +41,9 @@ def judge_curves(history: pl.DataFrame) -> CurveVerdict:
     train, held = _column(history, "train_loss", "loss"), _column(history, "held_out_loss")
     if train is None or len(train) < _FEWEST:
         n = 0 if train is None else len(train)
+        looks = f"{n} look{'' if n == 1 else 's'}"
         return CurveVerdict(
-            "unknown", f"The history has {n} looks at the held-out images; {_FEWEST} are needed to judge."
+            "unknown", f"The history has {looks} at the held-out images; {_FEWEST} are needed to judge."
         )
     if not np.isfinite(train).all() or (held is not None and not np.isfinite(held).all()):
         return CurveVerdict("unstable", "The loss became infinite or NaN; lower the learning rate.")
