@@ -155,9 +155,12 @@ def _codes(known: pl.DataFrame, key: list[str]) -> tuple[Ints, pl.DataFrame]:
         low, high = int(track.min()), int(track.max())
         if high - low < 4 * track.size + 1000:
             present = np.zeros(high - low + 1, np.bool_)
-            present[track - low] = True
+            from_low = track - low
+            present[from_low] = True
+            if present.all():
+                return from_low, pl.DataFrame({"track_id": np.arange(low, high + 1)})
             number = np.cumsum(present) - 1
-            return number[track - low], pl.DataFrame({"track_id": np.flatnonzero(present) + low})
+            return number[from_low], pl.DataFrame({"track_id": np.flatnonzero(present) + low})
     keys = known.select(key).unique().sort(key)
     numbered = keys.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(TRACK))
     code = known.select(key).join(numbered, on=key, how="left", maintain_order="left", nulls_equal=True)[TRACK]

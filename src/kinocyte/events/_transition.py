@@ -146,9 +146,11 @@ def shared_widths(evidence: Floats, prior: Floats) -> Floats:
     """
     share = prior / prior.sum()
     sample = evidence[:: max(1, evidence.shape[0] // 5_000)]
-    for _ in range(100 if sample.shape[0] else 0):
-        joint = sample + np.log(share)
-        part = np.exp(joint - log_sum(joint)[:, np.newaxis]).sum(axis=0)
+    if not sample.shape[0]:
+        return np.asarray(share)
+    likely = np.exp(sample - sample.max(axis=1, keepdims=True))
+    for _ in range(100):
+        part = share * (likely.T @ (1.0 / (likely @ share)))
         new = (part + prior) / (sample.shape[0] + prior.sum())
         settled = np.abs(new - share).max() < 1e-4
         share = new
