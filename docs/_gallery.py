@@ -70,10 +70,8 @@ class Desk:
             place = IMAGES / f"{name}.png"
             widget.grab().save(str(place))
             shown = Image.open(place).convert("RGB")
-        # colours that cover little, such as those of lines, stay what they are
-        shown.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-            IMAGES / f"{name}.png", optimize=True
-        )
+        few = shown.quantize(256, dither=Image.Dither.NONE)
+        few.save(IMAGES / f"{name}.png", optimize=True)
         print(name, shown.size, f"{(IMAGES / f'{name}.png').stat().st_size / 1000:.0f} kB")
 
 
@@ -82,7 +80,7 @@ EMPTY = ("navigator", "builder", "run", "review", "labels", "tracks", "events", 
 
 def empty(desk: Desk) -> None:
     """Make one picture of what the panels say while nothing is open."""
-    width, height, columns = 380, 330, 3
+    width, height, columns = 404, 330, 3
     rows = -(-len(EMPTY) // columns)
     sheet = Image.new("RGB", (columns * width, rows * height), (38, 41, 48))
     for number, name in enumerate(EMPTY):
@@ -91,10 +89,11 @@ def empty(desk: Desk) -> None:
         panel = desk.window.panel(name)
         place = IMAGES / "one.png"
         panel.grab().save(str(place))
-        part = Image.open(place).convert("RGB").crop((0, 0, width - 8, height - 8))
+        whole = Image.open(place).convert("RGB")
+        part = whole.crop((0, 0, min(whole.width, width - 8), height - 8))
         sheet.paste(part, (number % columns * width, number // columns * height))
         place.unlink()
-    sheet.quantize(96, dither=Image.Dither.NONE).save(IMAGES / "empty.png", optimize=True)
+    sheet.quantize(256, dither=Image.Dither.NONE).save(IMAGES / "empty.png", optimize=True)
 
 
 def start(desk: Desk) -> None:

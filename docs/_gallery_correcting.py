@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
+
 
 def correcting(desk: Any) -> None:
     """Make the pictures; the experiment must be open and run."""
@@ -14,7 +16,7 @@ def correcting(desk: Any) -> None:
     panel = window.panel("tracks")
     panel.shown.setCurrentIndex(1)
     desk.rest()
-    layout = panel.tree.layout_frame.filter(parent_id=None)
+    layout = panel.tree.layout_frame.filter(pl.col("parent_id").is_null())
     if layout.height:
         panel.tree.clicked.emit(int(layout["track_id"][0]), int(layout["last_frame"][0]), False)
     desk.rest()

@@ -21,7 +21,7 @@ from kinocyte.experiment.position import Position
 
 _INK = "#8a8f98"
 _LINE = "#e69f00"
-_SMALL = {"font-size": "8pt"}
+_SMALL = {"font-size": "8pt", "color": "#8a8f98"}  # reads on a dark and on a light panel
 #: More arrows than these would hide the image.
 _MOST_ARROWS = 4000
 
@@ -73,7 +73,7 @@ class PreviewPlot(QWidget):
         heights = np.log10(histogram.counts + 1.0)
         self.plot.plot(histogram.edges, heights, stepMode="center", fillLevel=0, brush=_INK, pen=None)
         self.plot.setLabel("bottom", "grey value after the filters", **_SMALL)
-        self.plot.setLabel("left", "pixels (log)")
+        self.plot.setLabel("left", "pixels (log)", **_SMALL)
         self.plot.getAxis("left").setTicks([[(n, f"{10**n:g}") for n in range(0, int(heights.max()) + 1, 2)]])
         at = histogram.level if histogram.level is not None else float(histogram.edges[-1])
         self.level = pg.InfiniteLine(
@@ -100,7 +100,7 @@ class PreviewPlot(QWidget):
             series.times_min, series.values, pen=pg.mkPen(_INK, width=2), symbol="o", symbolSize=4, symbolBrush=_INK
         )
         self.plot.setLabel("bottom", "time (min)", **_SMALL)
-        self.plot.setLabel("left", series.label)
+        self.plot.setLabel("left", series.label, **_SMALL)
         self.plot.getAxis("left").setTicks(None)
         if series.event_min is not None:
             self.plot.addItem(pg.InfiniteLine(series.event_min, angle=90, pen=pg.mkPen(_LINE, width=2)))
