@@ -78,6 +78,7 @@ def around_zero(values: Image, reach: Sequence[int]) -> Image:
 
 
 def parabola(values: Image, place: tuple[np.intp, ...], axis: int) -> float:
+    """Return how far the top of the parabola through a place and its neighbours along an axis lies beyond the place."""
     n = values.shape[axis]
     around = [list(place) for _ in range(3)]
     for step, where in enumerate(around):
