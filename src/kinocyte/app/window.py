@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
@@ -60,6 +61,9 @@ class Window(QObject):
         import napari
 
         super().__init__()
+        # napari loads these with the first layer, which held the window for half of the time that opening took
+        import_module("xarray")
+        import_module("pint").get_application_registry().parse_units("um")
         self.viewer: Any = napari.Viewer(title="Kinocyte", show=False)
         self.session = Session(self.viewer, self)
         self.layers = Layers(self.session)
