@@ -15,6 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from kinocyte.report.colours import SEQUENTIAL, group_colours
 from kinocyte.report.drawing import INK, PAPER, mm, new_figure, plain, style
@@ -87,6 +88,8 @@ def lineage_tree(
         axes.set_xlabel("track", fontsize=10, color=INK)
     else:
         axes.set_xticks([])
+    if times_min is None:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines["bottom"].set_visible(False)
     return figure
 
