@@ -144,3 +144,42 @@ def test_a_broken_package_stops_only_who_asks_for_it(monkeypatch: pytest.MonkeyP
     finally:
         registry.broken.cache_clear()
         registry.get.cache_clear()
+
+
+def test_models_beside_the_pipeline_file_are_found_from_anywhere(tmp_path: Path) -> None:
+    for folder in ("mine", "rigid"):
+        (tmp_path / folder).mkdir()
+    file = tmp_path / "p.toml"
+    file.write_text(
+        """
+        name = "models of one's own"
+        [registration]
+        method = "phase_correlation"
+        channel = "a"
+        model = "rigid"
+        [restoration.a]
+        method = "deep"
+        model = "mine"
+        [stain.b]
+        method = "virtual_stain"
+        channel = "a"
+        model = "mine"
+        [population.cells.segmentation]
+        method = "stardist"
+        channel = "a"
+        model = "mine"
+        [population.cells.tracking]
+        method = "lap"
+        max_distance_um = 8
+        [[population.cells.event]]
+        method = "deep"
+        name = "death"
+        model = "mine"
+        signals = ["area_um2"]
+        """
+    )
+    pipeline = load_pipeline(file)
+    cells = pipeline.population["cells"]
+    users = [pipeline.restoration["a"], pipeline.stain["b"], cells.segmentation, cells.event[0]]
+    assert [getattr(user, "model", None) for user in users] == [str(tmp_path / "mine")] * 4
+    assert getattr(pipeline.registration, "model", None) == "rigid", "a kind of motion, not the folder of that name"

@@ -70,39 +70,29 @@ def load_pipeline(path: str | Path) -> Pipeline:
     except OSError as error:
         msg = f"Cannot read the pipeline file {place}: {error.strerror}; check the name."
         raise InputFileError(msg) from error
-    return _anchored(parse_pipeline(text, place=str(place)), place.absolute().parent)
+    pipeline: Pipeline = _anchored(parse_pipeline(text, place=str(place)), place.absolute().parent)
+    return pipeline
 
 
-def _anchored(pipeline: Pipeline, folder: Path) -> Pipeline:
-    """Return the pipeline with files that lie beside it named by their full path."""
-    from kinocyte.restoration.base import Restorer
-
-    moved: dict[str, Any] = {}
-    for name, restorer in pipeline.restoration.items():
-        fields = restorer.reference_fields if isinstance(restorer, Restorer) else ()
-        places = _beside(restorer, fields, folder)
-        if places:
-            moved[name] = restorer.replace(**places)
-    populations = {}
-    for name, population in pipeline.population.items():
-        places = _beside(population.segmentation, ("model",), folder)
-        if places and population.segmentation is not None:
-            found = population.segmentation.replace(**places)
-            populations[name] = population.model_copy(update={"segmentation": found})
-    if not moved and not populations:
-        return pipeline
-    return pipeline.model_copy(
-        update={
-            "restoration": {**pipeline.restoration, **moved},
-            "population": {**pipeline.population, **populations},
-        }
-    )
-
-
-def _beside(method: Any, fields: Sequence[str], folder: Path) -> dict[str, str]:
-    """Return the fields that name a file in the folder, with its full path."""
-    named = {f: getattr(method, f, None) for f in fields}
-    return {f: str(folder / v) for f, v in named.items() if isinstance(v, str) and (folder / v).is_file()}
+def _anchored(part: Any, folder: Path) -> Any:
+    """Return a pipeline, or a part of it, with models and images beside its file named by their full path."""
+    if isinstance(part, Mapping):
+        return {k: _anchored(v, folder) for k, v in part.items()}
+    if isinstance(part, tuple):
+        return tuple(_anchored(v, folder) for v in part)
+    if not isinstance(part, BaseModel):
+        return part
+    files = {"model", *getattr(part, "reference_fields", ())}
+    moved = {}
+    for name, field in type(part).model_fields.items():
+        value = getattr(part, name)
+        if name in files and value and field.annotation in (str, str | None):  # "rigid" is a model of drift, no file
+            found = str(folder / value) if (folder / value).exists() else value
+        else:
+            found = _anchored(value, folder)
+        if found != value:
+            moved[name] = found
+    return part.model_copy(update=moved) if moved else part
 
 
 def parse_pipeline(text: str, *, place: str = "pipeline") -> Pipeline:
