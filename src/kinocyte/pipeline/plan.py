@@ -101,11 +101,18 @@ def plan_run(
     declared = [_Declared(step) for step in steps]
     found = on_all(chosen, lambda position: _tasks_of(position.at_once(), declared, pipeline.seed))
     tasks = [task for some in found for task in some]
-    for step in steps:
-        mine = [t for t in tasks if t.step.key == step.key]
-        if whole and mine and all(t.state == "refused" for t in mine):
-            raise ParameterError(mine[0].message)
+    if whole:
+        _refuse_what_runs_nowhere(tasks)
     return Plan(tuple(tasks), {t.id: t for t in tasks})
+
+
+def _refuse_what_runs_nowhere(tasks: Sequence[Task]) -> None:
+    by_step: dict[str, list[Task]] = {}
+    for task in tasks:
+        by_step.setdefault(task.step.key, []).append(task)
+    for mine in by_step.values():
+        if all(t.state == "refused" for t in mine):
+            raise ParameterError(mine[0].message)
 
 
 def choose_positions(experiment: Experiment, names: Sequence[str] | None) -> list[Position]:
@@ -130,6 +137,7 @@ class _Declared:
         self.step, self.key = step, step.key
         self.reads, self.reads_if_there = step.reads(), step.reads_if_there()
         self.wants_gpu = wants_gpu(step)
+        self._memory_bytes: dict[tuple[int, ...], int] = {}
         self._same = {
             "step": step.name,
             "version": step.version,
@@ -138,6 +146,12 @@ class _Declared:
         }
         hole = fingerprint_text({**self._same, "seed": 0, "inputs": {}})
         self._parts = hole.partition('{"inputs":{},')[2].rpartition('"seed":0')
+
+    def memory_bytes(self, shape: tuple[int, ...]) -> int:
+        """Return the memory that the step needs on a movie of a shape, 0 for one that cannot be read."""
+        if shape and shape not in self._memory_bytes:
+            self._memory_bytes[shape] = memory_bytes(self.step, shape)
+        return self._memory_bytes.get(shape, 0)
 
     def mark(self, seed: int, inputs: Mapping[str, str]) -> str:
         """Return the fingerprint of the step with a seed and inputs."""
@@ -187,7 +201,7 @@ def _tasks_of(position: Position, steps: Sequence[_Declared], seed: int) -> Iter
             seed=task_seed,
             n_frames=n_frames,
             megapixels=megapixels,
-            memory_bytes=memory_bytes(step, shape) if shape else 0,
+            memory_bytes=declared.memory_bytes(shape),
             wants_gpu=declared.wants_gpu,
             state="refused" if message else "done" if stands else "todo",
             message=message,
