@@ -13,6 +13,7 @@ from kinocyte.core.errors import InputFileError, ParameterError
 from kinocyte.pipeline.locate import key_lines, line_of
 from kinocyte.pipeline.model import json_schema
 from kinocyte.pipeline.parse import load_pipeline, parse_pipeline
+from kinocyte.pipeline.sweep.outputs import _anchored
 
 GOOD = """\
 name = "ADCC killing assay"
@@ -183,3 +184,5 @@ def test_models_beside_the_pipeline_file_are_found_from_anywhere(tmp_path: Path)
     users = [pipeline.restoration["a"], pipeline.stain["b"], cells.segmentation, cells.event[0]]
     assert [getattr(user, "model", None) for user in users] == [str(tmp_path / "mine")] * 4
     assert getattr(pipeline.registration, "model", None) == "rigid", "a kind of motion, not the folder of that name"
+    again = parse_pipeline(_anchored(file.read_text(), tmp_path))
+    assert again == pipeline, "the winner of a sweep, which is written elsewhere, finds them too"

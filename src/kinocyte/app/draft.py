@@ -15,6 +15,7 @@ from kinocyte.app.draft_steps import DraftStep, Path, steps_of
 from kinocyte.app.draft_text import toml_of
 from kinocyte.app.words import explain
 from kinocyte.core.errors import ParameterError
+from kinocyte.pipeline.beside import files_beside, with_files
 from kinocyte.pipeline.model import Pipeline, Population
 from kinocyte.pipeline.parse import load_pipeline, parse_pipeline
 
@@ -342,14 +343,5 @@ def anchored_document(name: str) -> dict[str, Any]:
     InputFileError, ParameterError
         If the file cannot be read or is refused.
     """
-    pipeline = load_pipeline(name)
-    document = tomllib.loads(FilePath(name).read_text(encoding="utf-8"))
-    for key, restorer in pipeline.restoration.items():
-        for field in getattr(restorer, "reference_fields", ()):
-            if field in document["restoration"][key]:
-                document["restoration"][key][field] = getattr(restorer, field)
-    for key, population in pipeline.population.items():
-        segmentation = document["population"][key].get("segmentation", {})
-        if "model" in segmentation:
-            segmentation["model"] = getattr(population.segmentation, "model", segmentation["model"])
-    return document
+    files = files_beside(load_pipeline(name), FilePath(name).absolute().parent)
+    return with_files(tomllib.loads(FilePath(name).read_text(encoding="utf-8")), files)

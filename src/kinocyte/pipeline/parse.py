@@ -14,6 +14,7 @@ from kinocyte.core.errors import InputFileError, ParameterError, nearest
 from kinocyte.core.method import Method
 from kinocyte.core.registry import parameters
 from kinocyte.measurement.filters import FeatureFilter
+from kinocyte.pipeline.beside import files_beside, with_files
 from kinocyte.pipeline.locate import key_lines, line_of
 from kinocyte.pipeline.model import (
     ComparisonPlace,
@@ -70,29 +71,11 @@ def load_pipeline(path: str | Path) -> Pipeline:
     except OSError as error:
         msg = f"Cannot read the pipeline file {place}: {error.strerror}; check the name."
         raise InputFileError(msg) from error
-    pipeline: Pipeline = _anchored(parse_pipeline(text, place=str(place)), place.absolute().parent)
-    return pipeline
-
-
-def _anchored(part: Any, folder: Path) -> Any:
-    """Return a pipeline, or a part of it, with models and images beside its file named by their full path."""
-    if isinstance(part, Mapping):
-        return {k: _anchored(v, folder) for k, v in part.items()}
-    if isinstance(part, tuple):
-        return tuple(_anchored(v, folder) for v in part)
-    if not isinstance(part, BaseModel):
-        return part
-    files = {"model", *getattr(part, "reference_fields", ())}
-    moved = {}
-    for name, field in type(part).model_fields.items():
-        value = getattr(part, name)
-        if name in files and value and field.annotation in (str, str | None):  # "rigid" is a model of drift, no file
-            found = str(folder / value) if (folder / value).exists() else value
-        else:
-            found = _anchored(value, folder)
-        if found != value:
-            moved[name] = found
-    return part.model_copy(update=moved) if moved else part
+    pipeline = parse_pipeline(text, place=str(place))
+    files = files_beside(pipeline, place.absolute().parent)
+    if not files:
+        return pipeline
+    return _checked(with_files(_document(text, str(place)), files), lambda: key_lines(text), str(place))
 
 
 def parse_pipeline(text: str, *, place: str = "pipeline") -> Pipeline:

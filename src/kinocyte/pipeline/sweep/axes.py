@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kinocyte.core.errors import ParameterError, nearest
+from kinocyte.pipeline.beside import Keys
 from kinocyte.pipeline.model import Pipeline, Population
 from kinocyte.pipeline.parse import parse_pipeline
-from kinocyte.pipeline.sweep.toml_text import Keys, split_key, with_values
+from kinocyte.pipeline.sweep.toml_text import split_key, with_values
 
 _RANGE = re.compile(r"^(?P<low>[-+.\de]+)\.\.(?P<high>[-+.\de]+)(?::(?P<count>\d+))?(?P<log>\s+log)?$", re.IGNORECASE)
 _LEFT_OUT = ("none", "off")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from kinocyte.experiment.storage import Storage
+from kinocyte.pipeline.beside import files_beside
 from kinocyte.pipeline.parse import parse_pipeline
-from kinocyte.pipeline.sweep.toml_text import value_at, with_values
+from kinocyte.pipeline.sweep.toml_text import key_text, with_values
 from kinocyte.pipeline.sweep.truth import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
@@ -89,16 +89,8 @@ def winner_text(result: SweepResult, beside: Path) -> str:
 
 def _anchored(text: str, beside: Path) -> str:
     """Return the text with files that lie beside the pipeline named by their full path."""
-    from kinocyte.restoration.base import Restorer
-
-    document = tomllib.loads(text)
-    changes = {}
-    for name, restorer in parse_pipeline(text).restoration.items():
-        for field in restorer.reference_fields if isinstance(restorer, Restorer) else ():
-            value = value_at(document, ("restoration", name, field))
-            if isinstance(value, str) and not Path(value).is_absolute() and (beside / value).is_file():
-                changes[f'restoration."{name}".{field}'] = str(beside / value)
-    return with_values(text, changes)
+    files = files_beside(parse_pipeline(text), beside)
+    return with_values(text, {key_text(place): path for place, path in files.items()})
 
 
 def figures(result: SweepResult) -> list[tuple[str, bytes]]:

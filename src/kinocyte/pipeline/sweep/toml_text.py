@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kinocyte.core.errors import ParameterError
+from kinocyte.pipeline.beside import Keys
 from kinocyte.pipeline.locate import key_lines
 
 _HEADER = re.compile(r"^\s*\[")
 _BARE = re.compile(r"^[A-Za-z0-9_-]+$")
 
 #: Names and, in lists, numbers that lead to a key.
-Keys = tuple[str | int, ...]
 
 
 def split_key(dotted: str) -> Keys:
@@ -31,11 +31,12 @@ def value_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(value_text(v) for v in value)}]"
     if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{_key_text([k])} = {value_text(v)}' for k, v in value.items())} }}"
+        return f"{{ {', '.join(f'{key_text([k])} = {value_text(v)}' for k, v in value.items())} }}"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
-def _key_text(parts: Sequence[str | int]) -> str:
+def key_text(parts: Sequence[str | int]) -> str:
+    """Return the dotted key of a place, with quotes where a part needs them."""
     return ".".join(p if _BARE.match(p) else json.dumps(p) for p in map(str, parts))
 
 
@@ -77,7 +78,7 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
         if not arrived:
             msg = (
                 f"The key '{dotted}' stands where it cannot be changed line by line; write its table as "
-                f"[{_key_text(path[:-1])}] with one key a line."
+                f"[{key_text(path[:-1])}] with one key a line."
             )
             raise ParameterError(msg)
     return text
@@ -113,14 +114,14 @@ def _insert(lines: list[str], places: Mapping[Keys, int], path: Keys, value: Any
     """Write a new key below the header of its table, beside its dotted siblings, or in a new table at the end."""
     header = places.get(path[:-1])
     if header is not None and _HEADER.match(lines[header - 1]):
-        lines.insert(header, f"{_key_text(path[-1:])} = {value_text(value)}")
+        lines.insert(header, f"{key_text(path[-1:])} = {value_text(value)}")
         return
     siblings = [n for p, n in places.items() if p[:-1] == path[:-1] and not _HEADER.match(lines[n - 1])]
     if siblings and len(path) > 1:
         line = lines[max(siblings) - 1]
         prefix = line.partition("=")[0].rpartition(".")[0]
-        lines.insert(max(siblings), f"{prefix}.{_key_text(path[-1:])} = {value_text(value)}")
+        lines.insert(max(siblings), f"{prefix}.{key_text(path[-1:])} = {value_text(value)}")
     elif len(path) == 1:
-        lines.insert(0, f"{_key_text(path)} = {value_text(value)}")
+        lines.insert(0, f"{key_text(path)} = {value_text(value)}")
     else:
-        lines += ["", f"[{_key_text(path[:-1])}]", f"{_key_text(path[-1:])} = {value_text(value)}"]
+        lines += ["", f"[{key_text(path[:-1])}]", f"{key_text(path[-1:])} = {value_text(value)}"]
