@@ -10,6 +10,7 @@ import cyclopts
 from cyclopts import App, Parameter
 from pydantic import ValidationError
 
+from kinocyte.cli._help import JoinedLines
 from kinocyte.core.errors import KinocyteError
 from kinocyte.core.version import __version__
 
@@ -19,6 +20,7 @@ app = App(
     help="Live-cell movies of a whole experiment in; what every cell did, when, and what differs, out.",
     result_action="return_value",
     help_format="plaintext",
+    help_formatter=JoinedLines(),
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative_iterable=()),
 )

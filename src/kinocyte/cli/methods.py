@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 from pydantic import ValidationError, create_model
 
+from kinocyte.cli._help import JoinedLines
 from kinocyte.core import registry
 from kinocyte.core.method import Method
 
@@ -57,6 +58,7 @@ def call_with_method(
     inner = App(
         name=f"kinocyte {name}",
         help_format="plaintext",
+        help_formatter=JoinedLines(),
         result_action="return_value",
         version_flags=[],
         default_parameter=Parameter(negative_iterable=()),
