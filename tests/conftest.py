@@ -12,19 +12,27 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: threads of librarie
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
 
+#: files whose tests share what takes seconds to make: two processes would make it twice
+TOGETHER = (
+    "tests/cli/test_classifier.py", "tests/cli/test_cli.py", "tests/cli/test_drift.py", "tests/examples/test_assays.py",
+    "tests/pipeline/test_events_and_comparisons.py", "tests/pipeline/test_made_of_others.py",
+    "tests/pipeline/test_made_tables.py", "tests/report/test_made_plots.py", "tests/report/test_page.py",
+)  # fmt: skip
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the stories of a module in one window, in one process; all other tests go wherever there is room."""
+    """Keep the stories of a window, and tests that share much, in one process; others go wherever there is room."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByWindow(LoadScopeScheduling):
+    class ByModule(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return nodeid.split("::", 1)[0] if nodeid.startswith("tests/app/") else nodeid
+            module = nodeid.split("::", 1)[0]
+            return module if module.startswith("tests/app/") or module in TOGETHER else nodeid
 
-    return ByWindow(config, log)
+    return ByModule(config, log)
 
 
 @pytest.fixture(scope="session")
