@@ -11,6 +11,7 @@ from scipy import ndimage as ndi
 
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.scale import Scale
+from kinocyte.segmentation import _walks as walks
 from kinocyte.segmentation.dog import DoG
 from kinocyte.segmentation.hessian import Hessian
 from kinocyte.segmentation.log import LoG
@@ -42,6 +43,32 @@ METHODS = {
     "intensity": {"split": "intensity", "seed_distance_um": 3.0, "connectivity": "face"},
     "h": {"split": "h_maxima", "seed_h_um": 0.4, "max_area_um2": 60.0, "exclude_border_um": 0.0},
     "none": {"split": "none", "keep": ({"feature": "solidity", "min": 0.7},)},
+    "li": {"threshold": "li", "hysteresis": 0.7},
+    "background": {"threshold": "background", "background_sd": 4.0},
+    "background, dark": {"threshold": "background", "background_sd": 0.1, "foreground": "dark", "min_area_um2": 0.5},
+    "adaptive": {"threshold": "adaptive", "min_contrast": 2.0, "foreground": "dark"},
+    "outline": {"outline_fraction": 0.5, "connectivity": "face"},
+    "local": {"threshold": "local", "window_um": 20.0, "local_offset": 30.0, "hysteresis": 0.9},
+    "niblack": {"threshold": "niblack", "window_um": 21.0, "local_k": -0.4},
+    "sauvola": {"threshold": "sauvola", "window_um": 60.0, "local_k": 0.1, "foreground": "dark"},
+    "frame-wide filters": {
+        "filters": (
+            {"filter": "gaussian", "sigma_um": 0.7},
+            {"filter": "normalise", "low_percentile": 3.0},
+            {"filter": "invert"},
+            {"filter": "std", "size_um": 3.0},
+        )
+    },
+    "masks": {
+        "filters": ({"filter": "multiotsu"}, {"filter": "local", "window_um": 8.0}, {"filter": "otsu"}),
+        "threshold": "fixed",
+        "low": 0.5,
+    },
+    "more masks": {
+        "filters": ({"filter": "niblack", "window_um": 9.0}, {"filter": "sauvola", "window_um": 5.0}),
+        "threshold": "fixed",
+        "low": 0.5,
+    },
     "filters": {
         "filters": (
             {"filter": "median", "radius_um": 1.0},
@@ -85,6 +112,53 @@ def test_any_frame_in_any_tiles(shape, tile_px, seed, connectivity):
         channel="a", filters=(), threshold="fixed", low=1.0, min_area_um2=None, connectivity=connectivity, split="neck"
     )
     np.testing.assert_array_equal(segment_tiled(method, image, SCALE, tile_px=tile_px), method.segment(image, SCALE))
+
+
+RULES = ["otsu", "triangle", "li", "background", "adaptive", "local", "niblack", "sauvola"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    st.integers(16, 40),
+    st.sampled_from(RULES),
+    st.sampled_from([np.uint8, np.int32, np.float32, np.float64]),
+    st.integers(0, 9),
+    st.booleans(),
+)
+def test_any_level_in_any_tiles(shape, tile_px, rule, dtype, seed, gaps):
+    """The level of the frame is found in passes over the tiles, with whole numbers for sums; NaN is left out."""
+    rng = np.random.default_rng(seed)
+    image = (ndi.gaussian_filter(rng.normal(size=shape), 2.0) * 400 + 100).clip(0, 255).astype(dtype)
+    if gaps and image.dtype.kind == "f":
+        image[rng.random(shape) < 0.05] = np.nan
+    method = Threshold(
+        channel="a", filters=GAUSS if seed % 2 else (), threshold=rule, min_area_um2=None, window_um=9.0,
+        min_contrast=float(seed % 3), split="none" if seed % 4 else "intensity",
+    )  # fmt: skip
+    np.testing.assert_array_equal(segment_tiled(method, image, SCALE, tile_px=tile_px), method.segment(image, SCALE))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+def test_ranks_and_sums_of_blocks(size):
+    rng = np.random.default_rng(size)
+    values = np.concatenate([rng.normal(0, 1e3, size), -np.abs(rng.normal(0, 1e-3, size)), [0.0, -0.0, 7.0]])
+    parts = np.array_split(values, 3)
+    assert walks.median(lambda: parts, values.size) == np.median(values)
+    for q in (0.0, 3.0, 99.8, 100.0):
+        assert walks.percentile(lambda: parts, values.size, q) == pytest.approx(np.percentile(values, q), rel=1e-14)
+    found = walks.sums(lambda: parts, values.min(), values.max())
+    assert found == walks.sums(lambda: (values[::-1],), values.min(), values.max())
+    span = np.ptp(values)
+    assert (found.mean, found.std) == pytest.approx((values.mean(), values.std()), abs=1e-8 * span)
+
+
+@pytest.mark.parametrize("top", [5e-324, 1e-300, 1e300, 1.7e308])
+def test_sums_of_the_smallest_and_widest_ranges(top):
+    values = np.array([-top, 0.0, top, top])
+    found = walks.sums(lambda: (values,), -top, top)
+    assert found.mean / top == pytest.approx(0.25, abs=0.3 if top == 5e-324 else 1e-8)
+    assert np.isfinite(found.std)
 
 
 def test_stacks():
@@ -156,10 +230,9 @@ def test_frames_without_contrast(image):
 @pytest.mark.parametrize(
     ("method", "image", "says"),
     [
-        (Threshold(channel="a", threshold="li"), np.zeros((9, 9)), "needs the whole frame"),
         (Threshold(channel="a", filters=({"filter": "clahe"},)), np.zeros((9, 9)), "'clahe' needs the whole frame"),
         (Threshold(channel="a", keep=({"feature": "contrast", "min": 1},)), np.zeros((9, 9)), "'contrast' needs"),
-        (Threshold(channel="a"), np.full((9, 9), np.nan), "holds NaN or inf"),
+        (LoG(channel="a"), np.full((9, 9), np.nan), "holds NaN or inf"),
         (Threshold(channel="b"), {"a": np.zeros((9, 9))}, "no channel 'b'"),
         (Threshold(channel="a"), np.zeros((9, 9), complex), "real numbers"),
     ],

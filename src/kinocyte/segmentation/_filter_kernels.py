@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.core.morphology import ellipsoid
 from kinocyte.core.scale import Scale
+
+if TYPE_CHECKING:
+    from kinocyte.segmentation._walks import Walk
 
 Image = NDArray[np.float64]
 
@@ -30,17 +34,26 @@ def percentile(image: Image, radius_um: float, scale: Scale, q: float) -> Image:
     return np.asarray(ndi.percentile_filter(image, q, footprint=body, mode="nearest"))
 
 
-def variance(image: Image, size_um: float, scale: Scale) -> Image:
-    """Return the variance (of n, not n - 1) within a box; the mean of the frame is taken off first against rounding."""
-    from scipy import ndimage as ndi
+def variance(walk: Walk, size_um: float, scale: Scale) -> Callable[[Image], Image]:
+    """Return the filter that gives the variance (of n, not n - 1) within a box.
 
-    if image.size == 0:
-        return image.copy()
-    box = window_px(size_um, image.shape, scale)
-    centred = image - image.mean()
-    mean = ndi.uniform_filter(centred, box, mode="nearest")
-    square = ndi.uniform_filter(centred * centred, box, mode="nearest")
-    return np.asarray(np.maximum(square - mean * mean, 0.0))
+    The mean of the frame, whose values ``walk`` gives, is taken off first against rounding. The sums of each pixel are
+    its own, so that a part of the frame gives the bits of the whole.
+    """
+    from kinocyte.segmentation import _walks as walks
+    from kinocyte.segmentation.smoothing import separable
+
+    found = walks.extent(walk)
+    middle = found.low if found.is_constant else walks.sums(walk, found.low, found.high).mean
+
+    def squared(image: Image) -> Image:
+        box = window_px(size_um, image.shape, scale)
+        ones, n = [np.ones(w // 2 + 1) for w in box], float(np.prod(box))
+        centred = image - middle
+        mean, square = separable(centred, ones) / n, separable(centred * centred, ones) / n
+        return np.asarray(np.maximum(square - mean * mean, 0.0))
+
+    return squared
 
 
 def laplace(image: Image, scale: Scale) -> Image:

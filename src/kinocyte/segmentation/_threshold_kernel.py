@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kinocyte.core.compiled import kernel
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.scale import Scale
-from kinocyte.segmentation import components, levels
-from kinocyte.segmentation._filter_kernels import window_px
+from kinocyte.segmentation import components
+from kinocyte.segmentation._foreground import (
+    LOCAL,
+    Whole,
+    floor_of,
+    foreground,
+    height,
+    level_of,
+    outline_fraction,
+    own_levels,
+    walk_of,
+)
+from kinocyte.segmentation._walks import extent, median
 from kinocyte.segmentation.components import Labels
 from kinocyte.segmentation.distance import squared_distance
 from kinocyte.segmentation.filters import apply_filters
@@ -20,19 +30,16 @@ from kinocyte.segmentation.watershed import flood, seeds_by_distance, seeds_by_p
 
 Mask = NDArray[np.bool_]
 
-#: standard deviations of the darkest class by which a class of dim cells stands out from it
-DIM_CLASS = 8.0
-
 
 def segment(image: NDArray[Any], p: Threshold, scale: Scale) -> Labels:
     """Return the label image of one channel."""
     spacing_um = _checked_spacing(image, p.channel, scale)
     empty = np.zeros(image.shape, np.uint32)
-    image, valid = _finite(image)
+    image, valid = finite_values(image)
     if image.size == 0 or (valid is not None and not valid.any()):
         return empty
     filtered = apply_filters(image, p.filters, scale)
-    mask = _foreground(filtered, valid, p, scale)
+    mask = _foreground(Whole(p, filtered, valid, scale))
     if mask is None or not mask.any():
         return empty
     if p.fill_holes:
@@ -55,16 +62,18 @@ def segment(image: NDArray[Any], p: Threshold, scale: Scale) -> Labels:
 def filtered_and_level(image: NDArray[Any], p: Threshold, scale: Scale) -> tuple[NDArray[Any], float | None]:
     """Return the channel after the filters and the one level of the frame; None where there is no such level."""
     _checked_spacing(image, p.channel, scale)
-    image, valid = _finite(image)
+    image, valid = finite_values(image)
     if image.size == 0:
         return image, None
     filtered = apply_filters(image, p.filters, scale)
     if p.threshold == "fixed":
         return filtered, p.low if p.low is not None else p.high
-    values = filtered if valid is None else filtered[valid]
-    if p.threshold in {"adaptive", "local", "niblack", "sauvola"} or not values.size or levels.is_constant(values):
+    source = Whole(p, filtered, valid, scale)
+    walk = walk_of(source, source.boxes)
+    found = extent(walk)
+    if p.threshold in {"adaptive", *LOCAL} or found.is_constant:
         return filtered, None
-    return filtered, float(_level(filtered, values, p, scale))
+    return filtered, float(level_of(source, walk, found, source.boxes)(source.boxes[0], filtered))
 
 
 def _checked_spacing(image: NDArray[Any], channel: str, scale: Scale) -> tuple[float, ...]:
@@ -77,7 +86,7 @@ def _checked_spacing(image: NDArray[Any], channel: str, scale: Scale) -> tuple[f
     return scale.spacing_um(image.ndim)
 
 
-def _finite(image: NDArray[Any]) -> tuple[NDArray[Any], Mask | None]:
+def finite_values(image: NDArray[Any]) -> tuple[NDArray[Any], Mask | None]:
     """Return the image with NaN and inf replaced by the median of the others, and where it was finite if not all is."""
     if image.dtype.kind == "b":
         return image.astype(np.uint8), None
@@ -88,112 +97,24 @@ def _finite(image: NDArray[Any]) -> tuple[NDArray[Any], Mask | None]:
     valid = np.isfinite(image)
     if valid.all():
         return image, None
-    fill = np.median(image[valid]) if valid.any() else 0.0
-    return np.where(valid, image, fill), valid
+    known = image[valid]
+    fill = median(lambda: (known,), known.size) if known.size else 0.0
+    return np.where(valid, image, image.dtype.type(fill)), valid
 
 
-def _foreground(filtered: NDArray[Any], valid: Mask | None, p: Threshold, scale: Scale) -> Mask | None:
+def _foreground(source: Whole) -> Mask | None:
     """Return the mask, or None where the frame shows no contrast."""
-    if p.threshold == "fixed":
-        top = np.inf if p.high is None else p.high
-        mask = (filtered >= (-np.inf if p.low is None else p.low)) & (filtered <= top)
-        wide = None if p.hysteresis_low is None else (filtered >= p.hysteresis_low) & (filtered <= top)
-        return _spread(_valid(mask, valid), None if wide is None else _valid(wide, valid), p)
-    values = filtered if valid is None else filtered[valid]
-    if levels.is_constant(values):
+    p, box = source.rule, source.boxes[0]
+    found = foreground(source, source.boxes)
+    if found is None:
         return None
-    if p.threshold == "adaptive":
-        return _adaptive(filtered, valid, p)
-    level = _level(filtered, values, p, scale)
-    mask = _valid(_beyond(filtered, level, p), valid)
-    if not mask.any() or not _stands_out(filtered, mask, valid, p):
-        return None
-    if p.hysteresis is None:
+    mask = _spread(found.narrow(box), found.wide and found.wide(box), p)
+    if outline_fraction(p) is None:
         return mask
-    background = _classes(filtered, mask, valid).mean_back
-    return _spread(mask, _valid(_beyond(filtered, background + p.hysteresis * (level - background), p), valid), p)
-
-
-def _adaptive(filtered: NDArray[Any], valid: Mask | None, p: Threshold) -> Mask | None:
-    """Return what stands out in the root of the brightness, each part down to a fraction of its own height.
-
-    Otsu's rule parts the square roots, which bring dim and bright cells closer, as their noise does. What it calls
-    background is parted once more, and the lower level taken where the dim class stands out from the rest as clearly as
-    `DIM_CLASS` says. At a level low enough for the dimmest cell, the blur around bright ones would count as theirs;
-    each part is therefore cut at its own level.
-    """
-    height = np.asarray(filtered, dtype=np.float64)
-    height = height if p.foreground == "bright" else -height
-    height = height - (height.min() if valid is None else height[valid].min())
-    root = np.sqrt(np.maximum(height, 0.0))
-    values = root if valid is None else root[valid]
-    if levels.is_constant(values):
-        return None
-    level = levels.otsu(values) * p.level_factor
-    mask = _valid(root > level, valid)
-    found = _classes(root, mask, valid)
-    if not mask.any() or found.mean_fore - found.mean_back < p.min_contrast * found.std_back:
-        return None
-    rest = values[values <= level]
-    if not levels.is_constant(rest):
-        lower = levels.otsu(rest)
-        dim, back = rest[rest > lower], rest[rest <= lower]
-        if dim.size and dim.mean() - back.mean() >= DIM_CLASS * back.std():
-            mask = _valid(root > lower, valid)
     parts, n = components.label(mask, p.connectivity)
-    outside = height[~mask] if valid is None else height[~mask & valid]
-    floor = float(np.median(outside)) if outside.size else 0.0
-    own = np.concatenate(([np.inf], floor + p.outline_fraction * (_tops(height, parts, n) - floor)))
-    return np.asarray(mask & (height > own[parts]))
-
-
-def _tops(height: NDArray[np.float64], parts: Labels, n: int) -> NDArray[np.float64]:
-    """Return the 90th percentile (nearest rank from below) of the height of each part."""
-    where = np.flatnonzero(parts)
-    owner, values = parts.reshape(-1)[where], height.reshape(-1)[where]
-    ranked = values[np.lexsort((values, owner))]
-    size = components.pixel_counts(parts, n)
-    return np.asarray(ranked[np.cumsum(size) - size + (0.9 * (size - 1)).astype(np.int64)])
-
-
-def _stands_out(filtered: NDArray[Any], mask: Mask, valid: Mask | None, p: Threshold) -> bool:
-    """Tell whether the foreground lies far enough from the background, in standard deviations of the latter.
-
-    A mask that takes more than Otsu's leaves a background that is only the tail of a distribution and spreads too
-    little to be a yardstick; Otsu's classes are then compared instead.
-    """
-    if p.min_contrast == 0:
-        return True
-    if p.threshold != "otsu":
-        values = filtered if valid is None else filtered[valid]
-        halves = _valid(_beyond(filtered, levels.otsu(values), p), valid)
-        if np.count_nonzero(halves) < np.count_nonzero(mask):
-            mask = halves
-    found = _classes(filtered, mask, valid)
-    return abs(found.mean_fore - found.mean_back) >= p.min_contrast * found.std_back
-
-
-def _level(filtered: NDArray[Any], values: NDArray[Any], p: Threshold, scale: Scale) -> float | NDArray[np.float64]:
-    if p.threshold in {"otsu", "triangle", "li"}:
-        rule = {"otsu": levels.otsu, "triangle": levels.triangle, "li": levels.li}[p.threshold]
-        return rule(values) * p.level_factor
-    if p.threshold == "background":
-        return levels.above_background(values, p.background_sd, dark=p.foreground == "dark") * p.level_factor
-    image = np.asarray(filtered, dtype=np.float64)
-    window = window_px(p.window_um, image.shape, scale)
-    if p.threshold == "niblack":
-        return levels.niblack(image, window, p.local_k) * p.level_factor
-    if p.threshold == "sauvola":
-        return levels.sauvola(image, window, p.local_k) * p.level_factor
-    return (levels.local_mean(image, window) + p.local_offset) * p.level_factor
-
-
-def _beyond(filtered: NDArray[Any], level: float | NDArray[np.float64], p: Threshold) -> Mask:
-    return np.asarray(filtered > level if p.foreground == "bright" else filtered <= level)
-
-
-def _valid(mask: Mask, valid: Mask | None) -> Mask:
-    return mask if valid is None else mask & valid
+    heights = height(source, box)
+    own = own_levels(heights, parts, n, floor_of(source, source.boxes, lambda _box: mask), p)
+    return np.asarray(mask & (heights > own[parts]))
 
 
 def _spread(mask: Mask, wide: Mask | None, p: Threshold) -> Mask:
@@ -204,42 +125,6 @@ def _spread(mask: Mask, wide: Mask | None, p: Threshold) -> Mask:
     held = np.zeros(n + 1, bool)
     held[parts[mask]] = True
     return np.asarray(held[parts])
-
-
-class _Classes(NamedTuple):
-    mean_fore: float
-    mean_back: float
-    std_back: float
-
-
-def _classes(filtered: NDArray[Any], mask: Mask, valid: Mask | None) -> _Classes:
-    """Return the mean of the foreground, and mean and standard deviation of the background."""
-    counted = np.ones(1, bool) if valid is None else valid.reshape(-1)
-    flat = np.ascontiguousarray(filtered, dtype=np.float64).reshape(-1)
-    sums = np.zeros((2, 3))
-    _moments(flat, mask.reshape(-1), counted, sums)
-    mean_back, mean_fore = sums[:, 1] / np.maximum(sums[:, 0], 1)
-    spread = np.sqrt(max(sums[0, 2] / max(sums[0, 0], 1) - mean_back**2, 0.0))
-    return _Classes(float(mean_fore + flat[0]), float(mean_back + flat[0]), float(spread))
-
-
-@kernel
-def _moments(values, mask, valid, sums):  # type: ignore[no-untyped-def]  # numba infers the types
-    """Add up number, sum and squares of background (row 0) and foreground (row 1), counted from the first value."""
-    shift = values[0]
-    all_valid = valid.size != values.size
-    n0, n1, total0, total1, square0 = 0, 0, 0.0, 0.0, 0.0
-    for i in range(values.size):
-        v = values[i] - shift
-        if mask[i]:
-            n1 += 1
-            total1 += v
-        elif all_valid or valid[i]:
-            n0 += 1
-            total0 += v
-            square0 += v * v
-    sums[0, 0], sums[0, 1], sums[0, 2] = n0, total0, square0
-    sums[1, 0], sums[1, 1] = n1, total1
 
 
 def _split(labels: Labels, filtered: NDArray[Any], p: Threshold, spacing_um: tuple[float, ...]) -> tuple[Labels, int]:

@@ -6,7 +6,8 @@ side of a tile is one object, so is a hole; an object is split in the box around
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,26 +15,34 @@ from numpy.typing import NDArray
 
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.scale import Scale
-from kinocyte.segmentation import components, levels
+from kinocyte.segmentation import _walks as walks
+from kinocyte.segmentation import components
 from kinocyte.segmentation import filters as f
-from kinocyte.segmentation._boxes import Box, cut, finite, inside, slices, touching, wider
+from kinocyte.segmentation._boxes import Box, cut, inside, slices, touching, wider
+from kinocyte.segmentation._foreground import floor_of, foreground, height, outline_fraction, own_levels
 from kinocyte.segmentation._threshold_kernel import fits_size, landscape_of, parted
 from kinocyte.segmentation.base import Pixels
 from kinocyte.segmentation.filters import apply_filters
 from kinocyte.segmentation.pixel_classifier import PixelClassifier
-from kinocyte.segmentation.pixel_model import tiles
 from kinocyte.segmentation.smoothing import TRUNCATE
 from kinocyte.segmentation.threshold import Threshold
 
 Mask = NDArray[np.bool_]
-#: filters that look at the pixels within a radius only and add them up in an order that does not hang on the place
-_POINTS = (f.Subtract, f.Absolute, f.Logarithm, f.Power)
+#: filters that look at each pixel alone
+_POINTS = (f.Subtract, f.Absolute, f.Logarithm, f.Power, f.Normalise, f.Invert, f.OtsuMask, f.MultiOtsu)
+
+
+class _Filter(NamedTuple):
+    """A filter that knows all it needs of the frame, and how far it looks along each axis."""
+
+    apply: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    reach: list[int]
 
 
 class Filtered:
     """The values that a threshold method compares with its level, box by box."""
 
-    def __init__(self, rule: Threshold, pixels: Pixels, scale: Scale) -> None:
+    def __init__(self, rule: Threshold, pixels: Pixels, scale: Scale, boxes: list[Box]) -> None:
         from kinocyte.segmentation.pixel_model import named_channels
 
         self.rule = rule
@@ -44,16 +53,52 @@ class Filtered:
             msg = f"Channel '{rule.channel}' holds {self.image.dtype} values; give real numbers."
             raise ParameterError(msg)
         reach = [reach_px(spec, self.spacing_um) for spec in rule.filters]
-        self.margin = tuple(sum(r[a] for r in reach) for a in range(len(self.shape)))
+        self._fill: float | None = None
+        self._all_finite = self._settle_gaps(boxes)
+        self._filters: list[_Filter] = []
+        for spec, own in zip(rule.filters, reach, strict=True):
+            if isinstance(spec, f.FrameWide):
+                apply = spec.settled(lambda: (self.values(b).astype(np.float64).reshape(-1) for b in boxes), scale)
+            else:
+                apply = partial(spec.apply, scale=scale)
+            self._filters.append(_Filter(apply, own))
+
+    def _settle_gaps(self, boxes: list[Box]) -> bool:
+        """Find what replaces NaN and inf, the median of the others; tell whether there are none."""
+        if self.image.dtype.kind != "f":
+            return True
+
+        def known() -> Iterator[NDArray[Any]]:
+            for box in boxes:
+                pixels = cut(self.image, box)
+                yield pixels[np.isfinite(pixels)]
+
+        size = sum(block.size for block in known())
+        self._fill = walks.median(known, size) if size else 0.0
+        return size == int(np.prod(self.shape))
 
     def raw(self, box: Box) -> NDArray[Any]:
         """Return the grey values before the filters."""
-        return finite(cut(self.image, box), self.rule.channel)
+        pixels = cut(self.image, box)
+        if self.image.dtype.kind == "b":
+            return pixels.astype(np.uint8)
+        if self.image.dtype.kind != "f":
+            return pixels
+        pixels = pixels.astype(np.float32) if pixels.dtype.itemsize < 4 else pixels
+        return pixels if self._all_finite else np.where(np.isfinite(pixels), pixels, pixels.dtype.type(self._fill))
 
     def values(self, box: Box) -> NDArray[Any]:
-        """Return the values after the filters."""
-        wide = wider(box, self.margin, self.shape)
-        return cut(apply_filters(self.raw(wide), self.rule.filters, self.scale), inside(box, wide))
+        """Return the values after the filters, as far as these are settled."""
+        margin = tuple(sum(one.reach[a] for one in self._filters) for a in range(len(self.shape)))
+        wide = wider(box, margin, self.shape)
+        out = self.raw(wide)
+        for one in self._filters:
+            out = one.apply(np.asarray(out, dtype=np.float64))
+        return cut(out, inside(box, wide))
+
+    def valid(self, box: Box) -> Mask | None:
+        """Return where the frame was finite, None where it was everywhere."""
+        return None if self._all_finite else np.isfinite(cut(self.image, box))
 
 
 class Classified:
@@ -84,6 +129,10 @@ class Classified:
         wide = wider(box, self.margin, self.shape)
         return cut(apply_filters(self.raw(wide), self.rule.filters, self.scale), inside(box, wide))
 
+    def valid(self, _box: Box) -> Mask | None:
+        """Return None: all of it is finite."""
+        return None
+
 
 Source = Filtered | Classified
 
@@ -103,10 +152,11 @@ def reach_px(spec: f.FilterSpec, spacing_um: tuple[float, ...]) -> list[int]:
     def disc(radius_um: float) -> list[int]:
         return [int(radius_um / s + 1e-9) for s in spacing_um]
 
-    if isinstance(spec, _POINTS) or (isinstance(spec, f.Invert) and spec.value is not None):
-        return [0] * len(spacing_um)
-    if isinstance(spec, f.Laplace):
-        return [1] * len(spacing_um)
+    def window(side_um: float) -> list[int]:
+        return [max(1, int(side_um / s / 2)) for s in spacing_um]
+
+    if isinstance(spec, (*_POINTS, f.Laplace)):
+        return [int(isinstance(spec, f.Laplace))] * len(spacing_um)
     if isinstance(spec, f.Gaussian | f.LaplacianOfGaussian):
         return gaussian(spec.sigma_um)
     if isinstance(spec, f.DifferenceOfGaussians):
@@ -115,128 +165,69 @@ def reach_px(spec: f.FilterSpec, spacing_um: tuple[float, ...]) -> list[int]:
         return disc(spec.radius_um)
     if isinstance(spec, f.TopHat):
         return [2 * r for r in disc(spec.radius_um)]
+    if isinstance(spec, f.Variance | f.StandardDeviation | f.NiblackMask | f.SauvolaMask):
+        return window(spec.size_um if isinstance(spec, f.Variance | f.StandardDeviation) else spec.window_um)
+    if isinstance(spec, f.LocalMask):  # a Gaussian whose standard deviation is a sixth of the window
+        return [int(TRUNCATE * r / 3.0 + 0.5) for r in window(spec.window_um)]
     msg = f"The filter '{spec.filter}' needs the whole frame; leave it out or segment the frame as a whole."  # type: ignore[attr-defined]  # declared by each filter
     raise ParameterError(msg)
 
 
-def segment(source: Source, out: Any, tile_px: int) -> Any:
+def segment(source: Source, out: Any, boxes: list[Box]) -> Any:
     """Write the label image of a frame to ``out`` and return it."""
-    rule = source.rule
+    rule, full = source.rule, source.rule.connectivity == "full"
     if any(k.feature == "contrast" for k in rule.keep):
         msg = "keep: 'contrast' needs the background of the whole frame; use another feature or segment it as a whole."
         raise ParameterError(msg)
-    boxes = list(tiles(source.shape, tile_px))
-    found = _limits(source, boxes)
+    found = foreground(source, boxes)
     if found is None:
         for box in boxes:
             out[slices(box)] = np.uint32(0)
         return out
-    narrow, wide = found
-    if wide is None:
-        mask: Callable[[Box], Mask] = narrow
-    else:
-        groups = _label(lambda box: wide(box) | narrow(box), out, boxes, rule.connectivity == "full")
+    mask, wide = found
+    if wide is not None:
+        narrow, around = found.narrow, wide
+        groups = _label(lambda box: around(box) | narrow(box), out, boxes, full)
         held = np.zeros(groups.group.max(initial=0) + 1, bool)
         for box in boxes:
             held[groups.group[cut(out, box)[narrow(box)]]] = True
         held[0] = False
-        mask = _stored(out, boxes, lambda labels: held[groups.group[labels]])
+        mask = _stored(out, boxes, lambda labels, _box: held[groups.group[labels]])
+    if outline_fraction(rule) is not None:
+        mask = _outlined(source, out, boxes, mask)
     if rule.fill_holes:
         first = mask
         gaps = _label(lambda box: ~first(box), out, boxes, full=False)
         is_open = np.zeros(gaps.group.max(initial=0) + 1, bool)
         is_open[gaps.group[gaps.at_side]] = True
-        mask = _stored(out, boxes, lambda labels: (labels == 0) | ~is_open[gaps.group[labels]])
-    objects = _label(mask, out, boxes, rule.connectivity == "full")
-    return _finished(source, out, boxes, objects)
+        mask = _stored(out, boxes, lambda labels, _box: (labels == 0) | ~is_open[gaps.group[labels]])
+    return _finished(source, out, boxes, _label(mask, out, boxes, full))
 
 
-def _stored(out: Any, boxes: list[Box], rule: Callable[[NDArray[Any]], Mask]) -> Callable[[Box], Mask]:
+def _stored(out: Any, boxes: list[Box], rule: Callable[[NDArray[Any], Box], Mask]) -> Callable[[Box], Mask]:
     """Turn the labels in ``out`` into a mask that is read from there."""
     for box in boxes:
-        out[slices(box)] = rule(cut(out, box)).astype(np.uint32)
+        out[slices(box)] = rule(cut(out, box), box).astype(np.uint32)
     return lambda box: cut(out, box) > 0
 
 
-def _limits(source: Source, boxes: list[Box]) -> tuple[Callable[[Box], Mask], Callable[[Box], Mask] | None] | None:
-    """Return the masks of objects and of what they may spread into; None where the frame shows no contrast."""
-    p = source.rule
-    if p.threshold == "fixed":
-        top = np.inf if p.high is None else p.high
-        low = -np.inf if p.low is None else p.low
-
-        def between(least: float) -> Callable[[Box], Mask]:
-            def mask(box: Box) -> Mask:
-                values = source.values(box)
-                return np.asarray((values >= least) & (values <= top))
-
-            return mask
-
-        return between(low), None if p.hysteresis_low is None else between(p.hysteresis_low)
-    if p.threshold not in {"otsu", "triangle"}:  # those of `kinocyte.segmentation.tiled.LEVELS`
-        msg = f"threshold = '{p.threshold}' needs the whole frame; tiles can do otsu, triangle and fixed."
-        raise ParameterError(msg)
-    counted = _histogram(source, boxes)
-    if counted is None:
-        return None
-    otsu = levels.otsu_of(*counted)
-    level = (otsu if p.threshold == "otsu" else levels.triangle_of(*counted)) * p.level_factor
-
-    def beyond(limit: float) -> Callable[[Box], Mask]:
-        def mask(box: Box) -> Mask:
-            values = source.values(box)
-            return np.asarray(values > limit if p.foreground == "bright" else values <= limit)
-
-        return mask
-
-    here = _classes(source, boxes, beyond(level))
-    halves = here if p.threshold == "otsu" else _classes(source, boxes, beyond(otsu))
-    judged = halves if halves.n_fore < here.n_fore else here
-    if here.n_fore == 0 or abs(judged.mean_fore - judged.mean_back) < p.min_contrast * judged.std_back:
-        return None
-    wide = None if p.hysteresis is None else beyond(here.mean_back + p.hysteresis * (level - here.mean_back))
-    return beyond(level), wide
-
-
-def _histogram(source: Source, boxes: list[Box]) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
-    """Return the histogram of all values, None where they are all equal."""
-    low, high, dtype = np.inf, -np.inf, np.dtype(np.float64)
-    for box in boxes:
-        values = source.values(box)
-        dtype = values.dtype
-        low, high = min(low, values.min()), max(high, values.max())
-    if not low < high:
-        return None
-    if dtype.kind == "f" and levels.bin_edges(low, high, dtype) is None:
-        msg = f"The values span only {low!r} to {high!r}, too little for tiles; segment the frame as a whole."
-        raise ParameterError(msg)
-    counts, centres = np.zeros(0, np.int64), np.zeros(0)
-    ends = np.array([low, high], dtype=dtype)
-    for box in boxes:
-        more, centres = levels.histogram(np.concatenate((source.values(box).reshape(-1), ends)))
-        counts = more if not counts.size else counts + more
-    own, _ = levels.histogram(ends)
-    return counts - len(boxes) * own, centres
-
-
-class _Classes(NamedTuple):
-    n_fore: int
-    mean_fore: float
-    mean_back: float
-    std_back: float
-
-
-def _classes(source: Source, boxes: list[Box], mask: Callable[[Box], Mask]) -> _Classes:
-    """Return size and mean of the foreground, mean and standard deviation of the background."""
-    sums = np.zeros(5)
-    shift = float(source.values(tuple((0, 1) for _ in source.shape)).flat[0])
-    for box in boxes:
-        values, fore = source.values(box).astype(np.float64) - shift, mask(box)
-        back = values[~fore]
-        sums += [fore.sum(), values[fore].sum(), back.size, back.sum(), (back * back).sum()]
-    mean_fore, mean_back = sums[1] / max(sums[0], 1), sums[3] / max(sums[2], 1)
-    spread = np.sqrt(max(sums[4] / max(sums[2], 1) - mean_back**2, 0.0))
-    return _Classes(int(sums[0]), float(mean_fore + shift), float(mean_back + shift), float(spread))
+def _outlined(source: Source, out: Any, boxes: list[Box], mask: Callable[[Box], Mask]) -> Callable[[Box], Mask]:
+    """Cut each part of a mask at its own level."""
+    floor = floor_of(source, boxes, mask)
+    parts = _label(mask, out, boxes, source.rule.connectivity == "full")
+    own = np.full(parts.first.size, np.inf)
+    for box, begun in zip(boxes, _by_tile(parts, boxes, out.shape), strict=True):
+        for batch in _batches(begun, parts, np.array(box)):
+            if not batch.size:
+                continue
+            around = tuple(
+                zip(parts.low[batch].min(axis=0).tolist(), parts.high[batch].max(axis=0).tolist(), strict=True)
+            )
+            group = parts.group[cut(out, around)]
+            number = np.zeros(parts.first.size, np.uint32)
+            number[batch] = np.arange(1, batch.size + 1)
+            own[batch] = own_levels(height(source, around), number[group], batch.size, floor, source.rule)[1:]
+    return _stored(out, boxes, lambda labels, box: height(source, box) > own[parts.group[labels]])
 
 
 class _Groups(NamedTuple):
@@ -342,6 +333,9 @@ def _batch(source: Source, out: Any, batch: NDArray[np.int64], objects: _Groups,
     if p.split != "none":
         values = source.values(box) if p.split == "intensity" else around
         labels, n = parted(landscape_of(around, values, p, spacing), labels, p, spacing)
+    valid = source.valid(box)
+    if valid is not None:
+        labels, n = components.renumber(np.where(valid, labels, 0).astype(np.uint32))
     kept = fits_size(components.pixel_counts(labels, n), p, labels.ndim, float(np.prod(spacing)))
     if p.exclude_border_um is not None and n:
         kept &= _gap_um(labels, box, source) > p.exclude_border_um

@@ -8,8 +8,8 @@ Beyond the frame the image repeats its edge. Filters work on numbers as they are
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from typing_extensions import override
 
 from kinocyte.core.method import param
 from kinocyte.core.scale import Scale
+
+if TYPE_CHECKING:
+    from kinocyte.segmentation._walks import Walk
 
 Image = NDArray[np.float64]
 
@@ -47,6 +50,26 @@ class FilterSpec(BaseModel):
     def model_post_init(self, _context: Any, /) -> None:
         """Count the name of the filter among what was set, so that a dump without defaults can be read back."""
         self.__pydantic_fields_set__.add("filter")
+
+
+class FrameWide(FilterSpec):
+    """Base of the filters that ask the whole frame for a number or two; with these, parts of it can be filtered."""
+
+    @abstractmethod
+    def settled(self, walk: Walk, scale: Scale) -> Callable[[Image], Image]:
+        """Return the filter for a frame with these values.
+
+        Parameters
+        ----------
+        walk : Walk
+            The values of the frame in blocks.
+        scale : Scale
+            Calibration.
+        """
+
+    @override
+    def apply(self, image: Image, scale: Scale) -> Image:
+        return self.settled(lambda: (image.reshape(-1),), scale)(image)
 
 
 class Gaussian(FilterSpec):
@@ -160,7 +183,7 @@ class Power(FilterSpec):
         return np.sign(image) * np.abs(image) ** self.exponent
 
 
-class Normalise(FilterSpec):
+class Normalise(FrameWide):
     """Map two percentiles of the frame to 0 and 1; a constant frame becomes 0."""
 
     filter: Literal["normalise"] = "normalise"
@@ -175,35 +198,39 @@ class Normalise(FilterSpec):
         return self
 
     @override
-    def apply(self, image: Image, scale: Scale) -> Image:
-        low, high = np.percentile(image, [self.low_percentile, self.high_percentile])
-        return (image - low) / (high - low) if high > low else np.zeros_like(image)
+    def settled(self, walk: Walk, scale: Scale) -> Callable[[Image], Image]:
+        from kinocyte.segmentation import _walks as walks
+
+        size = walks.extent(walk).size
+        low, high = (walks.percentile(walk, size, q) for q in (self.low_percentile, self.high_percentile))
+        return lambda image: (image - low) / (high - low) if high > low else np.zeros_like(image)
 
 
-class Variance(FilterSpec):
+class Variance(FrameWide):
     """Variance within a box: high on texture, for cells in phase contrast or brightfield."""
 
     filter: Literal["variance"] = "variance"
     size_um: float = param(3.0, help="Side of the box.", unit="um", gt=0)
 
     @override
-    def apply(self, image: Image, scale: Scale) -> Image:
+    def settled(self, walk: Walk, scale: Scale) -> Callable[[Image], Image]:
         from kinocyte.segmentation._filter_kernels import variance
 
-        return variance(image, self.size_um, scale)
+        return variance(walk, self.size_um, scale)
 
 
-class StandardDeviation(FilterSpec):
+class StandardDeviation(FrameWide):
     """Standard deviation within a box: high on texture, for cells in phase contrast or brightfield."""
 
     filter: Literal["std"] = "std"
     size_um: float = param(3.0, help="Side of the box.", unit="um", gt=0)
 
     @override
-    def apply(self, image: Image, scale: Scale) -> Image:
+    def settled(self, walk: Walk, scale: Scale) -> Callable[[Image], Image]:
         from kinocyte.segmentation._filter_kernels import variance
 
-        return np.sqrt(variance(image, self.size_um, scale))
+        squared = variance(walk, self.size_um, scale)
+        return lambda image: np.sqrt(squared(image))
 
 
 class Laplace(FilterSpec):
@@ -299,40 +326,48 @@ class Clahe(FilterSpec):
         return clahe(image, self.tile_um, self.clip_limit, scale)
 
 
-class Invert(FilterSpec):
+class Invert(FrameWide):
     """Make dark bright: a value minus the image."""
 
     filter: Literal["invert"] = "invert"
     value: float | None = param(None, help="What the image is subtracted from; left out: the frame's brightest pixel.")
 
     @override
-    def apply(self, image: Image, scale: Scale) -> Image:
-        return (image.max(initial=-np.inf) if self.value is None else self.value) - image
+    def settled(self, walk: Walk, scale: Scale) -> Callable[[Image], Image]:
+        from kinocyte.segmentation import _walks as walks
+
+        top = float(walks.extent(walk).high) if self.value is None else self.value
+        return lambda image: top - image
 
 
-class OtsuMask(FilterSpec):
+class OtsuMask(FrameWide):
     """Make a mask: 1 above the Otsu level of the frame, 0 elsewhere."""
 
     filter: Literal["otsu"] = "otsu"
 
     @override
-    def apply(self, image: Image, scale: Scale) -> Image:
-        from kinocyte.segmentation.levels import otsu
+    def settled(self, walk: Walk, scale: Scale) -> Callable[[Image], Image]:
+        from kinocyte.segmentation import _walks as walks
+        from kinocyte.segmentation import levels
 
-        return (image > otsu(image)).astype(np.float64)
+        found = walks.extent(walk)
+        level = found.low if found.is_constant else levels.otsu_of(*levels.histogram_of(walk, found))
+        return lambda image: (image > level).astype(np.float64)
 
 
-class MultiOtsu(FilterSpec):
+class MultiOtsu(FrameWide):
     """Replace each pixel by the number of its brightness class, 0 the darkest."""
 
     filter: Literal["multiotsu"] = "multiotsu"
     classes: int = param(3, help="Number of brightness classes.", ge=2, le=5)
 
     @override
-    def apply(self, image: Image, scale: Scale) -> Image:
-        from kinocyte.segmentation.levels import multiotsu
+    def settled(self, walk: Walk, scale: Scale) -> Callable[[Image], Image]:
+        from kinocyte.segmentation import _walks as walks
+        from kinocyte.segmentation import levels
 
-        return np.digitize(image, multiotsu(image, self.classes), right=True).astype(np.float64)
+        limits = levels.multiotsu_of(*levels.histogram_of(walk, walks.extent(walk)), self.classes)
+        return lambda image: np.digitize(image, limits, right=True).astype(np.float64)
 
 
 class LocalMask(FilterSpec):
@@ -367,7 +402,7 @@ class NiblackMask(FilterSpec):
         return (image > level).astype(np.float64)
 
 
-class SauvolaMask(FilterSpec):
+class SauvolaMask(FrameWide):
     """Make a mask by Sauvola's local level, which needs local contrast as well as brightness."""
 
     filter: Literal["sauvola"] = "sauvola"
@@ -375,12 +410,18 @@ class SauvolaMask(FilterSpec):
     k: float = param(0.2, help="How far low contrast lowers the level.")
 
     @override
-    def apply(self, image: Image, scale: Scale) -> Image:
+    def settled(self, walk: Walk, scale: Scale) -> Callable[[Image], Image]:
+        from kinocyte.segmentation import _walks as walks
+        from kinocyte.segmentation import levels
         from kinocyte.segmentation._filter_kernels import window_px
-        from kinocyte.segmentation.levels import sauvola
 
-        level = sauvola(image, window_px(self.window_um, image.shape, scale), self.k)
-        return (image > level).astype(np.float64)
+        found = walks.extent(walk)
+
+        def mask(image: Image) -> Image:
+            window = window_px(self.window_um, image.shape, scale)
+            return (image > levels.sauvola(image, window, self.k, levels.half_range(found))).astype(np.float64)
+
+        return mask
 
 
 Filter = Annotated[

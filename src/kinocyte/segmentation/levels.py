@@ -6,13 +6,15 @@ whose range is small enough, 256 equal bins between minimum and maximum otherwis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.core.compiled import kernel
+from kinocyte.segmentation import _walks as walks
+from kinocyte.segmentation._walks import Extent, Walk
 
 #: bins for images of real numbers
 BINS = 256
@@ -28,21 +30,43 @@ def histogram(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float
     values : array
         Finite values, at least one, any shape and real dtype.
     """
-    low, high = values.min(), values.max()
-    if values.dtype.kind in "iub" and int(high) - int(low) < MAX_INTEGER_BINS:
-        shifted = values.reshape(-1).astype(np.int64) - int(low)
-        return np.bincount(shifted), np.arange(int(low), int(high) + 1, dtype=np.float64)
-    values = values.astype(np.float64 if values.dtype.kind in "iub" else values.dtype, copy=False)
-    edges = bin_edges(low, high, values.dtype)
+    return histogram_of(walk := blocks(values), walks.extent(walk))
+
+
+def histogram_of(walk: Walk, found: Extent) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the `histogram` of values that come in blocks, of which the range is known."""
+    low, high, dtype = found.low, found.high, found.dtype
+    if dtype.kind in "iub" and int(high) - int(low) < MAX_INTEGER_BINS:
+        grey = np.arange(int(low), int(high) + 1, dtype=np.float64)
+        counts = np.zeros(grey.size, np.int64)
+        for block in walk():
+            counts += np.bincount(block.astype(np.int64) - int(low), minlength=grey.size)
+        return counts, grey
+    dtype = np.dtype(np.float64) if dtype.kind in "iub" else dtype
+    edges = bin_edges(dtype.type(low), dtype.type(high), dtype)
     if edges is None:  # so narrow a range holds fewer different values than there are bins
-        grey, counts = np.unique(values, return_counts=True)
-        return counts, grey.astype(np.float64)
+        return _each_value(walk)
     centres = (
         edges[:-1] / 2.0 + edges[1:] / 2.0 if np.isinf(float(high) - float(low)) else (edges[:-1] + edges[1:]) / 2.0
     )
     counts = np.zeros(BINS, np.int64)
-    _fill(np.ascontiguousarray(values, dtype=np.float64).reshape(-1), edges.astype(np.float64), counts)
+    for block in walk():
+        _fill(np.ascontiguousarray(block, dtype=np.float64), edges.astype(np.float64), counts)
     return counts, centres
+
+
+def _each_value(walk: Walk) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Count every value on its own."""
+    parts = [np.unique(block.astype(np.float64), return_counts=True) for block in walk()]
+    grey, place = np.unique(np.concatenate([p[0] for p in parts]), return_inverse=True)
+    counts = np.zeros(grey.size, np.int64)
+    np.add.at(counts, place, np.concatenate([p[1] for p in parts]))
+    return counts, grey
+
+
+def blocks(values: NDArray[Any]) -> Walk:
+    """Return an array as a walk of one block."""
+    return lambda: (values.reshape(-1),)
 
 
 def otsu(values: NDArray[Any]) -> float:
@@ -97,38 +121,62 @@ def triangle_of(counts: NDArray[np.int64], centres: NDArray[np.float64]) -> floa
 def li(values: NDArray[Any]) -> float:
     """Return the level of least cross entropy between image and its two-level version.
 
-    Li and Tam, Pattern Recognit. Lett. 19, 771 (1998), the iteration of equation 10, started at the mean and stopped
-    as ``skimage.filters.threshold_li`` stops: at half the smallest difference of two values (0.5 for integers). The
-    sums run over sorted values, so that each step is one binary search.
+    Li and Tam, Pattern Recognit. Lett. 19, 771 (1998), the iteration of equation 10, started at the mean. With whole
+    numbers it stops as ``skimage.filters.threshold_li`` does, where the level moves by half a grey value or less; with
+    others where it parts the values as before.
 
     Parameters
     ----------
     values : array
         Finite values, at least one; when all are equal, that value is returned.
     """
-    if is_constant(values):
-        return float(values.flat[0])
-    if values.dtype.kind in "iub":
-        counts, grey = histogram(values)
-        distinct, weight = (grey - grey[0]).astype(np.float64), counts.astype(np.float64)
-        offset, tolerance = float(grey[0]), 0.5
-    else:
-        distinct, counts = np.unique(values.astype(np.float64), return_counts=True)
-        weight = counts.astype(np.float64)
-        offset = float(distinct[0])
-        distinct = distinct - offset
-        tolerance = float(np.diff(distinct).min()) / 2.0
-    mass, moment = np.cumsum(weight), np.cumsum(weight * distinct)
-    level, before = float(moment[-1] / mass[-1]), -np.inf
+    return li_of(walk := blocks(values), walks.extent(walk))
+
+
+def li_of(walk: Walk, found: Extent) -> float:
+    """Return the level of `li` for values that come in blocks, of which the range is known."""
+    if found.is_constant:
+        return float(found.low)
+    low, high = float(found.low), float(found.high)
+    whole = found.whole and max(-low, high) < 2**53 and high - low < MAX_INTEGER_BINS
+    if found.dtype.kind in "iub" or whole:
+        counts, grey = histogram_of(_as_integers(walk, found), found._replace(dtype=np.dtype(np.int64)))
+        mass, moment = np.cumsum(counts.astype(np.float64)), np.cumsum(counts * (grey - grey[0]))
+
+        def parted(level: float) -> tuple[float, float, float]:
+            k = int(np.searchsorted(grey - grey[0], level, side="right")) - 1
+            bright = (moment[-1] - moment[k]) / (mass[-1] - mass[k])
+            return float(mass[k]), float(moment[k] / mass[k]), float(bright)
+
+        return low + _least_cross_entropy(float(moment[-1] / mass[-1]), parted, tolerance=0.5)
+    everything = walks.sums(walk, low, high)
+
+    def by_sums(level: float) -> tuple[float, float, float]:
+        dark = walks.sums(walk, low, high, at_most=low + level)
+        bright = dark._replace(n=everything.n - dark.n, first=everything.first - dark.first)
+        return float(dark.n), dark.mean - low, bright.mean - low
+
+    return low + _least_cross_entropy(everything.mean - low, by_sums, tolerance=0.0)
+
+
+def _as_integers(walk: Walk, found: Extent) -> Walk:
+    return walk if found.dtype.kind in "iub" else lambda: (block.astype(np.int64) for block in walk())
+
+
+def _least_cross_entropy(
+    level: float, parted: Callable[[float], tuple[float, float, float]], *, tolerance: float
+) -> float:
+    """Return the level at which the iteration ends; ``parted`` gives number and mean up to it and the mean above."""
+    before, seen = -np.inf, set[float]()
     while abs(level - before) > tolerance:
         before = level
-        k = int(np.searchsorted(distinct, level, side="right")) - 1
-        dark = moment[k] / mass[k]
-        if dark == 0.0:
+        n_dark, dark, bright = parted(level)
+        if dark == 0.0 or n_dark in seen:
             break
-        bright = (moment[-1] - moment[k]) / (mass[-1] - mass[k])
+        if tolerance == 0.0:
+            seen.add(n_dark)
         level = float((dark - bright) / (np.log(dark) - np.log(bright)))
-    return level + offset
+    return level
 
 
 def multiotsu(values: NDArray[Any], classes: int) -> NDArray[np.float64]:
@@ -143,9 +191,13 @@ def multiotsu(values: NDArray[Any], classes: int) -> NDArray[np.float64]:
     classes : int
         2 to 5.
     """
+    return multiotsu_of(*histogram(values.astype(np.float64)), classes)
+
+
+def multiotsu_of(counts: NDArray[np.int64], centres: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
+    """Return the levels of `multiotsu` of a histogram."""
     from skimage.filters import threshold_multiotsu
 
-    counts, centres = histogram(values.astype(np.float64))
     if np.count_nonzero(counts) < classes:
         return np.zeros(0)
     return np.asarray(threshold_multiotsu(hist=(counts, centres), classes=classes), dtype=np.float64)
@@ -166,10 +218,15 @@ def above_background(values: NDArray[Any], deviations: float, *, dark: bool = Fa
     dark : bool
         Look at the values above the median and go down instead.
     """
-    middle = float(np.median(values))
-    sign = -1.0 if dark else 1.0
-    below = sign * (middle - values[sign * values <= sign * middle].astype(np.float64))
-    return middle + sign * deviations * float(np.sqrt(np.mean(below * below)))
+    return above_background_of(walk := blocks(values), walks.extent(walk), deviations, dark=dark)
+
+
+def above_background_of(walk: Walk, found: Extent, deviations: float, *, dark: bool = False) -> float:
+    """Return the level of `above_background` for values that come in blocks, of which the range is known."""
+    middle = walks.median(walk, found.size)
+    if dark:
+        return middle - deviations * walks.sums(walk, middle, found.high, at_least=middle).rms
+    return middle + deviations * walks.sums(walk, middle, found.low, at_most=middle).rms
 
 
 def local_mean(image: NDArray[np.float64], window_px: Sequence[int]) -> NDArray[np.float64]:
@@ -180,10 +237,13 @@ def local_mean(image: NDArray[np.float64], window_px: Sequence[int]) -> NDArray[
 
 
 def niblack(image: NDArray[np.float64], window_px: Sequence[int], k: float) -> NDArray[np.float64]:
-    """Return ``mean - k * standard deviation`` in a box around each pixel (Niblack 1986)."""
-    from skimage.filters import threshold_niblack
+    """Return ``mean - k * standard deviation`` in a box around each pixel (Niblack 1986).
 
-    return np.asarray(threshold_niblack(image, window_size=tuple(window_px), k=k))
+    The image is mirrored at its sides, as ``skimage.filters.threshold_niblack`` does. The sums of each pixel are its
+    own, so that a part of the image gives the bits of the whole.
+    """
+    mean, deviation = _mean_and_deviation(image, window_px)
+    return mean - k * deviation
 
 
 def sauvola(
@@ -198,10 +258,28 @@ def sauvola(
     half_range : float, optional
         Dynamic range of the standard deviation; by default half the difference of brightest and darkest pixel.
     """
-    from skimage.filters import threshold_sauvola
-
     r = half_range if half_range is not None else float(np.ptp(image)) / 2.0
-    return np.asarray(threshold_sauvola(image, window_size=tuple(window_px), k=k, r=r if r > 0 else 1.0))
+    mean, deviation = _mean_and_deviation(image, window_px)
+    return mean * (1.0 + k * (deviation / (r if r > 0 else 1.0) - 1.0))
+
+
+def half_range(found: Extent) -> float:
+    """Return half the difference of brightest and darkest pixel, Sauvola's range of the standard deviation."""
+    return float(found.high - found.low) / 2.0
+
+
+def _mean_and_deviation(
+    image: NDArray[np.float64], window_px: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of the box around each pixel of the mirrored image."""
+    from kinocyte.segmentation.smoothing import separable
+
+    reach = [w // 2 for w in window_px]
+    wide = np.pad(np.asarray(image, dtype=np.float64), [(r, r) for r in reach], mode="reflect")
+    own = tuple(slice(r, r + n) for r, n in zip(reach, image.shape, strict=True))
+    ones, n = [np.ones(r + 1) for r in reach], float(np.prod([2 * r + 1 for r in reach]))
+    mean, square = separable(wide, ones)[own] / n, separable(wide * wide, ones)[own] / n
+    return mean, np.sqrt(np.maximum(square - mean * mean, 0.0))
 
 
 def is_constant(values: NDArray[Any]) -> bool:

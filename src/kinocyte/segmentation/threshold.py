@@ -89,10 +89,10 @@ class Threshold(Segmenter):
             "(fixed).",
         )
     )
-    outline_fraction: float = param(
-        0.35,
-        help="Threshold adaptive: the outline of an object runs this fraction of the way from the background to its "
-        "bright part.",
+    outline_fraction: float | None = param(
+        None,
+        help="The outline of each object runs this fraction of the way from the background to its bright part: at 0.5 "
+        "blur and brightness do not change its area. Left out: along the level, and at 0.35 with threshold adaptive.",
         ge=0,
         lt=1,
         advanced=True,

@@ -12,12 +12,10 @@ from kinocyte.core.scale import Scale
 from kinocyte.segmentation.base import Found, Pixels, Segmenter
 from kinocyte.segmentation.filters import FilterSpec
 from kinocyte.segmentation.pixel_classifier import PixelClassifier
-from kinocyte.segmentation.pixel_model import named_channels
+from kinocyte.segmentation.pixel_model import named_channels, tiles
 from kinocyte.segmentation.spots import SpotDetector, known_of
 from kinocyte.segmentation.threshold import Threshold
 
-#: levels of a threshold that are found tile by tile
-LEVELS = ("otsu", "triangle", "fixed")
 #: side of a tile in pixels
 TILE_PX = 1024
 
@@ -52,7 +50,8 @@ def segment_tiled(method: Segmenter, pixels: Pixels, scale: Scale, *, tile_px: i
     Raises
     ------
     ParameterError
-        If the method or one of its filters needs the whole frame at once, or the frame holds NaN or inf.
+        If the method or one of its filters needs the whole frame at once, or a frame for spots or the pixel classifier
+        holds NaN or inf.
     """
     if tile_px < 16:
         msg = f"tile_px = {tile_px} is too small; give 16 or more."
@@ -69,19 +68,20 @@ def segment_tiled(method: Segmenter, pixels: Pixels, scale: Scale, *, tile_px: i
         return draw(detect_tiled(method, pixels, scale, tile_px=tile_px), out, scale, tile_px)
     from kinocyte.segmentation._tiled_threshold import Classified, Filtered, segment
 
+    boxes = list(tiles(shape, tile_px))
     if isinstance(method, Threshold):
-        return segment(Filtered(method, pixels, scale), out, tile_px)
+        return segment(Filtered(method, pixels, scale, boxes), out, boxes)
     if isinstance(method, PixelClassifier):
-        return segment(Classified(method, pixels, scale), out, tile_px)
+        return segment(Classified(method, pixels, scale), out, boxes)
     msg = f"The method '{method.name()}' cannot work in tiles; threshold, pixel_classifier, log, dog and hessian can."
     raise ParameterError(msg)
 
 
 def works_in_tiles(method: Segmenter) -> bool:
-    """Tell whether `segment_tiled` takes a method with its filters and rules, on frames without NaN or inf."""
+    """Tell whether `segment_tiled` takes a method with its filters and rules; some also ask for frames without NaN."""
     if isinstance(method, SpotDetector | PixelClassifier):
         return True
-    if not isinstance(method, Threshold) or method.threshold not in LEVELS:
+    if not isinstance(method, Threshold):
         return False
     return not any(k.feature == "contrast" for k in method.keep) and all(map(sees_part, method.filters))
 
