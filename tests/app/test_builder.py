@@ -66,6 +66,8 @@ method = "rules"
 [[population.nuclei.track_filter]]
 feature = "n_objects"
 min = 3.0
+[population.nuclei.motion]
+window_frames = 2
 [population.nuclei.path]
 radii_um = [[0.0, 3.0]]
 before_frames = 2

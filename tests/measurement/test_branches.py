@@ -1,6 +1,7 @@
 """Branches of a lineage: a tree made by hand, and TrackMate's real lineages."""
 
 import gzip
+import itertools
 
 import polars as pl
 import pytest
@@ -62,3 +63,26 @@ def test_real_lineages_of_trackmate(data):
     assert found["n_successors"].sum() == sum(splits)
     assert (found["n_predecessors"] == 0).sum() == tracks
     assert set(found["mean_predecessors_delay_min"].drop_nulls()) == {5.0}
+
+
+def test_a_cycle_lasts_from_division_to_division():
+    """A mother, two daughters, the first of which divides: only her cycle was seen whole."""
+    frames = {1: [0, 1], 2: [2, 3, 4, 5], 3: [2, 3], 4: [6, 7], 5: [6]}
+    rows = [(t, f) for t, seen in frames.items() for f in seen]
+    objects = pl.DataFrame(
+        {
+            "object_id": range(1, len(rows) + 1), "frame": [f for _, f in rows],
+            "time_min": [10.0 * f for _, f in rows],
+            "x_um": 0.0, "y_um": 0.0, "track_id": [t for t, _ in rows],
+        }
+    )  # fmt: skip
+    at = {row: number for number, row in enumerate(rows, start=1)}
+    inside = [(at[t, a], at[t, b]) for t, seen in frames.items() for a, b in itertools.pairwise(seen)]
+    births = [(at[1, 1], at[2, 2]), (at[1, 1], at[3, 2]), (at[2, 5], at[4, 6]), (at[2, 5], at[5, 6])]
+    links = pl.DataFrame(inside + births, schema=["source_id", "target_id"], orient="row")
+    found = branch_features(objects, links)
+    assert found["cycle_time_min"].to_list() == [None, 40.0, None, None, None]  # from 15 to 55 minutes
+    one_daughter = links.filter(pl.col("target_id") != at[5, 6])
+    assert branch_features(objects, one_daughter)["cycle_time_min"].null_count() == 5
+    merged = pl.concat([links, pl.DataFrame({"source_id": [at[3, 3]], "target_id": [at[4, 6]]})])
+    assert branch_features(objects, merged)["cycle_time_min"].null_count() == 5  # a branch with two mothers is none's

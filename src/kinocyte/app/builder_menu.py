@@ -83,6 +83,7 @@ def _fill_population(menu: QMenu, draft: Draft, name: str, table: dict[str, Any]
     entries += [("cells", "Nucleus and cytoplasm")] if several and "cells" not in table else []
     if "tracking" in table:
         entries += _ON_TRACKS
+        entries += [("motion", "How motion is measured")] if "motion" not in table else []
         entries += [("path", "Measure along the tracks")] if "path" not in table else []
         entries += [("event", "Find an event")]
     for kind, text in entries:

@@ -177,7 +177,7 @@ class Draft:
         if kind in {"segmentation", "tracking"}:
             table.setdefault(kind, {"method": "threshold" if kind == "segmentation" else "lap"})
             return (*path, kind)
-        if kind == "path":
+        if kind in {"motion", "path"}:
             table.setdefault(kind, {})
             return (*path, kind)
         if kind == "cells":

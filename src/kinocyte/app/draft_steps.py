@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from kinocyte.measurement.filters import FeatureFilter
+from kinocyte.measurement.following import Motion
 from kinocyte.measurement.paths import PathDiscs
 from kinocyte.pipeline.model import ComparisonPlace, Corrected, EventPlace, InteractionPlace, MadeTable, Report
 
@@ -131,6 +132,8 @@ def _population_steps(name: str, population: Mapping[str, Any]) -> Iterator[Draf
     for at, table in _tables(population, "mending"):
         yield _step((*base, "mending", at), "mending", _method_name(table), name)
     yield from filters("track_filter", "keep some tracks", _KEPT_TRACKS)
+    if "motion" in population:
+        yield DraftStep((*base, "motion"), "motion", f"{name}: motion", model=Motion)
     if "path" in population:
         yield DraftStep((*base, "path"), "path", f"{name}: measure along the tracks", model=PathDiscs)
     for at, table in _tables(population, "event"):

@@ -81,7 +81,8 @@ _INLINE = frozenset({"measure", "filters", "keep", "of"})
 _SECTIONS = frozenset(
     [
         *("restoration", "stain", "registration", "corrected", "population", "interaction", "table", "comparison"),
-        *("segmentation", "filter", "tracking", "mending", "track_filter", "path", "event", "killer", "step", "report"),
+        *("segmentation", "filter", "tracking", "mending", "motion", "track_filter", "path", "event"),
+        *("killer", "step", "report"),
     ]
 )
 

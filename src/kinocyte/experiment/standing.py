@@ -210,4 +210,5 @@ class Standing:
 
     def members(self, population: str) -> pl.DataFrame:
         """Return which track each object belongs to."""
-        return conform(self.scan_in_force(f"{population}_members").collect(), MEMBERS, table=f"{population}_members")
+        known = self.scan_in_force(f"{population}_members").select(list(MEMBERS)).collect()
+        return conform(known, MEMBERS, table=f"{population}_members")

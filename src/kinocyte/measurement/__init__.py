@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kinocyte.measurement.discs import Discs
     from kinocyte.measurement.ellipse import Ellipse
     from kinocyte.measurement.filters import FeatureFilter, passes, sift, suggested_limit
+    from kinocyte.measurement.following import Motion
     from kinocyte.measurement.granularity import Granularity
     from kinocyte.measurement.intensity import Intensity
     from kinocyte.measurement.lineages import lineage_features
@@ -48,6 +49,7 @@ __all__ = [
     "Granularity",
     "Intensity",
     "LocalBackground",
+    "Motion",
     "PathDiscs",
     "RadialDistribution",
     "Shape",
@@ -88,6 +90,7 @@ __getattr__, __dir__ = attach(
         "Granularity": "kinocyte.measurement.granularity",
         "Intensity": "kinocyte.measurement.intensity",
         "LocalBackground": "kinocyte.measurement.background",
+        "Motion": "kinocyte.measurement.following",
         "PathDiscs": "kinocyte.measurement.paths",
         "path_positions": "kinocyte.measurement.paths",
         "RadialDistribution": "kinocyte.measurement.radial",

@@ -107,6 +107,7 @@ def _cells(name: str, population: Population, *, corrected: bool, stains: tuple[
             method=population.tracking,
             mending=population.mending,
             filters=population.track_filter,
+            motion=population.motion,
             methods=population.measure,
         )
     yield Replay(
@@ -114,6 +115,7 @@ def _cells(name: str, population: Population, *, corrected: bool, stains: tuple[
         methods=population.measure,
         on_corrected=corrected and population.segmentation is not None,
         tracked=population.tracking is not None,
+        motion=population.motion,
         mended=population.tracking is not None and bool(population.mending),
     )
     if population.path is not None:

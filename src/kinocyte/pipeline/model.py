@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from kinocyte.core.errors import nearest
 from kinocyte.core.method import Method, param
 from kinocyte.measurement.filters import FeatureFilter
+from kinocyte.measurement.following import Motion
 from kinocyte.measurement.paths import PathDiscs
 from kinocyte.pipeline.placed import MethodOf, Place
 
@@ -127,6 +128,10 @@ class Population(_Section):
     tracking: AnyLinker | None = param(None, help="How the cells are followed; left out to look at single frames.")
     mending: tuple[AnyMender, ...] = param(
         (), help="What is mended on the tracks, in order: [[population.NAME.mending]]."
+    )
+    motion: Motion = param(
+        Motion(),
+        help="How motion is measured along the tracks: window of speeds, arrest, lags: [population.NAME.motion].",
     )
     track_filter: tuple[FeatureFilter, ...] = param(
         (),
@@ -255,8 +260,9 @@ class Pipeline(_Section):
     @model_validator(mode="after")
     def _mending_needs_tracks(self) -> Pipeline:
         for name, population in self.population.items():
-            for key in ("mending", "track_filter", "path", "event"):
-                if getattr(population, key) and population.tracking is None:
+            for key in ("mending", "motion", "track_filter", "path", "event"):
+                given = "motion" in population.model_fields_set if key == "motion" else getattr(population, key)
+                if given and population.tracking is None:
                     msg = f"population.{name}.{key} needs tracks; add [population.{name}.tracking]"
                     raise ValueError(msg)
         return self

@@ -14,6 +14,7 @@ from kinocyte.experiment.corrected import REPLAY
 from kinocyte.experiment.journal import Entry, mark_of
 from kinocyte.experiment.position import Position
 from kinocyte.measurement.base import FeatureSet
+from kinocyte.measurement.following import Motion
 from kinocyte.pipeline.model import AnyFeatureSet
 from kinocyte.pipeline.steps.base import Commit, Progress, Step, image_kind
 from kinocyte.pipeline.steps.measurement import measure_frame
@@ -33,6 +34,7 @@ class Replay(Step):
     methods: tuple[AnyFeatureSet, ...] = ()
     on_corrected: bool = False
     tracked: bool = True
+    motion: Motion = Motion()
     mended: bool = False
 
     def reads(self) -> tuple[str, ...]:
@@ -84,9 +86,10 @@ class Replay(Step):
         if self.methods:
             frames["features_corrected"] = self._features(position, done, progress)
         if self.tracked:
-            frames["links_corrected"] = conform(done.links, LINKS, table="links")
-            frames["members_corrected"] = conform(done.members, MEMBERS, table="members")
-            frames["tracks_corrected"] = conform(_tracks(done), TRACKS, table="tracks")
+            followed = self.motion.measure(done.objects, done.links, done.tracks, done.members)
+            frames["links_corrected"] = conform(followed.links, LINKS, table="links")
+            frames["members_corrected"] = conform(followed.members, MEMBERS, table="members")
+            frames["tracks_corrected"] = conform(_named(followed.tracks, done), TRACKS, table="tracks")
         commit()
         for name in self.tables():
             position.write_table(name, frames[name.removeprefix(f"{self.population}_")], step=self.key)
@@ -173,7 +176,7 @@ class _Given:
 
 def _given(position: Position, population: str, *, tracked: bool, mended: bool) -> _Given:
     objects = position.table(f"{population}_objects")
-    links = position.table(f"{population}_links") if tracked else empty(LINKS)
+    links = position.table(f"{population}_links").select(list(LINKS)) if tracked else empty(LINKS)
     parts = [objects]
     if mended:
         parts.append(position.table(f"{population}_added"))
@@ -228,12 +231,8 @@ def _without_left_out(done: Replayed, given: _Given) -> Replayed:
     return replace(done, objects=done.objects.filter(~made_up | followed))
 
 
-def _tracks(done: Replayed) -> pl.DataFrame:
-    """Return the tracks with their motion and the classes people gave them."""
-    from kinocyte.measurement.tracks import track_features
-
-    objects = done.objects.join(done.members, on="object_id", how="left", maintain_order="left")
-    tracks = done.tracks.join(track_features(objects, done.links), on="track_id", how="left", maintain_order="left")
+def _named(tracks: pl.DataFrame, done: Replayed) -> pl.DataFrame:
+    """Return the tracks with their names and the classes people gave them."""
     tracks = tracks.with_columns(lineage_names(tracks))
     for (name,), rows in done.track_classes.group_by("name", maintain_order=True):
         given = rows.select("track_id", pl.col("value").alias(str(name)))

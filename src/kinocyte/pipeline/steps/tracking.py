@@ -12,6 +12,7 @@ from kinocyte.core.schema import LINKS, MEMBERS, OBJECTS, TRACKS, conform
 from kinocyte.experiment.position import Position
 from kinocyte.measurement.base import FeatureSet
 from kinocyte.measurement.filters import FeatureFilter, sift
+from kinocyte.measurement.following import Motion
 from kinocyte.measurement.lineages import OF_LINEAGES
 from kinocyte.pipeline.model import AnyFeatureSet, AnyLinker, AnyMender
 from kinocyte.pipeline.steps.base import Commit, Progress, Step
@@ -28,6 +29,7 @@ class Tracking(Step):
     method: AnyLinker
     mending: tuple[AnyMender, ...] = ()
     filters: tuple[FeatureFilter, ...] = ()
+    motion: Motion = Motion()
     methods: tuple[AnyFeatureSet, ...] = ()
     """What was measured; read where a filter asks for it."""
 
@@ -89,7 +91,6 @@ class Tracking(Step):
 
     def run(self, position: Position, *, seed: int, progress: Progress, commit: Commit) -> dict[str, Any]:
         """Link, build the lineage and measure motion."""
-        from kinocyte.measurement.tracks import track_features
         from kinocyte.tracking.lineage import build_tracks
 
         everything = position.table(f"{self.population}_objects")
@@ -121,9 +122,9 @@ class Tracking(Step):
         sieve = _Sieve(self, objects, links, tracks, members) if self.filters else None
         if sieve is not None:
             objects, links, tracks, members = sieve.objects, sieve.links, sieve.tracks, sieve.members
-        motion = track_features(objects.join(members, on="object_id", how="left", maintain_order="left"), links)
-        tracks = tracks.join(motion, on="track_id", how="left", maintain_order="left")
-        tracks = tracks.with_columns(lineage_names(tracks))
+        followed = self.motion.measure(objects, links, tracks, members)
+        links, members = followed.links, followed.members
+        tracks = followed.tracks.with_columns(lineage_names(tracks))
         commit()
         tables = [conform(t, s, table="tracking") for t, s in ((links, LINKS), (members, MEMBERS), (tracks, TRACKS))]
         if self.mending:
