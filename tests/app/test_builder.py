@@ -237,6 +237,7 @@ _ADDED = (
     ("nuclei", "Nucleus and cytoplasm"),
     ("nuclei", "Mend tracks"),
     ("nuclei", "Keep some tracks"),
+    ("nuclei", "How motion is measured"),
     ("nuclei", "Measure along the tracks"),
     ("nuclei", "Find an event"),
     ("Who is near whom",),
