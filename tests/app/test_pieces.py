@@ -21,6 +21,7 @@ pytest.importorskip("napari")
 import kinocyte
 from kinocyte.core.errors import ParameterError
 from kinocyte.pipeline.parse import parse_pipeline
+from tests.app import small
 
 EXAMPLES = sorted((Path(kinocyte.__file__).parent / "data").glob("*/pipeline.toml")) + sorted(
     (Path(kinocyte.__file__).parent / "data").glob("*/*/pipeline.toml")
@@ -372,3 +373,57 @@ def test_the_picture_of_bands_holds_the_pixels_that_are_measured() -> None:
     assert counts == [int((picture == 1).sum()), int((picture == 2).sum())]
     assert counts[0] == 20**2 - 16**2
     assert not picture[labels == 0][picture[labels == 0] == 1].size
+
+
+def test_a_changed_value_reads_no_pixel_again_and_a_run_reads_them_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kinocyte.app.jobs import Job
+    from kinocyte.app.previews import Previews, Question
+    from kinocyte.experiment.arrays import Image
+    from kinocyte.restoration.model_fit import ModelFit
+    from kinocyte.segmentation.threshold import Threshold
+    from kinocyte.tracking.lap import LAP
+
+    planes = small.movie(1)
+    writer = kinocyte.create(tmp_path / "one.zarr").new_position(
+        well="A1", field="1", shape=(small.N_FRAMES, 2, 1, small.SIDE, small.SIDE), dtype=np.uint16,
+        channels=["dna", "pi"], scale=kinocyte.Scale(y_um=0.5, x_um=0.5, frame_interval_min=2.0),
+    )  # fmt: skip
+    for t, plane in enumerate(planes):
+        writer.write(t, plane)
+    writer.finish()
+    position = kinocyte.open(tmp_path / "one.zarr").position("A1/1")
+    read: list[int] = []
+    plain = Image.frame
+    monkeypatch.setattr(Image, "frame", lambda self, t, *a, **k: (read.append(t), plain(self, t, *a, **k))[1])
+    previews, light = Previews(), (ModelFit(channel="dna"),)
+
+    def ask(method: Any, kind: str, before: tuple[Any, ...] = ()) -> Any:
+        found = Threshold(channel="dna")
+        return previews.answer(Question(position, 2, kind, method, before, segmentation=found), Job("preview"))
+
+    first = ask(Threshold(channel="dna"), "segmentation")
+    assert read == [2]
+    second = ask(Threshold(channel="dna", min_area_um2=60.0), "segmentation")
+    assert read == [2]
+    assert second.labels.max() < first.labels.max()
+    assert second.histogram is first.histogram  # the level and the grey values are the same
+    method = Threshold(channel="dna", level_factor=1.3)
+    assert ask(method, "segmentation").histogram.level == pytest.approx(1.3 * first.histogram.level)
+    values, _ = method.level(planes[2, 0], position.scale)
+    counts, _ = np.histogram(values, bins=first.histogram.edges)
+    assert np.abs(np.cumsum(counts - first.histogram.counts)).max() <= 2  # at edges rounding decides
+    assert np.array_equal(
+        ask(method, "segmentation").labels, method.segment(planes[2, 0], position.scale, seed=3)
+    )  # what was kept changes no result
+    read.clear()
+    ask(LAP(max_distance_um=4.0), "tracking", light)
+    assert set(range(2, 7)) <= set(read)
+    read.clear()
+    ask(LAP(max_distance_um=6.0), "tracking", light)
+    ask(Threshold(channel="dna", min_area_um2=5.0), "segmentation", light)
+    assert not read, "frames of the movie that was corrected are kept"
+    previews.forget()
+    ask(LAP(max_distance_um=6.0), "tracking", light)
+    assert set(range(2, 7)) <= set(read)

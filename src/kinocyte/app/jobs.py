@@ -22,6 +22,8 @@ from kinocyte.core.errors import KinocyteError
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 #: Threads beside the window; pipelines run in processes of their own.
 _THREADS = 3
+#: An answer within this time is quick enough to be given at every key, after a rest of no more than the other.
+_QUICK_MS, _SHORT_REST_MS = 600.0, 10
 
 
 class Cancelled(BaseException):
@@ -251,7 +253,7 @@ class Latest(QObject):
     """The newest of many questions, asked after a short rest: for live previews.
 
     A question that comes while an older one is being answered drops the older answer; of several that wait only the
-    newest is asked.
+    newest is asked. Where the last answer came quickly, the next question hardly rests: another one can soon follow.
 
     Parameters
     ----------
@@ -260,7 +262,7 @@ class Latest(QObject):
     title : str
         What is done.
     delay_ms : int
-        Rest before a question is asked.
+        Longest rest before a question is asked.
     """
 
     #: the newest question has been answered, or has failed
@@ -271,10 +273,11 @@ class Latest(QObject):
         self._jobs, self._title = jobs, title
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(delay_ms)
         self._timer.timeout.connect(self._ask)
+        self._delay_ms, self._rest_ms = delay_ms, delay_ms
         self._question: tuple[Callable[..., Any], tuple[Any, ...], Any, Any] | None = None
         self._job: Job | None = None
+        self._since = 0.0
 
     @property
     def is_busy(self) -> bool:
@@ -292,7 +295,7 @@ class Latest(QObject):
         self._question = (function, args, done, failed)
         if self._job is not None:
             self._job.cancel()  # what it answers was changed meanwhile
-        self._timer.start()
+        self._timer.start(self._rest_ms)
 
     def drop(self) -> None:
         """Forget what was asked."""
@@ -307,7 +310,7 @@ class Latest(QObject):
         if self._job is not None:  # answered one by one; `_over` asks again
             return
         function, args, done, failed = self._question
-        self._question = None
+        self._question, self._since = None, time.monotonic()
         self._job = self._jobs.start(self._title, function, *args, quiet=True, lane=self._title)
         self._job.finished.connect(done)
         if failed is not None:
@@ -316,6 +319,8 @@ class Latest(QObject):
 
     def _over(self) -> None:
         self._job = None
+        took_ms = 1000.0 * (time.monotonic() - self._since)
+        self._rest_ms = min(self._delay_ms, _SHORT_REST_MS if took_ms < _QUICK_MS else self._delay_ms)
         if self._question is not None and not self._timer.isActive():
             self._ask()
         if not self.is_busy:

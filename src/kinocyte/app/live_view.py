@@ -33,6 +33,8 @@ class LiveView(QWidget):
         self._session, self._previews = session, previews
         self._layers = PreviewLayers(session)
         self._asker = Latest(session.jobs, title, parent=self)
+        for changed in (session.tables_changed, session.experiment_changed):
+            changed.connect(previews.forget)
         self.shown: Shown | None = None
         self.live = named(QCheckBox("Live preview on this frame"), f"{name}_live")
         self.live.setChecked(True)

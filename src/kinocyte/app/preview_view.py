@@ -160,8 +160,8 @@ class PreviewLayers:
         if labels is None:
             return
         data = labels[np.newaxis]
-        if layer is not None and layer.data.shape == data.shape:
-            layer.data, layer.translate = data, self._translate(ndim)
+        if layer is not None and layer.data.shape == data.shape and layer.data.dtype == data.dtype:
+            self._renew(layer, data, ndim)
             return
         self._remove("labels")
         self._layers["labels"] = self._session.viewer.add_labels(
@@ -182,7 +182,7 @@ class PreviewLayers:
         data = pixels[np.newaxis]
         low, high = (float(v) for v in np.percentile(pixels[..., ::4, ::4], (0.1, 99.8)))
         if layer is not None and layer.data.shape == data.shape:
-            layer.data, layer.translate = data, self._translate(ndim)
+            self._renew(layer, data, ndim)
         else:
             self._remove(name)
             layer = self._layers[name] = self._session.viewer.add_image(
@@ -197,6 +197,12 @@ class PreviewLayers:
                 metadata=_OURS,
             )
         layer.contrast_limits = (low, max(high, low + 1e-6))
+
+    def _renew(self, layer: Any, data: NDArray[Any], ndim: int) -> None:
+        """Show new data in a layer, at the frame on the screen."""
+        layer.data = data
+        if tuple(layer.translate) != self._translate(ndim):  # napari computes all its layers anew for it
+            layer.translate = self._translate(ndim)
 
     def _translate(self, ndim: int) -> tuple[float, ...]:
         """Return where a single frame lies: at the frame on the screen."""

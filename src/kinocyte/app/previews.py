@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +12,7 @@ from numpy.typing import NDArray
 
 from kinocyte.app.cells import Cells
 from kinocyte.app.jobs import Job
+from kinocyte.app.preview_memory import Memory
 from kinocyte.core.errors import KinocyteError, ParameterError
 from kinocyte.core.method import Method
 from kinocyte.events.base import EventMethod
@@ -24,7 +22,6 @@ from kinocyte.learning.staining import Stainer
 from kinocyte.measurement.contours import ContourBands
 from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.placed import Place
-from kinocyte.pipeline.steps.restoring import restored_movie
 from kinocyte.registration.base import Registrar
 from kinocyte.restoration.base import Restorer
 from kinocyte.segmentation.base import Segmenter
@@ -35,7 +32,13 @@ from kinocyte.tracking.base import Linker
 #: Frames ahead whose links are shown, and over which drift is estimated.
 AHEAD = 4
 _BINS = 160
-_KEPT_MOVIES = 6
+#: Values of a frame from which the end of its histogram is found.
+_SAMPLE = 300_000
+#: Parameters of a threshold that come after its level.
+_AFTER_LEVEL = {
+    "fill_holes", "connectivity", "split", "max_neck", "seed_distance_um", "seed_h_um", "min_area_um2", "max_area_um2",
+    "min_volume_um3", "max_volume_um3", "exclude_border_um", "keep",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,33 +116,11 @@ class Question:
     place: tuple[str, Mapping[str, Any]] = field(default_factory=lambda: ("", {}))
 
 
-@dataclass
-class Movies:
-    """Restored movies of the newest questions: fitting a correction to a movie is worth keeping."""
-
-    _kept: OrderedDict[str, Any] = field(default_factory=OrderedDict)
-    _guard: threading.Lock = field(default_factory=threading.Lock)
-
-    def restored(self, position: Position, channel: str, restorers: Sequence[Method], seed: int) -> Any:
-        """Return a channel after corrections, read and corrected frame by frame."""
-        key = json.dumps([position.place, channel, [r.model_dump(mode="json") for r in restorers], seed])
-        with self._guard:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        movie = restored_movie(position, channel, restorers, seed)
-        with self._guard:
-            self._kept[key] = movie
-            while len(self._kept) > _KEPT_MOVIES:
-                self._kept.popitem(last=False)
-        return movie
-
-
 class Previews:
     """Answers questions of one window."""
 
     def __init__(self) -> None:
-        self._movies = Movies()
+        self._memory = Memory()
         self._helper: Any = None
         self._sides: Any = None
 
@@ -147,6 +128,11 @@ class Previews:
         """End the process that computes deep previews, if there is one."""
         if self._helper is not None:
             self._helper.close()
+
+    def forget(self) -> None:
+        """Read everything anew: the store may hold something else now."""
+        self._memory.forget()
+        self._sides = None
 
     def answer(self, asked: Question, job: Job) -> Shown:
         """Return what a step would do.
@@ -187,22 +173,13 @@ class Previews:
     # ------------------------------------------------------------ pixels
     def _frame(self, asked: Question, frame: int, channels: Sequence[str]) -> Mapping[str, NDArray[Any]]:
         """Return channels of a frame as the step will see them, in the coordinates of the shown image."""
-        image = asked.position.image()
-        for channel in channels:
-            image.channel_index(channel)  # a wrong name is refused with the nearest right one
-        if image.place != asked.position.image("raw").place or not asked.restorers:
-            return image.frame_channels(frame, tuple(channels))
-        movies = {
-            c: self._movies.restored(asked.position, c, asked.restorers, asked.seed)
-            for c in (channels or image.channels)
-        }
-        return {c: np.asarray(m[frame]) for c, m in movies.items()}
+        return self._memory.seen(asked.position, frame, channels, asked.restorers, asked.seed)
 
     def _restoration(self, asked: Question, method: Restorer) -> Shown:
         channel = (method.channels or asked.position.image("raw").channels)[0]
         asked.position.image("raw").channel_index(channel)
-        before = self._movies.restored(asked.position, channel, asked.restorers, asked.seed)
-        after = self._movies.restored(asked.position, channel, (*asked.restorers, method), asked.seed)
+        before = self._memory.restored(asked.position, channel, asked.restorers, asked.seed)
+        after = self._memory.restored(asked.position, channel, (*asked.restorers, method), asked.seed)
         old, new = np.asarray(before[asked.frame]), np.asarray(after[asked.frame])
         spread = [float(np.percentile(a, 50)) for a in (old, new)]
         sentence = f"{channel}: the median grey value of this frame goes from {spread[0]:.4g} to {spread[1]:.4g}."
@@ -228,7 +205,7 @@ class Previews:
         if last == first:
             return Shown("The movie has one frame; there is no drift to show.")
         channels = method.channels or raw.channels
-        movies = {c: self._movies.restored(asked.position, c, asked.restorers, asked.seed) for c in channels}
+        movies = {c: self._memory.restored(asked.position, c, asked.restorers, asked.seed) for c in channels}
         parts = {c: _Part(m, first, last + 1) for c, m in movies.items()}
         found = method.estimate(
             parts if len(parts) > 1 else next(iter(parts.values())), asked.position.scale, asked.seed
@@ -246,9 +223,14 @@ class Previews:
         return Shown(sentence, arrows=_grid_of_arrows(raw.frame_shape, moved * factor))
 
     # ------------------------------------------------------------ cells
-    def _labels(self, asked: Question, method: Segmenter, frame: int) -> NDArray[np.uint32]:
-        pixels = self._frame(asked, frame, method.channels)
-        return method.segment(pixels, asked.position.scale, seed=asked.seed + frame)
+    def _labels(self, asked: Question, method: Segmenter, frame: int) -> NDArray[Any]:
+        """Return the objects of a frame as the step before would find them, kept for the next question."""
+
+        def found() -> NDArray[np.uint32]:
+            pixels = self._frame(asked, frame, method.channels)
+            return method.segment(pixels, asked.position.scale, seed=asked.seed + frame)
+
+        return self._memory.array(["labels", *_where(asked, frame), method], found)
 
     def _segmentation(self, asked: Question, method: Segmenter) -> Shown:
         pixels = self._frame(asked, asked.frame, method.channels)
@@ -261,8 +243,11 @@ class Previews:
             quality = f", quality {values.min():.3g} to {values.max():.3g}" if len(values) else ""
             return Shown(f"{spots.height} spots in this frame{quality}.", points=places)
         labels = method.segment(pixels, scale, seed=asked.seed + asked.frame)
-        histogram = _histogram(method, pixels, asked.position) if isinstance(method, Threshold) else None
-        return Shown(_counted(labels, asked.position), labels=labels, histogram=histogram)
+        histogram = None
+        if isinstance(method, Threshold):
+            what = ["histogram", *_where(asked, asked.frame), method.model_dump(mode="json", exclude=_AFTER_LEVEL)]
+            histogram = self._memory.once(what, lambda: _histogram(method, pixels, asked.position))
+        return Shown(_counted(labels, asked.position), labels=_small(labels), histogram=histogram)
 
     def _links(self, asked: Question, method: Linker, job: Job) -> Shown:
         first = asked.frame
@@ -288,7 +273,8 @@ class Previews:
         """Return the cells of a few frames: those that were found, or as the step before would find them."""
         if asked.cells is not None and asked.cells.objects.height:
             return asked.cells.objects.filter(pl.col("frame").is_between(first, last))
-        if not isinstance(asked.segmentation, Segmenter):
+        method = asked.segmentation
+        if not isinstance(method, Segmenter):
             msg = "The cells were not found yet; run the steps before this one on this position."
             raise ParameterError(msg)
         from kinocyte.pipeline.steps.segmentation import object_rows
@@ -296,8 +282,12 @@ class Previews:
         parts = []
         for frame in range(first, last + 1):
             job.check()
-            labels = self._labels(asked, asked.segmentation, frame)
-            parts.append(object_rows(labels, frame, asked.position))
+            parts.append(
+                self._memory.once(
+                    ["objects", *_where(asked, frame), method],
+                    lambda frame=frame: object_rows(self._labels(asked, method, frame), frame, asked.position),
+                )
+            )
         return pl.concat(parts).with_row_index("object_id", offset=1).cast({"object_id": pl.Int64})
 
     def _bands(self, asked: Question, method: ContourBands) -> Shown:
@@ -330,11 +320,24 @@ class _Part:
         return np.asarray(self._movie[self._first + frame % self._n])
 
 
-def _counted(labels: NDArray[Any], position: Position) -> str:
+def _where(asked: Question, frame: int) -> list[Any]:
+    """Return what the pixels of a frame depend on."""
+    return [asked.position.image().place, frame, asked.restorers, asked.seed]
+
+
+def _small(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return labels in as few bytes as they need: the window draws those of two bytes without a detour."""
+    fits = labels.dtype.itemsize > 2 and int(labels.max(initial=0)) <= np.iinfo(np.uint16).max
+    return labels.astype(np.uint16) if fits else labels
+
+
+def _counted(labels: NDArray[np.uint32], position: Position) -> str:
+    from kinocyte.segmentation.components import pixel_counts
+
     n = int(labels.max(initial=0))
     if not n:
         return "No object in this frame."
-    sizes = np.bincount(labels.ravel(), minlength=n + 1)[1:]
+    sizes = pixel_counts(np.ascontiguousarray(labels), n)
     sizes = sizes[sizes > 0]
     pixel = float(np.prod(position.scale.spacing_um(labels.ndim)))
     unit = "µm²" if labels.ndim == 2 else "µm³"
@@ -343,12 +346,14 @@ def _counted(labels: NDArray[Any], position: Position) -> str:
 
 def _histogram(method: Threshold, pixels: Mapping[str, NDArray[Any]], position: Position) -> Histogram | None:
     filtered, level = method.level(pixels, position.scale)
-    values = np.asarray(filtered, dtype=np.float64).ravel()
-    low, high = float(values.min()), float(np.percentile(values, 99.95))
+    values = np.asarray(filtered).ravel()
+    low, high = float(values.min()), float(np.percentile(values[:: max(1, values.size // _SAMPLE)], 99.95))
     if not high > low:
         return None
-    counts, edges = np.histogram(values, bins=_BINS, range=(low, high))
-    return Histogram(counts, edges, level)
+    values = values if values.dtype.kind == "f" else values.astype(np.float64)
+    bins = ((values - low) * (_BINS / (high - low))).astype(np.int64)  # np.histogram takes five times as long
+    counts = np.bincount(np.minimum(bins, _BINS), minlength=_BINS + 1)[:_BINS]
+    return Histogram(counts, np.linspace(low, high, _BINS + 1), level)
 
 
 def _grid_of_arrows(frame_shape: Sequence[int], moved: NDArray[np.float64]) -> NDArray[np.float64]:
