@@ -42,7 +42,12 @@ def _command(annotation: Any, default: Any) -> Callable[..., int]:
             raise ParameterError(msg)
         links = method.link(read_table(objects))
         write_table(links, out)
-        console.print(f"{links.height} links are in {out}.", markup=False, soft_wrap=True)
+        mothers = int((links["source_id"].value_counts()["count"] > 1).sum())
+        found = f"{links.height} links with {mothers} divisions" if mothers else f"{links.height} links"
+        console.print(f"{found} are in {out}.", markup=False, soft_wrap=True)
+        if getattr(method, "splitting_max_distance_um", 0.0) is None:
+            hint = "Divisions were not looked for; --splitting-max-distance-um with a distance finds them."
+            console.print(hint, markup=False, soft_wrap=True)
         return 0
 
     link_objects.__annotations__["method"] = annotation

@@ -31,6 +31,7 @@ def track(
     options: Annotated[FileOptions, Parameter(name="*")] = FileOptions(),  # noqa: B008 - frozen
     channel: str | None = None,
     diameter_um: float | None = None,
+    divisions: bool = True,
     movie: bool = True,
     workers: int | None = None,
 ) -> int:
@@ -54,6 +55,8 @@ def track(
         Without a pipeline: the channel that shows the cells; the only one when left out.
     diameter_um : float
         Without a pipeline: diameter of a cell in micrometres.
+    divisions : bool
+        Without a pipeline: look for cells that divide. In a pipeline file the linker's splitting_max_distance_um does.
     movie : bool
         Write the movie with outlines and tracks.
     workers : int
@@ -68,8 +71,10 @@ def track(
         raise ParameterError(msg)
     asked = import_options(**options.model_dump(exclude_unset=True))
     declared = _declared(pipeline, channel, diameter_um)
-    choose = _chooser(declared, channel, diameter_um)
-    items = plan_files(paths, asked, declared if declared is not None else _round_cells("any", diameter_um))
+    choose = _chooser(declared, channel, diameter_um, divisions=divisions)
+    items = plan_files(
+        paths, asked, declared if declared is not None else _round_cells("any", diameter_um, divisions=divisions)
+    )
     if all(i.problem for i in items):
         raise ParameterError("\n".join(dict.fromkeys(i.problem for i in items)))
     count = min(cores() if workers is None else workers, len(items))
@@ -107,7 +112,9 @@ def _declared(pipeline: Path | None, channel: str | None, diameter_um: float | N
     return declared
 
 
-def _chooser(declared: Pipeline | None, channel: str | None, diameter_um: float | None) -> Callable[[Item], Pipeline]:
+def _chooser(
+    declared: Pipeline | None, channel: str | None, diameter_um: float | None, *, divisions: bool
+) -> Callable[[Item], Pipeline]:
     def choose(item: Item) -> Pipeline:
         if declared is not None:
             return declared
@@ -117,23 +124,29 @@ def _chooser(declared: Pipeline | None, channel: str | None, diameter_um: float 
         if channel is not None and channel not in item.channels:
             msg = f"it has no channel '{channel}'; {nearest(channel, item.channels)}."
             raise ParameterError(msg)
-        return _round_cells(channel or item.channels[0], diameter_um)
+        return _round_cells(channel or item.channels[0], diameter_um, divisions=divisions)
 
     return choose
 
 
-def _round_cells(channel: str, diameter_um: float | None) -> Pipeline:
-    """Return a pipeline for bright round cells of one size."""
+def _round_cells(channel: str, diameter_um: float | None, *, divisions: bool) -> Pipeline:
+    """Return a pipeline for bright round cells of one size.
+
+    Divisions are taken by how probable they are, so that movies without any show hardly one.
+    """
     from pydantic import ValidationError
 
     from kinocyte.pipeline.model import Pipeline
 
     size = diameter_um or 0.0
+    linker = {"method": "lap", "max_distance_um": _REACH * size, "max_frame_gap": 2}
+    if divisions:
+        linker["splitting_max_distance_um"] = _REACH * size
     try:
         return Pipeline.model_validate({
             "population": {"cells": {
                 "segmentation": {"method": "log", "channel": channel, "radius_um": size / 2},
-                "tracking": {"method": "lap", "max_distance_um": _REACH * size, "max_frame_gap": 2},
+                "tracking": linker,
             }}
         })  # fmt: skip
     except ValidationError as error:

@@ -422,7 +422,9 @@ def _population(position: Position, population: str, place: Path, stem: str) -> 
     write_tracks(place / f"{stem}_{population}.xml", data, format="trackmate")
     if position.has_labels(population):
         write_labels_of(position, population, place / f"{stem}_{population}_labels.ome.tif")
-    return f"{population}: {tables['objects'].height} objects in {tables['tracks'].height} tracks"
+    mothers = tables["tracks"]["parent_id"].drop_nulls().n_unique()
+    divisions = f" with {mothers} divisions" if mothers else ""
+    return f"{population}: {tables['objects'].height} objects in {tables['tracks'].height} tracks{divisions}"
 
 
 def _overlay(position: Position, place: Path, stem: str, populations: tuple[str, ...]) -> None:

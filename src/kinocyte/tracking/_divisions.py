@@ -106,7 +106,35 @@ class Starts:
         return Starts(*(getattr(self, f.name)[which] for f in fields(self)))
 
 
-_Known = tuple[Triples, Starts, Motion]
+class Known(NamedTuple):
+    """Divisions, starts and motion, with what all habits have in common of each division.
+
+    Parameters
+    ----------
+    triples, starts, motion
+        What was found.
+    move : numpy.ndarray of float64, shape (m,)
+        Density of the step to the first daughter.
+    still : numpy.ndarray of float64, shape (m,)
+        Density of the middle of the daughters in cells that do not shift.
+    hidden : numpy.ndarray of float64, shape (m,)
+        Probability that the second daughter is seen so much later: what hid the first hid her as well.
+    """
+
+    triples: Triples
+    starts: Starts
+    motion: Motion
+    move: Floats
+    still: Floats
+    hidden: Floats
+
+    @classmethod
+    def of(cls, t: Triples, starts: Starts, motion: Motion) -> Self:
+        """Return the parts with what follows from them."""
+        late = motion.variance_um2[np.maximum(t.gap_first, t.gap_second) - 1] / 2.0
+        late_by = np.maximum(t.gap_second - t.gap_first, 0).astype(np.float64)
+        still = _normal(t.to_middle, late, motion.dimensions)
+        return cls(t, starts, motion, motion.step_density(t.to_first, t.gap_first), still, motion.missed**late_by)
 
 
 class Habits(NamedTuple):
@@ -138,7 +166,7 @@ class Habits(NamedTuple):
 
 def probability(t: Triples, starts: Starts, motion: Motion, habits: Habits) -> Floats:
     """Return how probable each division is, beside all others that have one of its objects in common."""
-    return _responsible(t, _odds(t, starts, motion, habits)[0], starts.rival)[0]
+    return _responsible(t, _odds(Known.of(t, starts, motion), habits)[0], starts.rival)[0]
 
 
 def learn_habits(t: Triples, starts: Starts, motion: Motion, max_distance_um: float) -> Habits:
@@ -148,9 +176,9 @@ def learn_habits(t: Triples, starts: Starts, motion: Motion, max_distance_um: fl
     sampled = starts.begins & (np.cumsum(starts.begins) % every == 0)
     # the part of the objects that the sample of their starts stands for
     objects = len(starts.begins) * (float(sampled.sum()) / count if count else 1.0)
-    known = (t.of_daughters(sampled), starts.take(sampled), motion)
+    known = Known.of(t.of_daughters(sampled), starts.take(sampled), motion)
     n, wide = motion.dimensions, max_distance_um**2 / 4.0
-    rate = max(len(known[1].begins), 1) / max(objects, 1.0)
+    rate = max(len(known.starts.begins), 1) / max(objects, 1.0)
     normal = Habits(0.8 * rate, 0.2 * rate, n * wide, n / 2.0, 0.5, wide / 4.0, wide, np.ones(2 * LIVES))
     best, likeliest = normal, -np.inf
     for radius in (None, *_RINGS):
@@ -166,22 +194,19 @@ def learn_habits(t: Triples, starts: Starts, motion: Motion, max_distance_um: fl
     return best
 
 
-def _odds(t: Triples, starts: Starts, motion: Motion, h: Habits) -> tuple[Floats, Floats, Floats]:
+def _odds(known: Known, h: Habits) -> tuple[Floats, Floats, Floats]:
     """Return the odds of each division, the share of it that is symmetric, and that in which cells shift."""
+    t, starts, motion = known.triples, known.starts, known.motion
     n = motion.dimensions
-    move = motion.step_density(t.to_first, t.gap_first)
-    late = motion.variance_um2[np.maximum(t.gap_first, t.gap_second) - 1] / 2.0
-    still = (1.0 - h.drifting) * _normal(t.to_middle, late, n)
+    still = (1.0 - h.drifting) * known.still
     shifted = h.drifting * _normal(t.to_middle, h.drift_um2, n)
     both = (1.0 - _BESIDE) * (still + shifted) * _nakagami(t.apart, h.apart_um2, h.shape, n)
-    beside = _BESIDE * move * _normal(t.to_second, h.spread_um2, n)
-    # what hid the first daughter hid the second as well
-    late_by = np.maximum(t.gap_second - t.gap_first, 0).astype(np.float64)
+    beside = _BESIDE * known.move * _normal(t.to_second, h.spread_um2, n)
     # starts out of nowhere stand anywhere, so that rates become a density of objects
     rate = h.divided / (h.fresh + starts.since_before[t.second]) / motion.density
-    scale = rate * h.lives[starts.life[t.second]] * motion.missed**late_by
+    scale = rate * h.lives[starts.life[t.second]] * known.hidden
     tiny = 1e-300
-    odds = np.maximum(scale * (both + beside) / move, tiny)
+    odds = np.maximum(scale * (both + beside) / known.move, tiny)
     return odds, both / (both + beside + tiny), shifted / (still + shifted + tiny)
 
 
@@ -193,11 +218,11 @@ def _responsible(t: Triples, odds: Floats, rival: Floats) -> tuple[Floats, Float
     return p / mothers[t.mother], 1.0 / total
 
 
-def _learnt(h: Habits, prior: Habits, known: _Known, objects: float, *, held: bool) -> Habits:
+def _learnt(h: Habits, prior: Habits, known: Known, objects: float, *, held: bool) -> Habits:
     """Return the habits after one more round of expectation maximisation; ``held``: rates stay as they are."""
-    t, starts, motion = known
+    t, starts, motion = known.triples, known.starts, known.motion
     n = motion.dimensions
-    odds, symmetric, shifted = _odds(t, starts, motion, h)
+    odds, symmetric, shifted = _odds(known, h)
     p, nowhere = _responsible(t, odds, starts.rival)
     pairs = p * symmetric
     total = float(pairs.sum()) + _BELIEF
@@ -235,10 +260,10 @@ def _lives(life: Ints, daughters: tuple[Ints, Floats], nowhere: Floats) -> Float
     return np.concatenate([of_daughters / of_others, at_least])
 
 
-def _log_likelihood(h: Habits, known: _Known) -> float:
+def _log_likelihood(h: Habits, known: Known) -> float:
     """Return how likely the starts are, up to what all habits share."""
-    t, starts, motion = known
-    odds = np.bincount(t.second, _odds(t, starts, motion, h)[0], len(starts.rival))
+    starts = known.starts
+    odds = np.bincount(known.triples.second, _odds(known, h)[0], len(starts.rival))
     return float(np.log((1.0 + odds) * (h.fresh + starts.since_before)).sum())
 
 

@@ -67,10 +67,31 @@ def build_grid(position_um: NDArray[np.float64], first: NDArray[np.int64]) -> Gr
     return Grid(low, size, shape, offset, cell_first, member, run)
 
 
+def build_grid_of(position_um: NDArray[np.float64], first: NDArray[np.int64], which: NDArray[np.bool_]) -> Grid:
+    """Return the grid of some of the objects, with the numbers they have among all.
+
+    Parameters
+    ----------
+    position_um, first
+        As `build_grid`.
+    which : numpy.ndarray of bool, shape (n,)
+        The objects that are to be found.
+    """
+    chosen = np.flatnonzero(which)
+    grid = build_grid(position_um[chosen], np.searchsorted(chosen, first))
+    return grid._replace(member=chosen.astype(np.int32)[grid.member])
+
+
 def _cells(
     position_um: NDArray[np.float64], first: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Return origin, edge length and number of cells of each frame's grid."""
+    seen = np.diff(first) > 0
+    if not seen.all():  # a frame without objects has one cell without any
+        low, size, shape = np.zeros((len(seen), 3)), np.ones(len(seen)), np.ones((len(seen), 3), np.int64)
+        if seen.any():
+            low[seen], size[seen], shape[seen] = _cells(position_um, np.append(first[:-1][seen], first[-1]))
+        return low, size, shape
     if len(first) < 2:
         return np.zeros((0, 3)), np.ones(0), np.ones((0, 3), np.int64)
     begin, count = first[:-1], np.diff(first).astype(np.float64)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kinocyte.tracking._assignment import assign
 from kinocyte.tracking._candidates import search
 from kinocyte.tracking._divisions import Starts, Triples, learn_habits, probability
-from kinocyte.tracking._grid import build_grid
+from kinocyte.tracking._grid import build_grid_of
 from kinocyte.tracking._motion import Motion
 from kinocyte.tracking._penalties import Penalty
 from kinocyte.tracking._points import Points
@@ -83,16 +83,16 @@ def _triples(  # noqa: PLR0917 - one place calls it
     step_um: NDArray[np.float64] | None,
 ) -> Triples:
     """Return every way in which an object that goes on may have a second daughter."""
+    daughters = (incoming < _FIRM) & (at.frame_index() > 0)
     found = search(
         at.position_um,
         at.first,
-        build_grid(at.position_um, at.first),
+        build_grid_of(at.position_um, at.first, daughters),  # they are few
         frames=at.frames,
         reach_um2=np.full((1, gaps), max_distance_um**2),
         keep=_NEAREST,
         step_um=step_um,
         source=following >= 0,
-        target=(incoming < _FIRM) & (at.frame_index() > 0),
     )
     mother = np.repeat(np.arange(at.n), np.diff(found.start))
     x = at.position_um

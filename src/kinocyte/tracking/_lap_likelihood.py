@@ -38,7 +38,7 @@ _REPEATS = 3
 _SETTLED = 0.999  # share of objects whose link stays from one repetition to the next
 _TINY = 1e-9
 _SAMPLE = 8_000  # objects from which the motion is learnt
-_PASSES = 2
+_LEARNT_IN = (1, 2)  # rounds of the matchings that the motion is learnt from; the first begins with a guess
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,8 @@ def learn_motion(
     inside = (penalties[0].part(part), penalties[1].part(part))
     motion = guess(some, reach_um)
     grid = build_grid(some.position_um, some.first)
-    for _ in range(_PASSES):
-        found = match(some, grid, motion, inside)
+    for rounds in _LEARNT_IN:
+        found = match(some, grid, motion, inside, rounds=rounds)
         motion = learn(some, found.following, motion)
     return motion
 
@@ -153,6 +153,7 @@ def match(
     step_um: NDArray[np.float64] | None = None,
     *,
     limits: Limits | None = None,
+    rounds: int = _ROUNDS,
 ) -> Matching:
     """Return the matching of largest worth under a motion model, around expected positions where steps are given."""
     frame = at.frame()
@@ -160,7 +161,7 @@ def match(
         at, grid, motion, motion.reach_um2[None, :1], _NEAREST, (penalties, step_um, limits)
     )
     edge, net, price = assign(known.start, known.target, value, at.n)
-    for turn in range(_ROUNDS):
+    for turn in range(rounds):
         # the first time also look at what falls a little short, as prices change
         slack = _SLACK if turn == 0 else 0.0
         reach = motion.reach_for(np.maximum(net - slack, 0.0))
