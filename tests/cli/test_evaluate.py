@@ -237,11 +237,29 @@ def test_tables_matched_by_distance(tmp_path: Path, ending: str, capsys: Capture
     assert "max_distance_um" in refused(capsys, "tracking", truth, result)
 
 
+def test_positions_are_scored_as_particles(pair: tuple[Path, Path], tmp_path: Path, capsys: Capture) -> None:
+    truth, result = write_tables(tmp_path, "truth"), write_tables(tmp_path, "found", 0.5)
+    near = scores(capsys, "tracking", truth, result, "--max-distance-um", 0.6)
+    assert (near["alpha"], near["beta"]) == pytest.approx((1 / 6, 1 / 6))
+    assert (near["JSC"], near["JSC_theta"], near["RMSE_um"]) == pytest.approx((1.0, 1.0, 0.5))
+    wide = scores(capsys, "tracking", truth, result, "--max-distance-um", 0.6, "--gate-um", 2.0)
+    assert wide["alpha"] == pytest.approx(0.75)
+    cut = tmp_path / "elsewhere.csv"
+    cut.write_text("source_id,target_id\n11,12\n21,22\n22,23\n")  # the third position of a track is one of its own
+    found = scores(capsys, "tracking", truth, truth, "--max-distance-um", 0.6, "--result-links", cut)
+    assert (found["alpha"], found["beta"], found["JSC_theta"]) == pytest.approx((5 / 6, 5 / 7, 2 / 3))
+    same = scores(capsys, "tracking", *pair)
+    assert (same["alpha"], same["beta"], same["RMSE_px"]) == (1, 1, 0)
+    assert scores(capsys, "tracking", *pair, "--pixel-size-um", 0.5, "--gate-um", 1.0)["RMSE_um"] == 0
+    assert "--pixel-size-um" in refused(capsys, "tracking", *pair, "--gate-um", 1.0)
+    assert "gate_um" in refused(capsys, "tracking", truth, result, "--max-distance-um", 0.6, "--gate-um", -1.0)
+
+
 def test_a_table_as_truth_of_masks(tmp_path: Path, capsys: Capture) -> None:
     truth = write_tables(tmp_path, "truth")
     result = write_movie(tmp_path / "RES", "mask", walk()[:3], "1 0 2 0\n2 0 2 0\n")
     found = scores(capsys, "tracking", truth, result, "--pixel-size-um", 0.5)
-    assert (found["TRA"], found["frames"]) == (1, 3)
+    assert (found["TRA"], found["frames"], found["RMSE_um"]) == (1, 3, pytest.approx(0.375**0.5))
     assert "--pixel-size-um" in refused(capsys, "tracking", truth, result, "--pixel-size-um", -1)
     (result / "mask002.tif").unlink()
     assert "has the frame 2" in refused(capsys, "tracking", truth, result, "--pixel-size-um", 0.5)

@@ -11,6 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from kinocyte.core.errors import InputFileError, ParameterError, StoreError, TableError
+from kinocyte.core.scale import Scale
+from kinocyte.evaluation.comparison import Comparison
 from kinocyte.evaluation.movies import LabelMovie, ObjectMovie
 from kinocyte.experiment.storage import Storage
 from kinocyte.interop.plain_tables import read_table
@@ -71,6 +73,39 @@ def read_sides(
     if isinstance(left, ObjectMovie) and isinstance(right, TrackedFolder):
         _within(left, right, truth)
     return Sides(_movie(left), _movie(right), masks, start)
+
+
+#: as in the particle tracking challenge
+_GATE_PX = 5.0
+
+
+def particle_scores(
+    sides: Sides, found: Comparison, scale: Scale | None, gate_um: float | None, max_distance_um: float | None
+) -> dict[str, float | None]:
+    """Return alpha, beta, JSC and RMSE by name: in micrometres of two tables or a known pixel size, else in pixels.
+
+    Raises
+    ------
+    ParameterError
+        If a gate in micrometres meets masks of unknown pixel size.
+    """
+    from kinocyte.evaluation.particles import score_positions
+
+    tables = isinstance(sides.reference, ObjectMovie) and isinstance(sides.result, ObjectMovie)
+    if tables:
+        gate = gate_um if gate_um is not None else max_distance_um
+        if gate is None:  # the comparison asks for a distance before
+            msg = "Two tables are compared by distance; give --max-distance-um."
+            raise ParameterError(msg)
+        return score_positions(found, gate=gate).as_dict()
+    if scale is None:
+        if gate_um is not None:
+            msg = "--gate-um needs the size of a pixel of the masks; give --pixel-size-um too."
+            raise ParameterError(msg)
+        return score_positions(found, gate=_GATE_PX).as_dict(unit="px")
+    spacing = scale.spacing_um(min(found.reference.centre.shape[1], found.result.centre.shape[1]))
+    gate = gate_um if gate_um is not None else _GATE_PX * float(spacing[-1])
+    return score_positions(found, gate=gate, spacing=tuple(float(s) for s in spacing)).as_dict()
 
 
 def _within(truth: ObjectMovie, result: TrackedFolder, path: Path) -> None:

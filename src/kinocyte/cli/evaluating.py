@@ -47,6 +47,12 @@ _TRACKING = {
     "IDF1": "objects with the right identity, F1",
     "IDP": "precision of identity",
     "IDR": "recall of identity",
+    "alpha": "positions along paired tracks, 1 = all there and in place",
+    "beta": "the same with a penalty for spurious tracks",
+    "JSC": "positions found, Jaccard index",
+    "JSC_theta": "tracks found, Jaccard index",
+    "RMSE_um": "error of matched positions",
+    "RMSE_px": "error of matched positions, in pixels",
 }
 
 
@@ -65,8 +71,11 @@ def tracking(
     max_distance_um: float | None = None,
     pixel_size_um: float | None = None,
     z_step_um: float | None = None,
+    gate_um: float | None = None,
 ) -> int:
     """Score tracks against the truth: SEG, TRA, DET, LNK, CT, TF, CCA, BC, AOGM, HOTA, IDF1, and every error.
+
+    Positions and tracks are scored as in the particle tracking challenge, too: alpha, beta, JSC, RMSE.
 
     Parameters
     ----------
@@ -92,28 +101,33 @@ def tracking(
         Pixel size in micrometres, where the truth is a table and the result a folder of masks.
     z_step_um : float
         Distance of planes in micrometres, likewise.
+    gate_um : float
+        For alpha, beta, JSC and RMSE: distance from which two positions have nothing to do with each other; left out:
+        --max-distance-um of two tables, 5 pixels of masks.
     """
-    from kinocyte.cli._scored import check_errors_file, read_sides, write_errors
+    from kinocyte.cli._scored import check_errors_file, particle_scores, read_sides, write_errors
     from kinocyte.evaluation.tracking import score_tracking
 
     check_errors_file(errors)
     sides = read_sides(truth, result, seg=seg, truth_links=truth_links, result_links=result_links)
+    scale = _scale(pixel_size_um, z_step_um)
     scores = score_tracking(
         sides.reference,
         sides.result,
         masks=sides.masks,
-        scale=_scale(pixel_size_um, z_step_um),
+        scale=scale,
         max_distance_um=max_distance_um,
         partial=partial,
     )
+    particles = particle_scores(sides, scores.graph.comparison, scale, gate_um, max_distance_um)
     found = _numbered(scores.errors, sides.start)
     if errors is not None:
         write_errors(found, errors)
     frames = _numbered(scores.errors_per_frame, sides.start)
     if json:
-        _print_json(_tracking_document(truth, result, scores, frames))
+        _print_json(_tracking_document(truth, result, scores, particles, frames))
     else:
-        _show_tracking(scores, frames, errors)
+        _show_tracking(scores, particles, frames, errors)
     return 0
 
 
@@ -139,19 +153,25 @@ def _numbered(rows: pl.DataFrame, start: int) -> pl.DataFrame:
     return rows.with_columns(pl.col("^(to_)?frame$") + start) if start else rows
 
 
-def _tracking_document(truth: Path, result: Path, scores: TrackingScores, frames: pl.DataFrame) -> dict[str, Any]:
+def _tracking_document(
+    truth: Path, result: Path, scores: TrackingScores, particles: Mapping[str, float | None], frames: pl.DataFrame
+) -> dict[str, Any]:
     return {
         "truth": str(truth),
         "result": str(result),
         "frames": scores.graph.comparison.frames,
         **scores.as_dict(),
+        **particles,
         "errors_per_frame": frames.filter(frames["penalty"] > 0).to_dicts(),
         "problems": list(scores.problems),
     }
 
 
-def _show_tracking(scores: TrackingScores, frames: pl.DataFrame, errors: Path | None) -> None:
-    rows = [(n, _shown(v), _TRACKING[n.partition("(")[0]]) for n, v in scores.as_dict().items()]
+def _show_tracking(
+    scores: TrackingScores, particles: Mapping[str, float | None], frames: pl.DataFrame, errors: Path | None
+) -> None:
+    every = {**scores.as_dict(), **particles}
+    rows = [(n, _shown(v), _TRACKING[n.partition("(")[0]]) for n, v in every.items()]
     table("Tracking against the truth", ("score", "value", "what it is"), rows)
     worst = frames.filter(frames["penalty"] > 0)
     _show_errors("Frames with errors", worst, "penalty", errors)

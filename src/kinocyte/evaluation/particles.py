@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from kinocyte.core.errors import ParameterError, TableError
 from kinocyte.core.schema import require
 from kinocyte.evaluation.assignment import best_pairs
-from kinocyte.evaluation.movies import whole_numbers
+from kinocyte.evaluation.comparison import Comparison
+from kinocyte.evaluation.movies import Side, whole_numbers
 from kinocyte.evaluation.overlaps import Floats, Ints, unique_pairs
 
 
@@ -36,6 +37,13 @@ class ParticleScores:
     matched_positions: int
     missed_positions: int
     spurious_positions: int
+
+    def as_dict(self, *, unit: str = "um") -> dict[str, float | None]:
+        """Return the scores by the names the field uses, ready for JSON; ``unit`` is that of the distances."""
+        return {
+            "alpha": self.alpha, "beta": self.beta, "JSC": self.jsc, "JSC_theta": self.jsc_theta,
+            f"RMSE_{unit}": self.rmse_um,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +105,40 @@ def score_particles(reference: pl.DataFrame, result: pl.DataFrame, *, gate_um: f
     worst = gate_um * len(truth.frame)
     cost = worst - float(gain[chosen].sum())
     return _scores(truth, found, pairs[chosen], distance[matched], (cost, worst, gate_um))
+
+
+def score_positions(found: Comparison, *, gate: float, spacing: tuple[float, ...] = ()) -> ParticleScores:
+    """Score the positions and tracks of two movies that were compared; each branch of a lineage is a track.
+
+    Parameters
+    ----------
+    found : Comparison
+        Two movies; of label images, the centres of the objects count.
+    gate : float
+        As in `score_particles`, in the unit of the positions after they were multiplied by ``spacing``.
+    spacing : tuple of float, optional
+        Size of a pixel along each axis, order (z) y x, where positions are in pixels.
+
+    Returns
+    -------
+    ParticleScores
+        ``rmse_um`` is in the same unit.
+
+    Raises
+    ------
+    TableError, ParameterError
+        As `score_particles`.
+    """
+    axes = min(found.reference.centre.shape[1], found.result.centre.shape[1])
+    size = np.asarray(spacing[-axes:] if spacing else np.ones(axes))
+    reference, result = (_positions(side, size) for side in (found.reference, found.result))
+    return score_particles(reference, result, gate_um=gate)
+
+
+def _positions(side: Side, size: Floats) -> pl.DataFrame:
+    place = side.centre[:, -len(size) :] * size
+    names = ("z_um", "y_um", "x_um")[-len(size) :]
+    return pl.DataFrame({"track_id": side.track, "frame": side.frame, **{n: place[:, k] for k, n in enumerate(names)}})
 
 
 def _scores(
