@@ -13,6 +13,7 @@ from kinocyte import Experiment
 from kinocyte.core.errors import KinocyteError
 from kinocyte.measurement import Motion, branch_features, link_features, object_motion, track_features
 from kinocyte.pipeline.execute import Workers
+from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.parse import parse_pipeline
 from kinocyte.pipeline.run import run
 from tests.pipeline.conftest import PIPELINE, blobs
@@ -85,3 +86,8 @@ def test_nothing_has_no_motion() -> None:
     assert (done.links.height, done.tracks.height, done.members.height) == (0, 0, 0)
     assert "speed_um_per_min" in done.members.columns
     assert "cycle_time_min" in done.tracks.columns
+
+
+def test_a_run_without_tracks_is_read_back_as_it_was() -> None:
+    pipeline = parse_pipeline('[population.cells.segmentation]\nmethod = "threshold"\nchannel = "dna"\n')
+    assert Pipeline.model_validate(pipeline.as_document()) == pipeline

@@ -261,7 +261,9 @@ class Pipeline(_Section):
     def _mending_needs_tracks(self) -> Pipeline:
         for name, population in self.population.items():
             for key in ("mending", "motion", "track_filter", "path", "event"):
-                given = "motion" in population.model_fields_set if key == "motion" else getattr(population, key)
+                given = getattr(population, key)
+                if key == "motion":  # the file of a run writes the default out, with or without tracks
+                    given = given != Population.model_fields[key].get_default(call_default_factory=True)
                 if given and population.tracking is None:
                     msg = f"population.{name}.{key} needs tracks; add [population.{name}.tracking]"
                     raise ValueError(msg)
