@@ -427,3 +427,30 @@ def test_a_changed_value_reads_no_pixel_again_and_a_run_reads_them_all(
     previews.forget()
     ask(LAP(max_distance_um=6.0), "tracking", light)
     assert set(range(2, 7)) <= set(read)
+
+
+def test_a_run_on_one_position_leaves_the_results_of_others_in_sight(tmp_path: Path) -> None:
+    from kinocyte.app.quantities import plate_state
+    from kinocyte.pipeline.execute import Workers
+    from kinocyte.pipeline.run import run
+
+    experiment = kinocyte.create(tmp_path / "three.zarr")
+    plane = small.movie(1)[:1]
+    for field in ("1", "2", "3"):
+        writer = experiment.new_position(
+            well="A1", field=field, shape=(1, 2, 1, small.SIDE, small.SIDE), dtype=np.uint16,
+            channels=["dna", "pi"], scale=kinocyte.Scale(y_um=0.5, x_um=0.5),
+        )  # fmt: skip
+        writer.write(0, plane[0])
+        writer.finish()
+
+    def find(name: str, *positions: str) -> None:
+        text = f'[population.{name}.segmentation]\nmethod = "threshold"\nchannel = "dna"\n'
+        opened = kinocyte.open(tmp_path / "three.zarr")
+        assert run(parse_pipeline(text), opened, positions=list(positions), where=Workers(workers=0)).ok
+
+    find("nuclei", "A1/1", "A1/2")
+    find("cells", "A1/1")
+    found = plate_state(kinocyte.open(tmp_path / "three.zarr"))
+    assert found.states == {"A1/1": "done", "A1/2": "old", "A1/3": "nothing"}
+    assert "earlier" in found.messages["A1/2"]

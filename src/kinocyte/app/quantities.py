@@ -12,6 +12,7 @@ from kinocyte.experiment.experiment import Experiment
 from kinocyte.pipeline.status import status
 
 STATE = "state of the run"
+_EARLIER = "The newest run did other steps, or other positions; what an earlier one found here stands."
 _KEYS = {"track_id", "parent_id", "root_id", "object_id", "label", "frame", "generation", "first_frame", "last_frame"}
 
 
@@ -32,7 +33,7 @@ class PlateState:
 
 
 def plate_state(experiment: Experiment) -> PlateState:
-    """Return how far the newest run is, read from the store."""
+    """Return how far the newest run is, read from the store; ``old`` is what holds results of an earlier one only."""
     try:
         tasks = status(experiment).tasks
     except KinocyteError as error:  # a run of another version: the plate is shown all the same
@@ -46,6 +47,9 @@ def plate_state(experiment: Experiment) -> PlateState:
             states[str(position)] = "failed"
         else:
             states[str(position)] = "done" if found == {"done"} else "part" if "done" in found else "nothing"
+    for name, position in experiment.positions.items():
+        if states.get(name, "nothing") == "nothing" and position.tables:
+            states[name], messages[name] = "old", _EARLIER
     return PlateState(states, messages)
 
 

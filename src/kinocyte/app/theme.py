@@ -21,7 +21,7 @@ STATE_WORDS = {
     "part": "partly done",
     "done": "done",
     "failed": "failed",
-    "old": "to be done again",
+    "old": "from an earlier run",
 }
 #: Categorical colours of conditions (Okabe and Ito 2008, without black).
 CONDITION_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
