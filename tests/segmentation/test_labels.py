@@ -31,6 +31,21 @@ def test_parts_masks_and_sizes():
     assert method.replace(min_area_um2=0.75).segment(IMAGE, SCALE).max() == 2
 
 
+@pytest.mark.parametrize("holds", ["labels", "mask"])
+def test_planes_that_were_labelled_one_by_one_become_cells(holds):
+    stack = np.zeros((4, 30, 30), np.uint16)
+    stack[:3, 4:14, 4:14] = np.array([5, 2, 9])[:, None, None]  # one cell, numbered anew in each plane
+    stack[2:, 16:26, 4:14] = np.array([2, 5])[:, None, None]
+    scale = Scale(y_um=0.5, x_um=0.5, z_um=2.0)
+    method = FromLabels(channel="m", holds=holds, stitch_min_iou=0.5, min_volume_um3=20.0)
+    found = method.segment(stack if holds == "labels" else stack > 0, scale)
+    assert found.max() == 2
+    assert [np.unique(found[:, y, 8]).tolist() for y in (8, 20)] == [[0, 1], [0, 2]]
+    np.testing.assert_array_equal(found > 0, stack > 0)
+    flat = FromLabels(channel="m", stitch_min_iou=0.5).segment(IMAGE, SCALE)
+    np.testing.assert_array_equal(flat, FromLabels(channel="m").segment(IMAGE, SCALE))
+
+
 def test_odd_values():
     broken = IMAGE.astype(float)
     broken[0, 0], broken[3, 0] = np.nan, -4

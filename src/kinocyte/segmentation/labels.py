@@ -30,6 +30,13 @@ class FromLabels(Segmenter):
     connectivity: Literal["face", "full"] = param(
         "full", help="Whether pixels of one part must share an edge (face) or a corner is enough (full).", advanced=True
     )
+    stitch_min_iou: float | None = param(
+        None,
+        gt=0,
+        le=1,
+        help="Stacks that were segmented plane by plane: objects of neighbouring planes are one when their "
+        "intersection over union reaches this; left out: a value, or what touches, is one object through all planes.",
+    )
     min_area_um2: float | None = param(None, help="Smaller objects are left out (2D).", unit="um2", ge=0)
     min_volume_um3: float | None = param(None, help="Smaller objects are left out (3D).", unit="um3", ge=0)
 
@@ -38,7 +45,7 @@ class FromLabels(Segmenter):
         """Channels that the method reads."""
         return (self.channel,)
 
-    def segment(self, pixels: Pixels, scale: Scale, *, seed: int = 0) -> NDArray[np.uint32]:  # noqa: ARG002 - no chance
+    def segment(self, pixels: Pixels, scale: Scale, *, seed: int = 0) -> NDArray[np.uint32]:
         """Return the label image of one frame, numbered 1..n; see `kinocyte.segmentation.base.Segmenter.segment`.
 
         Raises
@@ -48,6 +55,7 @@ class FromLabels(Segmenter):
         """
         from kinocyte.segmentation import components
         from kinocyte.segmentation.label_algebra import relabel, remove_by_size, split_parts
+        from kinocyte.segmentation.stitching import stitch
 
         image = single_channel(pixels, self.channel)
         if image.ndim not in {2, 3} or image.dtype.kind not in "biuf":
@@ -55,7 +63,11 @@ class FromLabels(Segmenter):
             msg = f"{found}; give (y, x) or (z, y, x) of real numbers."
             raise ParameterError(msg)
         solid = image > 0
-        if self.holds == "mask":
+        if self.stitch_min_iou is not None and image.ndim == 3:
+            plane = self.replace(stitch_min_iou=None, min_area_um2=None)
+            planes = np.stack([plane.segment({self.channel: p}, scale, seed=seed) for p in image])
+            labels = stitch(planes, min_iou=self.stitch_min_iou)
+        elif self.holds == "mask":
             labels = components.label(solid, self.connectivity)[0]
         else:
             whole = np.where(solid, image, 0)
