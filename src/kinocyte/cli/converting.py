@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclopts import App
 
 from kinocyte.cli.console import err, out
-from kinocyte.core.errors import ParameterError, StoreError, nearest
+from kinocyte.core.errors import InputFileError, ParameterError, StoreError, nearest
 
 app = App(name="convert", help_format="plaintext", help="Turn files of one program into those of another.")
 
@@ -123,4 +123,56 @@ def population(
         err.print(f"{source}: {note}.", markup=False, soft_wrap=True)
     counts = f"{data.objects.height} objects and {data.links.height} links"
     out.print(f"{counts} are the population '{name}' of {position} in {experiment}.", markup=False, soft_wrap=True)
+    return 0
+
+
+@app.command
+def btrack(configuration: Path, target: Path, /, *, population: str = "cells", um_per_unit: float) -> int:
+    """Turn a configuration of bTrack into the tracking of a pipeline file, with the method bayesian.
+
+    Parameters
+    ----------
+    configuration : Path
+        The JSON file, such as cell_config.json.
+    target : Path
+        TOML file to write; it must not exist yet. Copy its table into your pipeline file.
+    population : str
+        Name of the population that is followed.
+    um_per_unit : float
+        Micrometres in the unit of its lengths: the size of a pixel where positions were in pixels.
+    """
+    import json
+    import math
+
+    from pydantic import ValidationError
+
+    from kinocyte.experiment.storage import Storage
+    from kinocyte.interop.tracks.files import read_text
+    from kinocyte.pipeline.parse import parse_pipeline
+    from kinocyte.pipeline.plain.settings import toml_value
+    from kinocyte.tracking import Bayesian
+
+    if target.exists():
+        msg = f"{target} exists already and is left as it is; name another file."
+        raise StoreError(msg)
+    if not (math.isfinite(um_per_unit) and um_per_unit > 0):
+        msg = f"--um-per-unit is {um_per_unit}; give micrometres above 0."
+        raise ParameterError(msg)
+    try:
+        document = json.loads(read_text(configuration))
+    except (ValueError, RecursionError) as error:
+        msg = f"{configuration} is no JSON ({error}); give the configuration file of bTrack."
+        raise InputFileError(msg) from error
+    try:
+        linker = Bayesian.from_btrack(document if isinstance(document, dict) else {}, um_per_unit=um_per_unit)
+    except ValidationError as error:
+        said = error.errors()[0]
+        msg = f"{configuration}: {'.'.join(map(str, said['loc']))}: {said['msg']}."
+        raise ParameterError(msg) from error
+    values = linker.model_dump(mode="json", exclude_unset=True)
+    lines = [f"[population.{population}.tracking]", 'method = "bayesian"']
+    text = "\n".join([*lines, *(f"{k} = {toml_value(v)}" for k, v in values.items() if k != "method"), ""])
+    parse_pipeline(text)  # a name that no pipeline file may hold is refused before anything is written
+    Storage(target.absolute().parent).write_bytes(target.name, text.encode())
+    out.print(f"The tracking of '{population}' is in {target}.", markup=False, soft_wrap=True)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, ClassVar, Literal
 
 import polars as pl
@@ -128,9 +129,10 @@ class Bayesian(Linker):
         Raises
         ------
         ParameterError
-            If there is no hypothesis model or it names an unknown hypothesis.
+            If there is no hypothesis model, it names an unknown hypothesis, or a value is no number.
         """
         table = configuration.get("TrackerConfig", configuration)
+        table = table if isinstance(table, Mapping) else {}
         model = table.get("HypothesisModel") or table.get("hypothesis_model")
         if not isinstance(model, Mapping):
             msg = "The bTrack configuration has no HypothesisModel; give the whole JSON file."
@@ -140,7 +142,14 @@ class Bayesian(Linker):
             msg = f"The bTrack configuration names the hypothesis '{unknown[0]}'; valid: {', '.join(_NAMES)}."
             raise ParameterError(msg)
         motion = table.get("MotionModel") or table.get("motion_model") or {}
-        radius = table.get("max_search_radius") or motion.get("max_search_radius")
+        of_motion = motion.get("max_search_radius") if isinstance(motion, Mapping) else None
+        radius = table.get("max_search_radius") or of_motion
+        numbers = {k: model[k] for k in (*_LENGTHS, *_NUMBERS) if k in model} | {"max_search_radius": radius or 1.0}
+        fits = {k: isinstance(v, int | float) and not isinstance(v, bool) and isfinite(v) for k, v in numbers.items()}
+        wrong = next((k for k, fit in fits.items() if not fit), None)
+        if wrong is not None:
+            msg = f"The bTrack configuration has {wrong} = {numbers[wrong]!r}; give a number."
+            raise ParameterError(msg)
         values: dict[str, Any] = {_LENGTHS[k]: v * um_per_unit for k, v in model.items() if k in _LENGTHS}
         values |= {_NUMBERS[k]: v for k, v in model.items() if k in _NUMBERS}
         for name in ("max_frame_gap", "end_frames"):

@@ -70,8 +70,8 @@ def settings_text(
         "frames": movie.movie.shape[0],
     }
     parameters = {k: v for k, v in method.model_dump(mode="json").items() if v is not None}
-    lines = [f"{k} = {_toml(v)}" for k, v in head.items()]
-    lines += ["", "[registration]", *(f"{k} = {_toml(v)}" for k, v in parameters.items())]
+    lines = [f"{k} = {toml_value(v)}" for k, v in head.items()]
+    lines += ["", "[registration]", *(f"{k} = {toml_value(v)}" for k, v in parameters.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -104,7 +104,7 @@ def applied_text(
         "channels": list(movie.channels),
         **given,
     }
-    return "".join(f"{k} = {_toml(v)}\n" for k, v in head.items())
+    return "".join(f"{k} = {toml_value(v)}\n" for k, v in head.items())
 
 
 def method_of(settings: Path | None, method: Any, default: Any) -> Any:
@@ -176,6 +176,6 @@ def _flags(said: dict[str, Any]) -> list[str]:
     return words
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """Return a text, number, truth value or list of them as TOML, which writes these as JSON does."""
     return json.dumps(value, ensure_ascii=False)
