@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinocyte.core.errors import ParameterError, TableError
+from kinocyte.core.errors import TableError
 from kinocyte.core.scale import Scale
-from kinocyte.interactions import Nearest, Radius, around_event, cumulated_presence, local_density, neighbour_counts
+from kinocyte.interactions import Nearest, Radius, cumulated_presence, local_density, neighbour_counts
 
 SCALE = Scale.isotropic(1.0, 2.0)
 
@@ -202,40 +202,6 @@ def test_what_does_not_fit_is_refused() -> None:
         neighbour_counts(pairs, a, b, neighbour_state="deed")
 
 
-EVENTS = pl.DataFrame(
-    {
-        "track_id": [1, 2, 3, 4],
-        "event": ["death"] * 4,
-        "class": ["event", "none", "censored_left", "excluded"],
-        "time_min": [4.0, None, None, None],
-    }
-)
-
-
-def test_means_before_and_after_an_event() -> None:
-    rows = pl.DataFrame(
-        {
-            "track_id": [k for k in (1, 2, 3, 4) for _ in range(5)],
-            "time_min": [2.0 * f for _ in range(4) for f in range(5)],
-            "n": [1.0, 3, 10, None, 20] * 4,
-        }
-    )
-    found = around_event(rows, EVENTS, event="death", columns=["n"])
-    assert found["mean_n_before"].to_list() == [2.0, 8.5, None, None]
-    assert found["mean_n_after"].to_list() == [15.0, None, 8.5, None]
-    assert found["n_before"].to_list() == [2, 5, 0, 0]
-    near = around_event(rows, EVENTS, event="death", columns=["n"], window_min=2.0)
-    assert near.row(0, named=True)["mean_n_before"] == 3.0
-    assert near.row(0, named=True)["mean_n_after"] == 10.0
-    with pytest.raises(ParameterError, match=r"No row of the events holds 'deth'; did you mean 'death'"):
-        around_event(rows, EVENTS, event="deth", columns=["n"])
-    with pytest.raises(TableError, match="in two rows"):
-        around_event(rows, pl.concat([EVENTS, EVENTS]), event="death", columns=["n"])
-    with pytest.raises(ParameterError, match="holds nothing"):
-        around_event(rows, EVENTS, event="death", columns=["n"], window_min=0)
-    assert around_event(rows.clear(), EVENTS.clear(), event="death", columns=["n"]).height == 0
-
-
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0, 100), st.floats(0, 60), st.floats(1, 80))
 def test_the_part_of_a_disc_inside_the_field(x: float, y: float, radius: float) -> None:
@@ -268,4 +234,4 @@ def test_density_of_cells_strewn_at_random_is_what_was_strewn() -> None:
     naive = local_density(cells, radius_um=60)
     assert naive["density_per_um2"].mean() < 0.95 * 500 / 200000
     assert dense["n_within"].equals(naive["n_within"])
-    assert local_density(cells.clear(), radius_um=60).height == 0
+    assert local_density(cells.clear(), radius_um=60, field_um=(500, 400)).height == 0

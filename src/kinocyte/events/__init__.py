@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kinocyte.core.lazy import attach
 
 if TYPE_CHECKING:
+    from kinocyte.events.around import AroundEvent, around_event
     from kinocyte.events.base import EventMethod, EventTables
     from kinocyte.events.change_point import ChangePoint
     from kinocyte.events.deep import Deep
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from kinocyte.events.unique_state import UniqueState
 
 __all__ = [
+    "AroundEvent",
     "Calibrate",
     "ChangePoint",
     "CollapsePairs",
@@ -56,6 +58,7 @@ __all__ = [
     "ThresholdTransition",
     "Transient",
     "UniqueState",
+    "around_event",
     "columns_of",
     "suggest_threshold",
 ]
@@ -63,6 +66,7 @@ __all__ = [
 __getattr__, __dir__ = attach(
     __name__,
     names={
+        "AroundEvent": "kinocyte.events.around",
         "Calibrate": "kinocyte.events.table_operations",
         "ChangePoint": "kinocyte.events.change_point",
         "CollapsePairs": "kinocyte.events.table_collapse",
@@ -85,6 +89,7 @@ __getattr__, __dir__ = attach(
         "ThresholdTransition": "kinocyte.events.threshold_transition",
         "Transient": "kinocyte.events.transient",
         "UniqueState": "kinocyte.events.unique_state",
+        "around_event": "kinocyte.events.around",
         "columns_of": "kinocyte.events.expression",
         "suggest_threshold": "kinocyte.events.thresholds",
     },

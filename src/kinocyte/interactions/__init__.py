@@ -8,7 +8,7 @@ from kinocyte.interactions.density import local_density
 from kinocyte.interactions.episodes import contact_episodes, pair_tracks
 from kinocyte.interactions.killing import KillerRanking
 from kinocyte.interactions.nearest import Nearest
-from kinocyte.interactions.neighbourhood import around_event, cumulated_presence, neighbour_counts
+from kinocyte.interactions.neighbourhood import cumulated_presence, neighbour_counts
 from kinocyte.interactions.pairs import pair_ids, pair_signals
 from kinocyte.interactions.radius import Radius
 
@@ -20,7 +20,6 @@ __all__ = [
     "LabelSource",
     "Nearest",
     "Radius",
-    "around_event",
     "contact_episodes",
     "contacts_beyond_chance",
     "cumulated_presence",

@@ -86,6 +86,8 @@ def part_inside(place_um: Floats, radius_um: float, field_um: tuple[float, ...])
     *others, last = range(len(field_um))
     node, weight = np.polynomial.legendre.leggauss(64)
     n = len(place_um)
+    if n == 0:
+        return np.empty(0)
     # the squared half width that is left for the next axis, and what each point stands for
     left, stands = np.full((n, 1), radius_um**2), np.ones((n, 1))
     for axis in others:

@@ -11,9 +11,10 @@ from kinocyte.core.schema import EVENTS, empty
 from kinocyte.experiment.position import Position
 from kinocyte.interactions.base import InteractionMethod
 from kinocyte.interactions.killing import KillerRanking
+from kinocyte.interactions.radius import Radius
 from kinocyte.pipeline.model import AnyInteraction
 from kinocyte.pipeline.steps.base import Commit, Progress, Step
-from kinocyte.pipeline.steps.cells import cells_of
+from kinocyte.pipeline.steps.cells import cells_of, extent_um
 from kinocyte.pipeline.steps.events import detect_events
 from kinocyte.pipeline.steps.pair_corrections import NOTHING_SAID, SaidOfPairs
 
@@ -25,6 +26,7 @@ class Interaction(Step):
     """Finds the pairs of two populations, or within one, and counts the neighbours of every reference cell."""
 
     name: ClassVar[str] = "interaction"
+    version: ClassVar[int] = 2
 
     population: str
     """Name of the interaction; its tables begin with it."""
@@ -112,6 +114,8 @@ class Interaction(Step):
             reference_state=self.method.reference_state,
             neighbour_state=self.method.neighbour_state,
         )
+        if same and isinstance(self._finder, Radius):
+            around = around.hstack(self._density(position, reference, self._finder.radius_um))
         around = around.select("object_id", pl.all().exclude(*_KEYS).name.prefix(f"{self.population}_"))
         found = {"pairs": pairs, "neighbourhood": around}
         if self._follows:
@@ -125,6 +129,17 @@ class Interaction(Step):
         progress(1.0)
         warnings = [*self._warnings(pairs, reference), *said.warnings]
         return {"pairs": pairs.height, **said.summary, "warnings": warnings}
+
+    def _density(self, position: Position, cells: pl.DataFrame, radius_um: float) -> pl.DataFrame:
+        """Return how densely cells of one kind lie around each, over the part of the disc (ball) inside the field."""
+        from kinocyte.interactions.density import local_density
+
+        width, height = extent_um(position, self.reference)
+        planes = position.image_of(self.reference).frame_shape[:-2]
+        depth = tuple(n * float(position.scale.spacing_um(3)[0]) for n in planes)
+        field = (width, height, depth[0]) if depth else (width, height)
+        found = local_density(cells, radius_um=radius_um, field_um=field)
+        return found.select(found.columns[-1])
 
     def _followed(
         self, pairs: pl.DataFrame, reference: pl.DataFrame, neighbour: pl.DataFrame | None
