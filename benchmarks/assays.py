@@ -34,7 +34,9 @@ def typed(*words: str) -> tuple[float, float]:
     """Run a command and return its wall and CPU seconds."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     program = str(Path(sys.executable).with_name("kinocyte"))
-    subprocess.run([program, *words], check=True, capture_output=True)
+    done = subprocess.run([program, *words], check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"kinocyte {' '.join(words)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return time.perf_counter() - start, cpu
@@ -122,16 +124,18 @@ def by_group(table: pl.DataFrame, by: str, value: str) -> dict[Any, float]:
 
 
 def of_cycle(answers: dict[str, StoredComparison]) -> Sizes:
-    """Return the medians of G1, and the means of the cycle, beside the settings of the simulator."""
-    answer = answers["G1 of cells whose birth was seen"]
-    hours = {"control": 12.0, "inhibitor": 18.0}
-    rows = [
-        size(f"G1, {r['group']}: median", 60 * hours[r["group"]], r["median"], r["median_low"], r["median_high"])
-        for r in answer.frames["groups"].to_dicts()
-    ]
-    cycles = {group: 60 * (g1 + 14.0) for group, g1 in hours.items()}
-    delay = of_test(answer, "t-test", ("control", "inhibitor"), {g: 60 * h for g, h in hours.items()})
-    return [*rows, *delay, *of_values(answers["Length of the cycle"], cycles, ("control", "inhibitor"))]
+    """Return the medians of G1 and of the cycle, and their delays, beside the settings of the simulator."""
+    g1 = {"control": 60 * 12.0, "inhibitor": 60 * 18.0}
+    lengths = {"G1 of cells whose birth was seen": g1, "Length of the cycle": {k: v + 60 * 14.0 for k, v in g1.items()}}
+    rows = []
+    for title, true in lengths.items():
+        answer = answers[title]
+        rows += [
+            size(f"{title}, {r['group']}: median", true[r["group"]], r["median"], r["median_low"], r["median_high"])
+            for r in answer.frames["groups"].to_dicts()
+        ]
+        rows += of_test(answer, "t-test", ("control", "inhibitor"), true)
+    return rows
 
 
 def of_activity(folder: Path, answers: dict[str, StoredComparison]) -> Sizes:

@@ -79,6 +79,10 @@ def test_collapse_tracks_at_an_event() -> None:
     )
     out = CollapseTracks(at="death", columns=("signal",)).apply(cells, others={"events": events})
     assert out.select("track_id", "time_min", "signal").rows() == [(1, 3.0, 7.0)]
+    later = CollapseTracks(at="death", delay_min=1.1, columns=("signal",)).apply(cells, others={"events": events})
+    assert later.select("track_id", "time_min", "signal").rows() == [(1, 4.0, 8.0)]
+    gone = CollapseTracks(at="death", delay_min=9.0, columns=("signal",)).apply(cells, others={"events": events})
+    assert gone.is_empty()
     with pytest.raises(ParameterError, match="table of events"):
         CollapseTracks(at="death").apply(cells)
 

@@ -234,14 +234,14 @@ def test_spread_cells_grow(done: Callable[[str], Done]) -> None:
     slope = after.select(pl.cov(time, value) / pl.col(time).var()).item()
     true = ricm.truth("lives", 300.0)["spreading_um2_per_min"].mean()
     assert slope == pytest.approx(true, rel=0.3)
-    assert ricm.row("Rate of spreading", 300.0)["mean"] == pytest.approx(true, rel=0.35)
+    assert ricm.row("Rate of spreading", 300.0)["mean"] == pytest.approx(true, rel=0.2)
 
 
 def test_the_drug_lengthens_g1_and_the_cycle(done: Callable[[str], Done]) -> None:
     fucci = done("fucci")
     for drug, g1_h, cycle_h in (("control", 12.0, 26.0), ("inhibitor", 18.0, 32.0)):
         assert fucci.row("G1 of cells whose birth was seen", drug)["median"] / 60 == pytest.approx(g1_h, abs=2.0)
-        assert fucci.row("Length of the cycle", drug)["mean"] / 60 == pytest.approx(cycle_h, abs=2.5)
+        assert fucci.row("Length of the cycle", drug)["median"] / 60 == pytest.approx(cycle_h, abs=2.5)
     widths = [fucci.row("Width of red peaks", drug)["mean"] / 60 for drug in ("control", "inhibitor")]
     # red builds up through G1 and stands above half of its height for about 60 % of it
     assert widths[1] - widths[0] == pytest.approx(0.6 * 6.0, abs=2.0)

@@ -52,6 +52,21 @@ def test_cells_may_cover_much_of_every_frame(crowd: int) -> None:
     np.testing.assert_allclose(amplitudes, gains[1], atol=0.01)
 
 
+@pytest.mark.parametrize("light", [0.6, 1.4])
+def test_calm_insides_of_large_cells_are_no_background(light: float) -> None:
+    """Spread cells are even and less noisy than the surface; they must not be taken for it, however many there are."""
+    rng = np.random.default_rng(2)
+    background = 1000 * vignette((160, 160))
+    bare = background + rng.normal(0, 20, (4, 160, 160))
+    model = ModelFree(last_frame=3)
+    y, x = np.mgrid[:160, :160]
+    for share in (14, 17, 19):  # radius of cells on a grid of 40 pixels: 38, 57 and 71 % of the frame
+        cell = np.hypot(y % 40 - 20, x % 40 - 20) < share
+        frame = 1.02 * background * np.where(cell, light, 1.0) + rng.normal(0, 1, cell.shape) * np.where(cell, 12, 20)
+        state = model.fit(bare, SCALE)
+        assert abs(model.amplitude(frame, state) - 1.02) < 0.004
+
+
 def test_the_amplitude_of_each_frame_is_found() -> None:
     movies, _, gains = well(4, 5)
     model = ModelFree(mode="tiles", camera_offset=100, least_amplitude=0.5, largest_amplitude=2, output="float32")

@@ -555,3 +555,24 @@ def test_means_are_restricted_to_what_all_replicates_are_known_to() -> None:
     assert any("restricted to 12" in note and "'2' of 'a'" in note for note in found.notes)
     assert (found.groups["restricted_mean_low"] >= 0).all()
     assert (found.groups["restricted_mean_high"] <= 12).all()
+
+
+def test_waits_between_peaks_are_not_shortened_by_the_end_of_the_movie() -> None:
+    """Waits of 30 +- 8 min in movies of 60: those that end in sight last 28 on average, the curve's median is right."""
+    from kinocyte.statistics import waiting_table
+
+    rng = np.random.default_rng(3)
+    n = 1500
+    at = rng.uniform(0, 30, n)[:, None] + np.cumsum(np.clip(rng.normal(30, 8, (n, 4)), 5, None), axis=1) - 30
+    track, k = np.nonzero((at >= 0) & (at <= 60))
+    episodes = pl.DataFrame({"track_id": track, "event": "red", "time_min": at[track, k]})
+    tracks = pl.DataFrame({"track_id": np.arange(n), "first_time_min": 0.0, "last_time_min": 60.0, "drug": "a"})
+    table = waiting_table(tracks, episodes, "red")
+    assert table.height == episodes.height
+    assert table.filter(~pl.col("observed")).height == episodes["track_id"].n_unique()
+    seen = table.filter("observed")["duration_min"]
+    curve = kaplan_meier(table["duration_min"], table["observed"])
+    assert seen.mean() < 29
+    assert abs(curve.median()[0] - 30) < 0.7
+    with pytest.raises(TableError, match="count from one to the next with peaks only"):
+        waiting_table(tracks, episodes, "green")

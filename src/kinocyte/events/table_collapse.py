@@ -59,6 +59,12 @@ class CollapseTracks(TableOperation):
     at: str | None = param(
         None, help="Name of an event: values are taken where the track is nearest to its time, instead of statistics."
     )
+    delay_min: float = param(
+        0.0,
+        help="With at: minutes from the event to the time at which values are taken, negative for before it. Tracks "
+        "that are not in sight then are left out.",
+        unit="min",
+    )
     state: str | None = param(
         None, help="Column of a state: one row for each track and state, with the time spent in it."
     )
@@ -70,9 +76,10 @@ class CollapseTracks(TableOperation):
         -------
         polars.DataFrame
             Key columns, ``first_min last_min n_frames``, and ``<statistic>_<column>``. With ``at`` the events stand in
-            ``others["events"]``; tracks without a time are left out, and ``time_min`` is that of the row taken. With
-            ``state`` the column of the state follows the key, and ``duration_min`` is the time until the track's next
-            observation, summed over the observations in that state (the last observation of a track adds none).
+            ``others["events"]``; tracks without a time are left out, and ``time_min`` is that of the row taken, the
+            nearest to the event plus ``delay_min``. With ``state`` the column of the state follows the key, and
+            ``duration_min`` is the time until the track's next observation, summed over the observations in that state
+            (the last observation of a track adds none).
         """
         require(frame, ("track_id", "time_min"), table="table")
         key = track_key(frame)
@@ -104,7 +111,11 @@ class CollapseTracks(TableOperation):
         times = events.filter((pl.col("event") == self.at) & (pl.col("class") == "event"))
         times = times.select(*(pl.col(c).cast(rows.schema[c]) for c in key), pl.col("time_min").alias("event_min"))
         joined = rows.join(times.drop_nulls("event_min"), on=key, how="inner", maintain_order="left")
-        away = (pl.col("time_min") - pl.col("event_min")).abs()
+        if self.delay_min:
+            wanted_min = pl.col("event_min") + self.delay_min
+            in_sight = wanted_min.is_between(pl.col("time_min").min().over(key), pl.col("time_min").max().over(key))
+            joined = joined.filter(in_sight)
+        away = (pl.col("time_min") - pl.col("event_min") - self.delay_min).abs()
         kept = joined.filter((away == away.min().over(key)) & (away.cum_count().over(key) > 0))
         one = kept.unique(key, keep="first", maintain_order=True)
         wanted = measured(rows, self.columns, key)

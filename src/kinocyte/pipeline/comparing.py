@@ -6,7 +6,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -176,6 +176,9 @@ class _Cells:
         durations: Any = getattr(method, "durations", None)
         if durations is not None:
             tracks = self._where(self._gathered(self._tracks))
+            if getattr(method, "recurs", False):
+                waits: pl.DataFrame = cast("Any", method).waits(tracks, self._gathered(self._episodes))
+                return waits
             table: pl.DataFrame = durations(tracks, self._gathered(self._events))
             return table
         if getattr(method, "reads_objects", False):
@@ -237,6 +240,11 @@ class _Cells:
         if self._is_pair:
             return position.table(f"{self.subject}_pair_events").rename({"pair_id": "track_id"})
         return position.events(self._owner or self.subject)
+
+    def _episodes(self, position: Position) -> pl.DataFrame:
+        if self._is_pair:
+            return position.table(f"{self.subject}_pair_episodes").rename({"pair_id": "track_id"})
+        return position.table(f"{self._owner or self.subject}_episodes")
 
     def _objects(self, position: Position) -> pl.DataFrame:
         if self._is_pair:

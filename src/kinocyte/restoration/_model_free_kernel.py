@@ -11,6 +11,8 @@ from kinocyte.core.errors import ParameterError
 from kinocyte.restoration._surface_kernel import between_cells
 from kinocyte.restoration.base import Image, Movie, as_image, planes, spread
 
+#: amplitudes beyond the bounds that noise alone may seem to have, as a part of their span and at least
+_SPAN, _LEAST_MARGIN = 0.5, 0.02
 #: an amplitude is as well known from so many pixels as from all
 MOST_PIXELS = 262_144
 
@@ -70,6 +72,22 @@ def median_image(images: Sequence[NDArray[np.float32]]) -> tuple[Image, int]:
     if unknown.any():
         out = out[tuple(ndi.distance_transform_edt(unknown, return_distances=False, return_indices=True))]
     return out, int(np.count_nonzero(unknown))
+
+
+def within(image: Image, background: Image, low: float, high: float, blur_px: float) -> NDArray[np.bool_]:
+    """Tell where the blurred light of a frame is a multiple of the background between two factors.
+
+    Noise is given a margin of half the span of the factors.
+    """
+    from scipy import ndimage as ndi
+
+    margin = max(_SPAN * (high - low), _LEAST_MARGIN)
+    finite = np.isfinite(image)
+    filled = np.where(finite, image, background)
+    sigma = (0.0,) * (image.ndim - 2) + (blur_px, blur_px)
+    light, level = (ndi.gaussian_filter(part, sigma, mode="nearest") for part in (filled, background))
+    ends = np.sort([(low - margin) * level, (high + margin) * level], axis=0)  # light below the camera's is negative
+    return np.asarray(finite & (light >= ends[0]) & (light <= ends[1]))
 
 
 def amplitude(image: Image, background: Image, low: float, high: float) -> float:

@@ -19,7 +19,8 @@ class ModelFree(BackgroundRestorer):
 
     ``time_series`` averages some frames of each position (best before the cells arrive), leaves out cells and takes the
     median of the positions. ``tiles`` leaves out cells frame by frame and takes the median of all. The amplitude of a
-    frame is that of least absolute differences on the pixels between the cells.
+    frame is that of least absolute differences on the pixels between the cells; pixels so bright or dark that no
+    amplitude within the bounds explains them belong to cells.
     """
 
     reads: ClassVar[Literal["nothing", "movie", "well", "references"]] = "well"
@@ -112,11 +113,15 @@ class ModelFree(BackgroundRestorer):
 
     def amplitude(self, frame: Image, state: State) -> float:
         """Return the factor of the background in a frame; shapes are those of `correct`."""
-        from kinocyte.restoration._model_free_kernel import amplitude, background_only
+        from kinocyte.restoration._model_free_kernel import amplitude, background_only, within
 
         background = state.arrays["background"]
+        light = frame - self.camera_offset
         # what is left of a frame after its background is what shows the cells
-        rest = background_only(
-            frame - self.camera_offset - background, self.blur_px, self.window_px, self.threshold_std
-        )
+        rest = background_only(light - background, self.blur_px, self.window_px, self.threshold_std)
+        near = within(light, background, self.least_amplitude, self.largest_amplitude, self.blur_px)
+        calm = np.isfinite(rest)
+        if near.any() and np.count_nonzero(calm & near) < 0.5 * np.count_nonzero(calm):
+            calm = np.isfinite(light)  # the calm pixels were those inside of large cells
+        rest = np.where(calm & near if (calm & near).any() else calm, light - background, np.nan)
         return amplitude(rest + background, background, self.least_amplitude, self.largest_amplitude)

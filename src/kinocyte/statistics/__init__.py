@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kinocyte.statistics.dose_comparison import compare_doses
     from kinocyte.statistics.dose_fit import fit_dose_response
     from kinocyte.statistics.dose_response import DoseResponse
-    from kinocyte.statistics.durations import survival_table
+    from kinocyte.statistics.durations import survival_table, waiting_table
     from kinocyte.statistics.effects import cliffs_delta, cohens_d, effect_sizes, hedges_g
     from kinocyte.statistics.hazard import kernel_hazard, piecewise_hazard
     from kinocyte.statistics.hazard_comparison import compare_hazard
@@ -76,6 +76,7 @@ __all__ = [
     "number_at_risk",
     "piecewise_hazard",
     "survival_table",
+    "waiting_table",
 ]
 
 __getattr__, __dir__ = attach(
@@ -116,5 +117,6 @@ __getattr__, __dir__ = attach(
         "number_at_risk": "kinocyte.statistics.product_limit",
         "piecewise_hazard": "kinocyte.statistics.hazard",
         "survival_table": "kinocyte.statistics.durations",
+        "waiting_table": "kinocyte.statistics.durations",
     },
 )

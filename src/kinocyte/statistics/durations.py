@@ -97,6 +97,53 @@ def survival_table(
     return out.drop(helpers, strict=False)
 
 
+def waiting_table(
+    tracks: pl.DataFrame, episodes: pl.DataFrame, event: str, *, keys: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """Return one row for each time an event happened, with how long it took until it happened again.
+
+    The last time a track had the event is censored in the track's last frame. A mean of the waits that were seen to end
+    is too short, because long ones are cut by the end of the movie; a survival curve of this table is not.
+
+    Parameters
+    ----------
+    tracks : polars.DataFrame
+        As `survival_table`.
+    episodes : polars.DataFrame
+        One row an episode (`kinocyte.events.Peaks`): the key columns, ``event`` and ``time_min``.
+    event : str
+        Event that comes again and again.
+    keys : sequence of str, optional
+        As `survival_table`.
+
+    Returns
+    -------
+    polars.DataFrame
+        The columns of the tracks with ``duration_min`` and ``observed``, in the order of tracks and times.
+
+    Raises
+    ------
+    TableError
+        If a column is missing, or no episode of that event has a time.
+    """
+    table_keys = list(keys) if keys is not None else _keys(tracks, episodes)
+    require(tracks, [*table_keys, "last_time_min"], table="tracks")
+    require(episodes, [*table_keys, "event"], table="episodes")
+    timed = "time_min" in episodes.columns
+    mine = episodes.filter((pl.col("event") == event) & pl.col("time_min").is_not_null()) if timed else None
+    if mine is None or (episodes.height and not mine.height):
+        msg = f"The event '{event}' has no times at which it came again; count from one to the next with peaks only."
+        raise TableError(msg)
+    times = mine.select(*table_keys, pl.col("time_min").cast(pl.Float64).alias("this_time")).sort(
+        *table_keys, "this_time"
+    )
+    times = times.with_columns(pl.col("this_time").shift(-1).over(table_keys).alias("next_time"))
+    out = tracks.join(times, on=table_keys, how="inner", maintain_order="left_right")
+    until = pl.col("next_time").fill_null(pl.col("last_time_min"))
+    out = out.with_columns(duration_min=until - pl.col("this_time"), observed=pl.col("next_time").is_not_null())
+    return out.drop("this_time", "next_time").filter(pl.col("duration_min") >= 0)
+
+
 _PLACES = ("experiment", "well", "position", "population")
 
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from kinocyte.core.method import param
 from kinocyte.statistics.base import Comparer, Comparison
-from kinocyte.statistics.durations import survival_table
+from kinocyte.statistics.durations import survival_table, waiting_table
 
 
 class Survival(Comparer):
@@ -27,7 +27,11 @@ class Survival(Comparer):
     )
     event: str = param(help="Event to wait for, as a population names it.")
     by: str = param(help="Column of the groups, such as concentration.")
-    since: str | None = param(None, help="Event the time counts from; the start of the movie when left out.")
+    since: str | None = param(
+        None,
+        help="Event the time counts from; the start of the movie when left out. The event itself: from each of its "
+        "peaks to the next one, such as cell cycles.",
+    )
     origin_min: float = param(0.0, unit="min", help="Time of the movie from which durations count.")
     replicate: str | None = param("replicate", help='Column of the biological replicate; "" takes cells as the sample.')
     position: str | None = param("position", help="Column of the position (field of view), to count positions.")
@@ -45,6 +49,15 @@ class Survival(Comparer):
         "holm", help="Correction of p-values for the number of pairs."
     )
     confidence: float = param(0.95, gt=0, lt=1, help="Confidence of bands and intervals.")
+
+    @property
+    def recurs(self) -> bool:
+        """Whether the time counts from each peak of an event to the next."""
+        return self.since == self.event
+
+    def waits(self, tracks: pl.DataFrame, episodes: pl.DataFrame) -> pl.DataFrame:
+        """Return what `compare` takes where an event comes again, see `kinocyte.statistics.durations.waiting_table`."""
+        return waiting_table(tracks, episodes, self.event)
 
     def durations(self, tracks: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         """Return what `compare` takes, see `kinocyte.statistics.durations.survival_table`."""

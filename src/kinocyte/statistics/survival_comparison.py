@@ -16,6 +16,8 @@ from kinocyte.statistics.product_limit import KaplanMeier, kaplan_meier
 from kinocyte.statistics.samples import GROUP, NO_REPLICATES, REPLICATE, Pairing, Samples, occurred, samples
 from kinocyte.statistics.survival_tests import DURATION, ENTRY, EVENT, PairTests, curve_of, overall
 
+OVER_CELLS = "Bands of curves and intervals of medians are over cells; those of restricted means are over replicates."
+
 
 def compare_survival(
     table: pl.DataFrame,
@@ -98,6 +100,8 @@ def compare_survival(
     lines = [c.frame().select(pl.lit(g, picked.dtype).alias("group"), pl.all()) for g, c in curves.items()]
     empty = kaplan_meier([], []).frame().select(pl.lit(None, picked.dtype).alias("group"), pl.all()).clear()
     tests = outcome_frame(outcomes, picked.dtype, correction)
+    if picked.has_replicates:
+        notes = (*notes, OVER_CELLS)
     if by and not picked.has_replicates and outcomes:
         notes = (*notes, NO_REPLICATES)
     return Comparison("survival", groups, tests, pl.concat([empty, *lines]), points, notes=notes)
