@@ -25,7 +25,7 @@ def test_names_cycles_and_paths() -> None:
     assert table["first_object_id"].to_list() == [1, 3, 4, 7, 8]
     assert table["n_daughters"].to_list() == [2, 2, 0, 0, 0]
     assert table["n_objects"].to_list() == [2, 2, 3, 1, 1]
-    assert table["cycle_min"].to_list() == [None, 60.0, None, None, None]
+    assert table["cycle_time_min"].to_list() == [None, 60.0, None, None, None]
     assert table["path_um"].to_list() == [5.0, 2.0, 7.0, 0.0, 0.0]
     assert table["displacement_um"].to_list() == [5.0, 2.0, 5.0, 0.0, 0.0]
     assert table["last_time_min"].to_list() == [30.0, 90.0, 120.0, 120.0, 120.0]
@@ -59,4 +59,4 @@ def test_cycles_of_real_lineages(hela: tuple[pl.DataFrame, pl.DataFrame]) -> Non
         if graph.out_degree(end) == 2:
             expected.append(min(time[d] for d in graph.succ[end]) - time[node])
     assert len(expected) > 5
-    assert sorted(table["cycle_min"].drop_nulls().to_list()) == pytest.approx(sorted(expected))
+    assert sorted(table["cycle_time_min"].drop_nulls().to_list()) == pytest.approx(sorted(expected))

@@ -214,6 +214,24 @@ def pair_images(truth: Path, result: Path, *, matched_only: bool) -> ImagePairs:
     return ImagePairs(tuple(pairs), lost, extra)
 
 
+def boundary_scores(pairs: ImagePairs, tolerance_px: float) -> dict[str, float | None]:
+    """Return scores of outlines by name, in pixels, as means over the images that have them.
+
+    Raises
+    ------
+    ParameterError
+        If the tolerance is not above 0, or an image holds no labels.
+    """
+    from kinocyte.evaluation.boundaries import score_boundaries
+
+    found = [score_boundaries(a, b, tolerance_um=tolerance_px).as_dict() for a, b in pairs.images()]
+    means: dict[str, float | None] = {}
+    for name in found[0] if found else ():
+        values = [v for scores in found if (v := scores[name]) is not None]
+        means[name.replace("_um", "_px")] = sum(values) / len(values) if values else None
+    return means
+
+
 def _by_name(left: dict[str, Path], right: dict[str, Path]) -> tuple[dict[str, Path], dict[str, Path]]:
     """Return both by name, or by frame where they are named as the Cell Tracking Challenge names them."""
     if left.keys() & right.keys():

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from kinocyte.evaluation.segmentation import SegmentationReport
     from kinocyte.evaluation.tracking import TrackingScores
 
-app = App(name="evaluate", help_format="plaintext", help="Score tracking, segmentation or a model against the truth.")
+app = App(name="evaluate", help_format="plaintext", help="Score tracking, cells, events or a model against the truth.")
+app.command("kinocyte.cli.event_scoring:events", name="events", help="Score called events against annotated ones.")
 app.command("kinocyte.cli.model_evaluating:model", name="model", help="Judge a model by images with known targets.")
 
 _SHOWN = 20
@@ -205,6 +206,7 @@ def segmentation(
     json: bool = False,
     errors: Path | None = None,
     matched_only: bool = False,
+    boundary_px: float | None = None,
 ) -> int:
     """Score label images against the truth: IoU, F1, AP, PQ, DA, SQ, and every missed or spurious object.
 
@@ -222,13 +224,16 @@ def segmentation(
         File to write, CSV or Parquet: one row an error, image by image. It must not exist yet.
     matched_only : bool
         Score the images that both have, where images of the truth have no result.
+    boundary_px : float
+        Score outlines, too: the share within this many pixels of each other, boundary IoU, and their distances.
     """
-    from kinocyte.cli._scored import check_errors_file, named, pair_images, write_errors
+    from kinocyte.cli._scored import boundary_scores, check_errors_file, named, pair_images, write_errors
     from kinocyte.evaluation.segmentation import score_segmentations
 
     check_errors_file(errors)
     pairs = pair_images(truth, result, matched_only=matched_only)
     report = score_segmentations(pairs.images(), pairs.names)
+    outlines = {} if boundary_px is None else boundary_scores(pairs, boundary_px)
     if errors is not None:
         write_errors(report.errors, errors)
     if json:
@@ -238,23 +243,24 @@ def segmentation(
                 "result": str(result),
                 "images": len(pairs.pairs),
                 **report.pooled.as_dict(),
-                "mean_over_images": report.mean,
+                "mean_over_images": {**report.mean, **outlines},
                 "per_image": report.per_image.to_dicts(),
                 "only_in_truth": list(pairs.only_truth),
                 "only_in_result": list(pairs.only_result),
             }
         )
         return 0
-    _show_segmentation(report, errors)
+    _show_segmentation(report, outlines, errors)
     for names, folder in ((pairs.only_truth, truth), (pairs.only_result, result)):
         if names:
             err.print(f"warning: not scored, only in '{folder}': {named(names)}", style="yellow", markup=False)
     return 0
 
 
-def _show_segmentation(report: SegmentationReport, errors: Path | None) -> None:
+def _show_segmentation(report: SegmentationReport, outlines: Mapping[str, float | None], errors: Path | None) -> None:
     mean = report.mean
     rows = [(n.replace("_", " "), _shown(v), _shown(mean.get(n))) for n, v in report.pooled.as_dict().items()]
+    rows += [(n.replace("_", " "), "-", _shown(v)) for n, v in outlines.items()]
     table("Segmentation against the truth", ("score", "all objects", "mean of images"), rows)
     missed = report.per_image.select("image", "f1", "mean_matched_iou", "false_negatives", "false_positives")
     wrong = missed.with_columns(errors=missed["false_negatives"] + missed["false_positives"])

@@ -29,7 +29,7 @@ def branch_table(objects: pl.DataFrame, tracks: pl.DataFrame, members: pl.DataFr
         - ``n_daughters`` : tracks that have this one as parent
         - ``n_objects`` : objects of the track
         - ``first_time_min``, ``last_time_min`` : times of its first and last object
-        - ``cycle_min`` : time from the first object after one division to that after the next; null where the track did
+        - ``cycle_time_min`` : time from the first object after one division to that after the next; null where the track did
           not begin and end by a division
         - ``displacement_um`` : from first to last object
         - ``path_um`` : along all objects
@@ -71,8 +71,8 @@ def branch_table(objects: pl.DataFrame, tracks: pl.DataFrame, members: pl.DataFr
     ended = pl.col("divided") > pl.col("generation")
     return table.with_columns(
         name=lineage_names(tracks),
-        cycle_min=pl.when(began & ended).then(pl.col("next_min") - pl.col("first_time_min")),
+        cycle_time_min=pl.when(began & ended).then(pl.col("next_min") - pl.col("first_time_min")),
     ).select(
         "track_id", "name", "first_object_id", "parent_id", "root_id", "generation", "n_daughters", "n_objects",
-        "first_time_min", "last_time_min", "cycle_min", "displacement_um", "path_um",
+        "first_time_min", "last_time_min", "cycle_time_min", "displacement_um", "path_um",
     )  # fmt: skip

@@ -1,0 +1,138 @@
+"""`kinocyte evaluate events`: how far called events are from annotated ones."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kinocyte.core.errors import ParameterError, TableError, nearest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from kinocyte.evaluation.events import EventScores
+
+_PLACE = ("well", "position")
+_SCORES = {
+    "tracks": "tracks that somebody annotated",
+    "accuracy": "share with the right class",
+    "true_positives": "events found",
+    "false_positives": "events called that were none",
+    "false_negatives": "events missed",
+    "precision": "share of called events that are right",
+    "recall": "share of events that were found",
+    "f1": "harmonic mean of both",
+    "mean_absolute_error_min": "error of their times, mean",
+    "median_absolute_error_min": "error of their times, median",
+    "bias_min": "called minus annotated time; above 0 is late",
+    "r_squared": "called against annotated times",
+}
+
+
+def events(
+    truth: Path,
+    result: Path,
+    /,
+    *,
+    event: str | None = None,
+    tolerance_min: float | None = None,
+    errors: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Score called events against annotated ones: confusion of classes, precision, recall, and errors of time.
+
+    Tracks that were annotated as excluded are not scored; a track that was not called counts as none. Tables that
+    hold the columns well and position may hold several positions.
+
+    Parameters
+    ----------
+    truth : Path
+        CSV or Parquet with one row a track: track_id, class (event, none, censored_left or excluded) and time_min.
+    result : Path
+        Such a table of what was called, as `kinocyte export` and `kinocyte events transitions` write it.
+    event : str
+        Name of the event, where the tables hold several in their column event.
+    tolerance_min : float
+        An event called further than this from its annotated time is both false and missed.
+    errors : Path
+        File to write, CSV or Parquet: one row a track whose class or time is off. It must not exist yet.
+    json : bool
+        Print one JSON object instead of tables.
+    """
+    from kinocyte.cli._scored import check_errors_file, write_errors
+    from kinocyte.evaluation.events import score_events
+
+    check_errors_file(errors)
+    annotated, called = _rows(truth, event), _rows(result, event)
+    annotated, called, names = _numbered(annotated, called)
+    scores = score_events(annotated, called, tolerance_min=tolerance_min)
+    off = scores.errors if names is None else names.join(scores.errors, on="track_id", how="right").drop("track_id")
+    if errors is not None:
+        write_errors(off, errors)
+    if json:
+        document = {
+            "truth": str(truth), "result": str(result), **scores.as_dict(),
+            "confusion": scores.confusion.to_dicts(), "errors": off.to_dicts(),
+        }  # fmt: skip
+        print(json_format.dumps(document, ensure_ascii=False, allow_nan=False))  # noqa: T201 - for programs
+    else:
+        _show(scores, errors)
+    return 0
+
+
+def _rows(path: Path, event: str | None) -> pl.DataFrame:
+    """Return the rows of one kind of event."""
+    import polars as pl
+
+    from kinocyte.interop.plain_tables import read_table
+
+    table = read_table(path)
+    lacking = next((c for c in ("track_id", "class", "time_min") if c not in table.columns), None)
+    if lacking is not None:
+        msg = f"'{path}' lacks the column {lacking}; {nearest(lacking, table.columns)}."
+        raise TableError(msg)
+    known = table["event"].cast(pl.String).unique().sort().to_list() if "event" in table.columns else []
+    if event is None and len(known) > 1:
+        msg = f"'{path}' holds several events ({', '.join(map(str, known))}); name one with --event."
+        raise ParameterError(msg)
+    if event is not None and known:
+        if event not in known:
+            msg = f"'{path}' holds no event '{event}'; {nearest(event, map(str, known))}."
+            raise ParameterError(msg)
+        table = table.filter(pl.col("event").cast(pl.String) == event)
+    return table.with_columns(pl.col("class").cast(pl.String))
+
+
+def _numbered(annotated: pl.DataFrame, called: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame | None]:
+    """Return both tables with tracks that are told apart between positions, and what the numbers stand for."""
+    import polars as pl
+
+    key = [c for c in _PLACE if c in annotated.columns and c in called.columns]
+    if not key:
+        return annotated, called, None
+    tracks = [t.select(*(pl.col(c).cast(pl.String) for c in key), pl.col("track_id")) for t in (annotated, called)]
+    names = pl.concat(tracks, how="vertical_relaxed").unique(maintain_order=True).rename({"track_id": "track"})
+    names = names.with_row_index("track_id")
+    out = [
+        t.with_columns(pl.col(c).cast(pl.String) for c in key)
+        .rename({"track_id": "track"})
+        .join(names, on=[*key, "track"], how="left", nulls_equal=True, maintain_order="left")
+        for t in (annotated, called)
+    ]
+    return out[0], out[1], names.with_columns(pl.col("track_id").cast(pl.Int64))
+
+
+def _show(scores: EventScores, errors: Path | None) -> None:
+    from kinocyte.cli.console import out, table
+
+    def shown(value: Any) -> Any:
+        return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else value
+
+    rows = [(name.replace("_", " "), shown(v), _SCORES[name]) for name, v in scores.as_dict().items()]
+    table("Events against the truth", ("score", "value", "what it is"), rows)
+    table("Classes", ("annotated", "called", "tracks"), scores.confusion.rows())
+    if errors is not None:
+        out.print(f"Every error is in {errors}.", markup=False, soft_wrap=True)
+    elif scores.errors.height:
+        out.print("Every track whose class or time is off: --errors FILE.csv")
