@@ -11,6 +11,8 @@ from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.schema import EVENTS, conform, empty
 from kinocyte.events.base import EventMethod, EventTables
 from kinocyte.events.deep import Deep
+from kinocyte.events.noise import noisy_threshold
+from kinocyte.events.threshold_transition import ThresholdTransition
 from kinocyte.experiment.corrected import with_events
 from kinocyte.experiment.position import Position
 from kinocyte.pipeline.model import AnyEvent, EventPlace
@@ -83,7 +85,13 @@ class _Events(Step):
         commit()
         for name, frame in zip(self.tables(), (found.events, found.states, found.episodes), strict=True):
             position.write_table(name, frame, step=self.key)
-        return event_summary(found.events)
+        summary = event_summary(found.events)
+        for placed in self.methods:
+            method = placed.bare
+            if isinstance(method, ThresholdTransition) and set(method.columns) <= set(cells.columns):
+                noisy = noisy_threshold(cells, found.events, placed.event_name, method.when)
+                summary["warnings"] += [noisy] if noisy else []
+        return summary
 
 
 class Events(_Events):
