@@ -422,3 +422,31 @@ def test_a_pipeline_table_reads_as_it_looks():
     assert method.replace(split="none").filters == method.filters
     assert Threshold.model_validate_json(method.model_dump_json()) == method
     assert "filters" in repr(method)
+
+
+def test_one_value_after_another_gives_what_each_gives_alone():
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:90, :90]
+    discs = [(y - a) ** 2 + (x - b) ** 2 < 64 for a, b in ((20, 20), (20, 34), (60, 25), (45, 70), (2, 60), (75, 72))]
+    frame = 100.0 * np.any(discs, axis=0) + rng.normal(10, 1, (90, 90))
+    frame[:2, :3] = np.nan
+    kept = {}
+    changes = (
+        {}, {"min_area_um2": 30.0}, {"split": "distance"}, {"seed_distance_um": 3.0}, {"split": "none"},
+        {"level_factor": 1.2}, {"exclude_border_um": 0.0}, {"filters": ()}, {"threshold": "adaptive"},
+        {"split": "neck"}, {"fill_holes": False}, {"keep": ({"feature": "solidity", "min": 0.8},)},
+        {"threshold": "otsu"}, {},
+    )  # fmt: skip
+    values = {"channel": "a"}
+    for change in changes:
+        values |= change
+        method, before = Threshold(**values), {k: v[1] for k, v in kept.items()}
+        looked = method.look(frame, SCALE, kept)
+        filtered, level = method.level(frame, SCALE)
+        assert np.array_equal(looked.labels, method.segment(frame, SCALE)), change
+        assert np.array_equal(looked.filtered, filtered)
+        assert looked.level == level
+        assert looked.labels.max() >= 3
+        if before and "min_area_um2" in change:
+            assert all(kept[k][1] is v for k, v in before.items())
+    assert before["split"] is kept["split"][1]  # the last change is none

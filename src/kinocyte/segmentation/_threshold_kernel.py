@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,28 +26,60 @@ from kinocyte.segmentation._walks import extent, median
 from kinocyte.segmentation.components import Labels
 from kinocyte.segmentation.distance import squared_distance
 from kinocyte.segmentation.filters import apply_filters
-from kinocyte.segmentation.threshold import Threshold
+from kinocyte.segmentation.threshold import Looked, Threshold
 from kinocyte.segmentation.watershed import flood, seeds_by_distance, seeds_by_prominence
 
 Mask = NDArray[np.bool_]
 
+_T = TypeVar("_T")
+#: parameters by what they change first; whatever is not named here changes the mask
+_SIZE = {"min_area_um2", "max_area_um2", "min_volume_um3", "max_volume_um3", "exclude_border_um", "keep"}
+_SPLIT = {"split", "max_neck", "seed_distance_um", "seed_h_um"}
 
-def segment(image: NDArray[Any], p: Threshold, scale: Scale) -> Labels:
+
+class Stages:
+    """What the parameters gave last on one frame: a stage that they do not change is not computed again.
+
+    Parameters
+    ----------
+    p : Threshold
+        What is asked for now.
+    kept : dict, optional
+        What was kept, by stage, for this frame; without it nothing is.
+    """
+
+    def __init__(self, p: Threshold, kept: dict[str, tuple[Any, Any]] | None = None) -> None:
+        self._p, self._kept = p, kept
+
+    def once(self, stage: str, make: Callable[[], _T]) -> _T:
+        """Return what a stage makes: ``filtered``, ``parts``, ``split`` or ``level``."""
+        if self._kept is None:
+            return make()
+        known, key = self._kept.get(stage), self._key(stage)
+        if known is None or known[0] != key:
+            known = self._kept[stage] = key, make()
+        found: _T = known[1]
+        return found
+
+    def _key(self, stage: str) -> Any:
+        if stage == "filtered":
+            return self._p.filters
+        return self._p.model_dump(exclude=_SIZE if stage == "split" else _SIZE | _SPLIT)
+
+
+def segment(image: NDArray[Any], p: Threshold, scale: Scale, stages: Stages | None = None) -> Labels:
     """Return the label image of one channel."""
+    stages = stages or Stages(p)
     spacing_um = _checked_spacing(image, p.channel, scale)
     empty = np.zeros(image.shape, np.uint32)
     image, valid = finite_values(image)
     if image.size == 0 or (valid is not None and not valid.any()):
         return empty
-    filtered = apply_filters(image, p.filters, scale)
-    mask = _foreground(Whole(p, filtered, valid, scale))
-    if mask is None or not mask.any():
+    filtered = stages.once("filtered", lambda: apply_filters(image, p.filters, scale))
+    parts = stages.once("parts", lambda: _parts(Whole(p, filtered, valid, scale)))
+    if parts is None:
         return empty
-    if p.fill_holes:
-        mask = components.fill_holes(mask)
-    labels, n = components.label(mask, p.connectivity)
-    if p.split != "none":
-        labels, n = _split(labels, filtered, p, spacing_um)
+    labels, n = stages.once("split", lambda: _split(parts, filtered, p, spacing_um))
     if valid is not None:  # only now, so that a few dead pixels inside a cell do not cut it into pieces
         labels, n = components.renumber(np.where(valid, labels, 0).astype(np.uint32))
     labels, n = _by_size(labels, n, p, float(np.prod(spacing_um)))
@@ -59,21 +92,36 @@ def segment(image: NDArray[Any], p: Threshold, scale: Scale) -> Labels:
     return labels
 
 
-def filtered_and_level(image: NDArray[Any], p: Threshold, scale: Scale) -> tuple[NDArray[Any], float | None]:
+def look(image: NDArray[Any], p: Threshold, scale: Scale, kept: dict[str, tuple[Any, Any]]) -> Looked:
+    """Return what `segment` and `filtered_and_level` do, from what was kept where the parameters do not change it."""
+    stages = Stages(p, kept)
+    labels = segment(image, p, scale, stages)
+    return Looked(labels, *filtered_and_level(image, p, scale, stages))
+
+
+def filtered_and_level(
+    image: NDArray[Any], p: Threshold, scale: Scale, stages: Stages | None = None
+) -> tuple[NDArray[Any], float | None]:
     """Return the channel after the filters and the one level of the frame; None where there is no such level."""
+    stages = stages or Stages(p)
     _checked_spacing(image, p.channel, scale)
     image, valid = finite_values(image)
     if image.size == 0:
         return image, None
-    filtered = apply_filters(image, p.filters, scale)
+    filtered = stages.once("filtered", lambda: apply_filters(image, p.filters, scale))
+    return filtered, stages.once("level", lambda: _one_level(Whole(p, filtered, valid, scale), filtered))
+
+
+def _one_level(source: Whole, filtered: NDArray[Any]) -> float | None:
+    """Return the level of a frame that has one."""
+    p = source.rule
     if p.threshold == "fixed":
-        return filtered, p.low if p.low is not None else p.high
-    source = Whole(p, filtered, valid, scale)
+        return p.low if p.low is not None else p.high
     walk = walk_of(source, source.boxes)
     found = extent(walk)
     if p.threshold in {"adaptive", *LOCAL} or found.is_constant:
-        return filtered, None
-    return filtered, float(level_of(source, walk, found, source.boxes)(source.boxes[0], filtered))
+        return None
+    return float(level_of(source, walk, found, source.boxes)(source.boxes[0], filtered))
 
 
 def _checked_spacing(image: NDArray[Any], channel: str, scale: Scale) -> tuple[float, ...]:
@@ -102,6 +150,16 @@ def finite_values(image: NDArray[Any]) -> tuple[NDArray[Any], Mask | None]:
     return np.where(valid, image, image.dtype.type(fill)), valid
 
 
+def _parts(source: Whole) -> tuple[Labels, int] | None:
+    """Return the connected parts of the mask and their number, or None where it is empty."""
+    mask = _foreground(source)
+    if mask is None or not mask.any():
+        return None
+    if source.rule.fill_holes:
+        mask = components.fill_holes(mask)
+    return components.label(mask, source.rule.connectivity)
+
+
 def _foreground(source: Whole) -> Mask | None:
     """Return the mask, or None where the frame shows no contrast."""
     p, box = source.rule, source.boxes[0]
@@ -127,9 +185,12 @@ def _spread(mask: Mask, wide: Mask | None, p: Threshold) -> Mask:
     return np.asarray(held[parts])
 
 
-def _split(labels: Labels, filtered: NDArray[Any], p: Threshold, spacing_um: tuple[float, ...]) -> tuple[Labels, int]:
+def _split(
+    parts: tuple[Labels, int], filtered: NDArray[Any], p: Threshold, spacing_um: tuple[float, ...]
+) -> tuple[Labels, int]:
     """Part touching objects."""
-    return parted(landscape_of(labels, filtered, p, spacing_um), labels, p, spacing_um)
+    labels, _ = parts
+    return parts if p.split == "none" else parted(landscape_of(labels, filtered, p, spacing_um), labels, p, spacing_um)
 
 
 def landscape_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,17 @@ class PropertyFilter(BaseModel):
             msg = "min must not exceed max."
             raise ValueError(msg)
         return self
+
+
+class Looked(NamedTuple):
+    """What a threshold does to a frame, for a person who tries values."""
+
+    labels: NDArray[np.uint32]
+    """As of `Threshold.segment`."""
+    filtered: NDArray[Any]
+    """The image that the level is applied to."""
+    level: float | None
+    """The level of the frame, if there is one."""
 
 
 class Threshold(Segmenter):
@@ -244,3 +255,20 @@ class Threshold(Segmenter):
         from kinocyte.segmentation._threshold_kernel import filtered_and_level
 
         return filtered_and_level(single_channel(pixels, self.channel), self, scale)
+
+    def look(self, pixels: Pixels, scale: Scale, kept: dict[str, tuple[Any, Any]]) -> Looked:
+        """Return what `segment` and `level` return, quickly while one value after another is tried on a frame.
+
+        Parameters
+        ----------
+        pixels : array or mapping of str to array
+            One frame, as for `segment`.
+        scale : Scale
+            Calibration.
+        kept : dict
+            Empty for a new frame. It then holds what the last values gave, so that only what a changed value changes
+            is computed; its arrays and those returned must not be written to.
+        """
+        from kinocyte.segmentation._threshold_kernel import look
+
+        return look(single_channel(pixels, self.channel), self, scale, kept)
