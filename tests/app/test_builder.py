@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, get_args, get_origin
 
+import polars as pl
 import pytest
 from pydantic import BaseModel
 
 pytest.importorskip("qtpy")
 pytest.importorskip("pyqtgraph")
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMenu
 
 from kinocyte.app.builder import BuilderPanel
@@ -280,3 +282,37 @@ def test_a_menu_of_what_can_be_added_grows_with_the_pipeline(desk: Callable[...,
     menu: QMenu = panel.add.menu()
     menu.aboutToShow.emit()
     assert "Who is near whom" not in [a.text() for a in menu.actions()], "there is no kind of cell yet"
+
+
+def test_filters_show_what_they_keep(desk: Callable[..., Desk]) -> None:
+    one = desk(BuilderPanel, image=True)
+    panel, session = one.panel, one.session
+    text = small.PIPELINE.replace(
+        "[population.nuclei.tracking]", '[[population.nuclei.filter]]\nfeature = "area_um2"\nmin = 0.0\n'
+        "[population.nuclei.tracking]"
+    ) + '[[population.nuclei.track_filter]]\nfeature = "n_objects"\nmin = 1.0\n'  # fmt: skip
+    session.set_draft(Draft.from_text(text))
+    steps = [panel.steps.item(n).data(Qt.ItemDataRole.UserRole) for n in range(panel.steps.count())]
+
+    def shown(step: str, values: dict[str, Any]) -> Any:
+        panel.steps.setCurrentRow(next(n for n, s in enumerate(steps) if step in s.path))
+        panel.preview.shown = None
+        panel.set_values(values)
+        one.until(lambda: panel.preview.shown is not None and not panel.preview.is_busy)
+        return panel.preview.shown
+
+    table = one.position().table("nuclei_objects")
+    here = shown("filter", {"min": 0.0})
+    assert here.passed.all()
+    assert len(here.points) == table.filter(pl.col("frame") == session.frame).height
+    areas = one.position().objects("nuclei").select("frame", "area_um2")
+    limit = float(areas["area_um2"].median())
+    here = shown("filter", {"min": limit})
+    wanted = (areas["area_um2"] >= limit).sum()
+    assert f"{wanted} of {table.height} objects" in here.sentence
+    assert here.passed.sum() == areas.filter((pl.col("frame") == 0) & (pl.col("area_um2") >= limit)).height
+    layer = panel.preview._layers._layers["points"]
+    assert {str(s) for s in layer.symbol} == {"disc", "x"}
+    tracks = shown("track_filter", {"min": 9.0})  # the cell that divides is longer than the movie
+    assert tracks.sentence.startswith("1 of ")
+    assert tracks.passed.sum() == 1

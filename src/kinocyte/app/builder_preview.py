@@ -18,7 +18,7 @@ from kinocyte.app.session import Session
 from kinocyte.app.widgets import push_button
 
 _KINDS_WITH_PREVIEW = {
-    "restoration", "stain", "registration", "segmentation", "tracking", "measurement", "event", "interaction",
+    "restoration", "stain", "registration", "segmentation", "tracking", "measurement", "event", "interaction", "filter",
 }  # fmt: skip
 
 
@@ -109,6 +109,9 @@ class LivePreview(LiveView):
         sides = (str(table.get("reference", "")), str(table.get("neighbour", "")))
         if step.kind == "interaction" and session.population in sides:
             cells = session.cells
+        kept = pipeline.population[population] if pipeline is not None and population is not None else None
+        of_tracks = step.kind == "filter" and "track_filter" in step.path
+        filters = () if kept is None or step.kind != "filter" else kept.track_filter if of_tracks else kept.filter
         storage = session.experiment.storage if session.experiment is not None else None
         track = session.selection.track_ids[-1] if session.selection.track_ids else None
         return Question(
@@ -123,6 +126,9 @@ class LivePreview(LiveView):
             str(table.get("name", "")),
             pipeline.seed if pipeline is not None else 1,
             sides,
+            population or "",
+            filters,
+            of_tracks,
             ("", {}) if storage is None else (storage.url, storage.options),
         )
 

@@ -6,10 +6,12 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from kinocyte.app.movies import FrameStore
 from kinocyte.core.method import Method
@@ -19,6 +21,8 @@ from kinocyte.pipeline.steps.restoring import restored_movie
 _T = TypeVar("_T")
 #: Bytes of frames, as steps see them, and of label images of the steps before.
 _KEPT_BYTES = 256 * 2**20
+#: A frame larger than this is computed anew: what its stages keep is several times its size.
+_LARGE_BYTES = 64 * 2**20
 #: Fitted movies and tables; both are small.
 _KEPT_RESULTS = 24
 
@@ -38,6 +42,7 @@ class Memory:
         with self._guard:
             self._frames = FrameStore(_KEPT_BYTES)
             self._results: OrderedDict[str, Any] = OrderedDict()
+            self._stages: tuple[str, dict[str, Any]] = ("", {})
 
     def once(self, what: Sequence[Any], make: Callable[[], _T]) -> _T:
         """Return a small result, which is made where it is not kept.
@@ -66,6 +71,16 @@ class Memory:
         """Return an array, which is made where it is not kept; it must not be written to."""
         return self._frames.get(_key(what), make)
 
+    def stages(self, what: Sequence[Any], n_bytes: int) -> dict[str, Any]:
+        """Return what a method keeps of its last answer about the same frame; empty for another frame."""
+        if n_bytes > _LARGE_BYTES:
+            return {}
+        key = _key(what)
+        with self._guard:
+            if self._stages[0] != key:
+                self._stages = key, {}
+            return self._stages[1]
+
     # ------------------------------------------------------------ pixels
     def restored(self, position: Position, channel: str, restorers: Sequence[Method], seed: int) -> Any:
         """Return a channel after corrections, read and corrected frame by frame, each frame once."""
@@ -81,7 +96,7 @@ class Memory:
             image.channel_index(channel)  # a wrong name is refused with the nearest right one
         wanted = tuple(channels) or image.channels
         if image.place != position.image("raw").place or not restorers:
-            return {c: self.array([image.place, c, frame], lambda c=c: image.frame(frame, c)) for c in wanted}
+            return {c: self.array([image.place, c, frame], partial(image.frame, frame, c)) for c in wanted}
         return {c: self.restored(position, c, restorers, seed)[frame] for c in wanted}
 
 
@@ -104,8 +119,10 @@ def _key(what: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a method as what JSON can write."""
+    """Return a method, or a part of one, as what JSON can write."""
     if isinstance(value, Method):
         return [value.kind, value.name(), value.model_dump(mode="json")]
+    if isinstance(value, BaseModel):
+        return [type(value).__name__, value.model_dump(mode="json")]
     msg = f"{type(value).__name__} cannot be part of a key"
     raise TypeError(msg)

@@ -21,6 +21,7 @@ from kinocyte.experiment.position import Position
 
 _INK = "#8a8f98"
 _LINE = "#e69f00"
+_IN, _OUT = "#56b4e9", "#d55e00"
 _SMALL = {"font-size": "8pt", "color": "#8a8f98"}  # reads on a dark and on a light panel
 #: More arrows than these would hide the image.
 _MOST_ARROWS = 4000
@@ -140,7 +141,7 @@ class PreviewLayers:
         self._image("before", shown.before, scale, ndim)
         self._image("after", shown.after, scale, ndim)
         self._arrows(shown, scale, ndim, frame)
-        self._points(shown.points, scale, ndim, frame)
+        self._points(shown, scale, ndim, frame)
         channels = [lay for lay in viewer.layers if type(lay).__name__ == "Image" and "preview" not in lay.metadata]
         if active is not None and active in viewer.layers and "preview" not in active.metadata:
             viewer.layers.selection.active = active  # what a person works on stays the active layer
@@ -237,28 +238,32 @@ class PreviewLayers:
             **look,
         )
 
-    def _points(self, points: NDArray[np.float64] | None, scale: Any, ndim: int, frame: int) -> None:
+    def _points(self, shown: Shown, scale: Any, ndim: int, frame: int) -> None:
+        points, passed = shown.points, shown.passed
         layer = self._kept("points", points)
         if points is None:
             return
         data = np.concatenate([np.full((len(points), 1), float(frame)), points], axis=1)
-        if layer is not None:
+        if layer is None:
+            layer = self._layers["points"] = self._session.viewer.add_points(
+                data,
+                ndim=ndim + 1,
+                name="Preview spots",
+                scale=layer_scale(scale, ndim + 1),
+                units=layer_units(ndim + 1),
+                size=10,
+                face_color="transparent",
+                border_color=_LINE,
+                border_width=0.15,
+                metadata=_OURS,
+            )
+            # points that come later look alike, also where the first frame had none
+            layer.current_size, layer.current_face_color, layer.current_border_color = 10, "transparent", _LINE
+        else:
             layer.data = data
-            return
-        layer = self._layers["points"] = self._session.viewer.add_points(
-            data,
-            ndim=ndim + 1,
-            name="Preview spots",
-            scale=layer_scale(scale, ndim + 1),
-            units=layer_units(ndim + 1),
-            size=10,
-            face_color="transparent",
-            border_color=_LINE,
-            border_width=0.15,
-            metadata=_OURS,
-        )
-        # points that come later look alike, also where the first frame had none
-        layer.current_size, layer.current_face_color, layer.current_border_color = 10, "transparent", _LINE
+        if len(points):  # rings on what is kept, crosses on what is not: told apart by any colour vision
+            layer.symbol = "disc" if passed is None else np.where(passed, "disc", "x").tolist()
+            layer.border_color = _LINE if passed is None else np.where(passed, _IN, _OUT).tolist()
 
 
 def _near_to_far(values: NDArray[np.float64]) -> NDArray[np.float64]:

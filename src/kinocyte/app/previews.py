@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from kinocyte.experiment.position import Position
 from kinocyte.interactions.base import InteractionMethod
 from kinocyte.learning.staining import Stainer
 from kinocyte.measurement.contours import ContourBands
+from kinocyte.measurement.filters import FeatureFilter
 from kinocyte.pipeline.model import Pipeline
 from kinocyte.pipeline.placed import Place
 from kinocyte.registration.base import Registrar
@@ -34,11 +36,6 @@ AHEAD = 4
 _BINS = 160
 #: Values of a frame from which the end of its histogram is found.
 _SAMPLE = 300_000
-#: Parameters of a threshold that come after its level.
-_AFTER_LEVEL = {
-    "fill_holes", "connectivity", "split", "max_neck", "seed_distance_um", "seed_h_um", "min_area_um2", "max_area_um2",
-    "min_volume_um3", "max_volume_um3", "exclude_border_um", "keep",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,9 @@ class Shown:
     arrow_values : array of float64, (n,), optional
         What colours them, such as a distance; without, all have one colour.
     points : array of float64, (n, ndim), optional
-        Places of spots.
+        Places of spots, or of objects.
+    passed : array of bool, (n,), optional
+        Which of them a filter keeps.
     histogram, series : optional
         For the plot below the form.
     """
@@ -88,6 +87,7 @@ class Shown:
     arrows: NDArray[np.float64] | None = None
     arrow_values: NDArray[np.float64] | None = None
     points: NDArray[np.float64] | None = None
+    passed: NDArray[np.bool_] | None = None
     histogram: Histogram | None = None
     series: Series | None = None
 
@@ -99,7 +99,7 @@ class Question:
     position: Position
     frame: int
     kind: str
-    method: Method
+    method: Method | FeatureFilter
     #: corrections of grey values before the step
     restorers: tuple[Method, ...] = ()
     #: how the cells of the step are found, where they were not found yet
@@ -112,6 +112,10 @@ class Question:
     seed: int = 1
     #: populations of reference and neighbour
     sides: tuple[str, str] = ("", "")
+    #: whose step it is, all filters of its kind, and whether they are of lineages
+    population: str = ""
+    filters: tuple[FeatureFilter, ...] = ()
+    of_tracks: bool = False
     #: place of the experiment, and how it is reached
     place: tuple[str, Mapping[str, Any]] = field(default_factory=lambda: ("", {}))
 
@@ -142,10 +146,12 @@ class Previews:
         KinocyteError
             If the method refuses the frame, or reads what is not there yet.
         """
-        from kinocyte.app import preview_helper, preview_pairs
+        from kinocyte.app import preview_filters, preview_helper, preview_pairs
 
         job.check()
         method = asked.method
+        if isinstance(method, FeatureFilter):
+            return preview_filters.kept_shown(asked, method)
         if preview_helper.is_deep(asked):
             self._helper = self._helper or preview_helper.Helper()
             shown: Shown = self._helper.answer(asked)
@@ -242,12 +248,14 @@ class Previews:
             values = spots["quality"].to_numpy()
             quality = f", quality {values.min():.3g} to {values.max():.3g}" if len(values) else ""
             return Shown(f"{spots.height} spots in this frame{quality}.", points=places)
-        labels = method.segment(pixels, scale, seed=asked.seed + asked.frame)
-        histogram = None
-        if isinstance(method, Threshold):
-            what = ["histogram", *_where(asked, asked.frame), method.model_dump(mode="json", exclude=_AFTER_LEVEL)]
-            histogram = self._memory.once(what, lambda: _histogram(method, pixels, asked.position))
-        return Shown(_counted(labels, asked.position), labels=_small(labels), histogram=histogram)
+        if not isinstance(method, Threshold):
+            labels = method.segment(pixels, scale, seed=asked.seed + asked.frame)
+            return Shown(_counted(labels, asked.position), labels=_small(labels))
+        where = [*_where(asked, asked.frame), method.channel]
+        looked = method.look(pixels, scale, self._memory.stages(where, pixels[method.channel].nbytes))
+        counts, edges = self._memory.once(["histogram", *where, method.filters], lambda: _histogram(looked.filtered))
+        histogram = Histogram(counts, edges, looked.level) if len(counts) else None
+        return Shown(_counted(looked.labels, asked.position), labels=_small(looked.labels), histogram=histogram)
 
     def _links(self, asked: Question, method: Linker, job: Job) -> Shown:
         first = asked.frame
@@ -277,18 +285,17 @@ class Previews:
         if not isinstance(method, Segmenter):
             msg = "The cells were not found yet; run the steps before this one on this position."
             raise ParameterError(msg)
-        from kinocyte.pipeline.steps.segmentation import object_rows
-
         parts = []
         for frame in range(first, last + 1):
             job.check()
-            parts.append(
-                self._memory.once(
-                    ["objects", *_where(asked, frame), method],
-                    lambda frame=frame: object_rows(self._labels(asked, method, frame), frame, asked.position),
-                )
-            )
+            found = partial(self._rows, asked, method, frame)
+            parts.append(self._memory.once(["objects", *_where(asked, frame), method], found))
         return pl.concat(parts).with_row_index("object_id", offset=1).cast({"object_id": pl.Int64})
+
+    def _rows(self, asked: Question, method: Segmenter, frame: int) -> pl.DataFrame:
+        from kinocyte.pipeline.steps.segmentation import object_rows
+
+        return object_rows(self._labels(asked, method, frame), frame, asked.position)
 
     def _bands(self, asked: Question, method: ContourBands) -> Shown:
         if asked.cells is not None and asked.cells.labels is not None:
@@ -344,16 +351,16 @@ def _counted(labels: NDArray[np.uint32], position: Position) -> str:
     return f"{len(sizes)} objects in this frame; half of them are larger than {np.median(sizes) * pixel:.4g} {unit}."
 
 
-def _histogram(method: Threshold, pixels: Mapping[str, NDArray[Any]], position: Position) -> Histogram | None:
-    filtered, level = method.level(pixels, position.scale)
+def _histogram(filtered: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return counts and edges of the grey values of a frame, but for its brightest pixels; none of a constant one."""
     values = np.asarray(filtered).ravel()
     low, high = float(values.min()), float(np.percentile(values[:: max(1, values.size // _SAMPLE)], 99.95))
     if not high > low:
-        return None
+        return np.zeros(0, np.int64), np.zeros(0)
     values = values if values.dtype.kind == "f" else values.astype(np.float64)
     bins = ((values - low) * (_BINS / (high - low))).astype(np.int64)  # np.histogram takes five times as long
     counts = np.bincount(np.minimum(bins, _BINS), minlength=_BINS + 1)[:_BINS]
-    return Histogram(counts, np.linspace(low, high, _BINS + 1), level)
+    return counts, np.linspace(low, high, _BINS + 1)
 
 
 def _grid_of_arrows(frame_shape: Sequence[int], moved: NDArray[np.float64]) -> NDArray[np.float64]:

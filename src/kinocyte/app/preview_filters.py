@@ -1,0 +1,74 @@
+"""What filters keep of the objects, or of the lineages, of the frame on the screen. No Qt."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from kinocyte.app.previews import Question, Shown
+from kinocyte.core.errors import ParameterError
+from kinocyte.experiment.position import Position
+from kinocyte.measurement.filters import FeatureFilter, sift
+
+
+def kept_shown(asked: Question, rule: FeatureFilter) -> Shown:
+    """Return the places of a frame's objects, which of them the filters keep, and how many in all.
+
+    Objects are those that the last run found, whatever its filters said; lineages are those that stand.
+
+    Raises
+    ------
+    ParameterError
+        If the cells were not found, measured or followed yet.
+    """
+    position, population = asked.position, asked.population
+    wanted = "tracks" if asked.of_tracks else "objects"
+    if f"{population}_{wanted}" not in position.tables:
+        done = "followed" if asked.of_tracks else "found"
+        msg = f"The cells of '{population}' were not {done} yet; run the steps before this one on this position."
+        raise ParameterError(msg)
+    rules = asked.filters if rule in asked.filters else (rule,)
+    places, counts, limits = _of_lineages(asked, rules) if asked.of_tracks else _of_objects(asked, rules)
+    places = places.filter(pl.col("frame") == asked.frame)
+    things, word = ("lineages", "objects of them") if asked.of_tracks else ("objects of this position", "objects")
+    here = int(places["passed"].sum())
+    more = f" Otsu's limit here: {', '.join(f'{v:.4g}' for v in limits)}." if limits else ""
+    if asked.of_tracks and _n_left_out(position, population):
+        more += " Those that the last run left out are not counted; run without filters to see them."
+    scale, ndim = position.scale, len(position.image().frame_shape)
+    axes = ("z_um", "y_um", "x_um")[-ndim:]
+    return Shown(
+        f"{counts[0]} of {counts[1]} {things} are kept; in this frame {here} of {places.height} {word}.{more}",
+        points=places.select(axes).to_numpy() / np.array(scale.spacing_um(ndim)),
+        passed=places["passed"].to_numpy(),
+    )
+
+
+_Kept = tuple[pl.DataFrame, tuple[int, int], list[float]]
+
+
+def _of_objects(asked: Question, rules: tuple[FeatureFilter, ...]) -> _Kept:
+    from kinocyte.app.tools.tracking_work import object_table
+
+    table = object_table(asked.position, asked.population)
+    passed, account = sift(table, rules)
+    return table.with_columns(passed.alias("passed")), (int(passed.sum()), table.height), _limits(account)
+
+
+def _of_lineages(asked: Question, rules: tuple[FeatureFilter, ...]) -> _Kept:
+    from kinocyte.app.tools.tracking_work import lineage_table
+
+    table, places = lineage_table(asked.position, asked.population)
+    passed, account = sift(table, rules)
+    kept = table.select("root_id", passed.alias("passed"))
+    return places.join(kept, on="root_id"), (int(passed.sum()), table.height), _limits(account)
+
+
+def _limits(account: pl.DataFrame) -> list[float]:
+    """Return the limits that Otsu's rule found."""
+    return account["otsu_limit"].drop_nulls().to_list()
+
+
+def _n_left_out(position: Position, population: str) -> int:
+    name = f"{population}_left_out"
+    return position.table(name).height if name in position.tables else 0
