@@ -15,6 +15,7 @@ from kinocyte.segmentation.dog import DoG
 from kinocyte.segmentation.hessian import Hessian
 from kinocyte.segmentation.log import LoG
 from kinocyte.segmentation.spots import SPOTS, suggested_minimum
+from kinocyte.simulation.cells import CellMovie, simulate_cells
 
 DETECTORS = [LoG, DoG, Hessian]
 SCALE = Scale.isotropic(0.5)
@@ -217,3 +218,35 @@ def test_bad_input_is_named():
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_detectors_are_registered(detector):
     assert registry.get("segmentation", detector.name()) is detector
+
+
+@pytest.mark.parametrize("planes", [None, 16])
+@pytest.mark.parametrize("detector", [LoG, DoG, Hessian])
+def test_crowded_cells_are_no_noise(detector, planes):
+    """Cells that cover the frame make the usual fluctuation of the filter; planes are three pixels apart."""
+    settings = CellMovie(
+        frames=1, height_px=100, width_px=100, planes=planes, cells=12 if planes is None else 20, diameter_um=12.0,
+        spacing=1.0, snr=6.0,
+    )  # fmt: skip
+    movie = simulate_cells(settings, seed=2)
+    axes = ["z_um", "y_um", "x_um"][3 - settings.ndim :]
+    truth = movie.objects.select(axes).to_numpy()
+    found = detector(channel="c", radius_um=6.0).detect(movie.frame(0)[0], movie.scale).select(axes).to_numpy()
+    away, own = cKDTree(found).query(truth, distance_upper_bound=4.0)
+    seen = np.isfinite(away)
+    assert len(set(own[seen])) == seen.sum()
+    assert seen.mean() >= 0.9
+    assert len(found) <= 1.15 * len(truth)
+    off = found[own[seen]] - truth[seen]
+    assert (np.sqrt((off**2).mean(axis=0)) < 1.0).all()  # a tenth of the diameter, along z too
+    assert (np.abs(off.mean(axis=0)) < 0.5).all()
+
+
+def test_spots_among_bright_pixels_are_asked_for_more_where_the_ratio_is_higher():
+    frame = simulate_cells(CellMovie(frames=1, height_px=150, width_px=150, cells=30, spacing=0.95), seed=1).frame(0)
+    found = [
+        LoG(channel="c", radius_um=6.0, min_snr=r).detect(frame[0], Scale.isotropic(0.65)).height
+        for r in (0, 3, 6, 24, 1e9)
+    ]
+    assert found == sorted(found, reverse=True)
+    assert found[2] > 20 > found[-1] == 0

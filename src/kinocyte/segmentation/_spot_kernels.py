@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from kinocyte.core.compiled import kernel
 from kinocyte.core.scale import Scale
-from kinocyte.segmentation.smoothing import half_kernel, separable
+from kinocyte.segmentation.levels import is_constant, otsu
+from kinocyte.segmentation.smoothing import gaussian, half_kernel, separable
 
 if TYPE_CHECKING:
     from kinocyte.segmentation.spots import SpotDetector
@@ -26,6 +27,16 @@ MAX_MOVES = 10
 MAD = 0.6744897501960817
 #: pixels from which the usual fluctuation of a frame is taken, at least
 SAMPLE = 100_000
+#: every so many of them are looked at again beside the spots
+_EVERY = 5
+#: radii around a spot that its answer reaches
+AROUND = 2.0
+#: sampled pixels beside the spots without which the fluctuation is not taken again
+LEAST_BESIDE = 100
+#: standard deviations of the dark pixels by which bright ones stand out; noise reaches 2.7, a slope 3.5
+STANDS_OUT = 4.0
+#: ratio to the fluctuation that asks for the whole of the usual answer of spots among bright pixels
+_AMONG_BRIGHT = 24.0
 
 
 def laplacian_answer(image: Image, radii_um: Sequence[float], spacing_um: Sequence[float]) -> Image:
@@ -96,7 +107,13 @@ def find_spots(image: NDArray[Any], p: SpotDetector, scale: Scale) -> tuple[NDAr
     pixels = peaks(answer, max(p.min_quality, 1e-9 * float(answer.max()), np.finfo(np.float64).tiny))
     pixels = pixels[valid[tuple(pixels.T)]]
     if p.min_snr > 0:
-        pixels = pixels[_stands_out(p.contrast(values, scale, answer), pixels, p.min_snr)]
+        spacing = scale.spacing_um(image.ndim)
+        contrast, light = p.contrast(values, scale, answer), brightness(values, p, spacing)
+        sample = np.stack(np.unravel_index(sampled(values.size), values.shape), axis=1)
+        spots, some = (
+            Seen(contrast[tuple(at.T)], light[tuple(at.T)], at * np.array(spacing)) for at in (pixels, sample)
+        )
+        pixels = pixels[outstanding(spots, some, p)]
     quality = answer[tuple(pixels.T)]
     where = pixels.astype(np.float64)
     if p.subpixel:
@@ -107,14 +124,73 @@ def find_spots(image: NDArray[Any], p: SpotDetector, scale: Scale) -> tuple[NDAr
     return one_per_pixel(where, quality, image.shape)
 
 
-def _stands_out(contrast: Image, pixels: NDArray[np.int64], min_snr: float) -> NDArray[np.bool_]:
-    """Tell which pixels exceed the usual fluctuation, the median absolute deviation that spots hardly move.
+def sampled(size: int) -> NDArray[np.int64]:
+    """Return the pixels, counted row by row, from which the usual fluctuation is taken: of large frames some."""
+    return np.arange(0, size, (size // SAMPLE) | 1)
 
-    Of large frames a fixed sample of pixels is enough.
+
+class Seen(NamedTuple):
+    """Pixels of a frame: answer of the filter, brightness after a slight blur, and place, (n, 2) or (n, 3)."""
+
+    contrast: NDArray[np.float64]
+    bright: NDArray[np.float64]
+    place_um: NDArray[np.float64]
+
+
+def brightness(values: Image, p: SpotDetector, spacing_um: Sequence[float]) -> Image:
+    """Return the frame blurred by a quarter of the radius, which leaves spots as they are."""
+    return gaussian(values, [p.radius_um / 4.0 / s for s in spacing_um])
+
+
+def outstanding(spots: Seen, sample: Seen, p: SpotDetector) -> NDArray[np.bool_]:
+    """Tell which spots exceed the usual fluctuation of a frame.
+
+    The fluctuation is the median absolute deviation, which few spots hardly move. Where there are many it is taken
+    again from what lies beside those found so far, until no more are found. Where they cover the frame, nothing lies
+    beside them: if bright pixels then stand out from dark ones, a spot among the bright ones counts from a quarter of
+    the usual answer of these on (with ``min_snr`` at its default; in proportion to it).
+
+    Parameters
+    ----------
+    spots, sample : Seen
+        The spots, and pixels from all over the frame.
+    p : SpotDetector
+        Radius and least ratio to the fluctuation.
     """
-    sample = contrast.reshape(-1)[:: (contrast.size // SAMPLE) | 1]
-    usual = float(np.median(np.abs(sample - np.median(sample)))) / MAD
-    return np.asarray(contrast[tuple(pixels.T)] >= min_snr * usual)
+    from scipy.spatial import cKDTree
+
+    usual = _deviation(sample.contrast)
+    found = spots.contrast >= p.min_snr * usual
+    some, some_um = sample.contrast[::_EVERY], sample.place_um[::_EVERY]
+    while found.any() and not found.all():
+        near, _ = cKDTree(spots.place_um[found]).query(some_um, distance_upper_bound=AROUND * p.radius_um)
+        beside = some[np.isinf(near)]
+        if beside.size < LEAST_BESIDE:
+            break
+        usual = min(usual, _deviation(beside))
+        more = spots.contrast >= p.min_snr * usual
+        if more.sum() == found.sum():
+            break
+        found = more
+    return found | _among_bright(spots, sample.bright, p.min_snr)
+
+
+def _among_bright(spots: Seen, frame: NDArray[np.float64], min_snr: float) -> NDArray[np.bool_]:
+    """Tell which spots stand on pixels that stand out from the others, and answer as such spots mostly do."""
+    none = np.zeros(spots.bright.size, bool)
+    if is_constant(frame):
+        return none
+    level = otsu(frame)
+    dark = frame[frame <= level]
+    on_bright = spots.bright > level
+    if not on_bright.any() or frame[frame > level].mean() - dark.mean() < STANDS_OUT * dark.std():
+        return none
+    least = float(np.median(spots.contrast[on_bright])) * min_snr / _AMONG_BRIGHT
+    return np.asarray(on_bright & (spots.contrast >= least))
+
+
+def _deviation(values: NDArray[np.float64]) -> float:
+    return float(np.median(np.abs(values - np.median(values)))) / MAD
 
 
 def peaks(answer: Image, least: float, box: Sequence[tuple[int, int]] | None = None) -> NDArray[np.int64]:

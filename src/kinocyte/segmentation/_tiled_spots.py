@@ -66,9 +66,10 @@ def detect(detector: SpotDetector, pixels: Pixels, scale: Scale, tile_px: int) -
     normalise = isinstance(detector, Hessian) and detector.normalise
     plain = detector.replace(normalise=False) if normalise else detector
     size = int(np.prod(frame.shape))
-    sample = np.arange(0, size, (size // kernels.SAMPLE) | 1)
+    sample = kernels.sampled(size)
     places = np.stack(np.unravel_index(sample, frame.shape), axis=1)
-    usual, found, top = np.zeros(sample.size), [], 0.0
+    usual, found, top = np.zeros((2, sample.size)), [], 0.0
+    spacing = scale.spacing_um(len(frame.shape))
     for box in boxes:
         wide = wider(box, frame.margin, frame.shape)
         values = frame.prepared(wide) - total / size
@@ -77,27 +78,33 @@ def detect(detector: SpotDetector, pixels: Pixels, scale: Scale, tile_px: int) -
         corner = np.array([a for a, _ in wide])
         edges = np.array(box).T
         here = ((places >= edges[0]) & (places < edges[1])).all(axis=1)
-        usual[here] = contrast[tuple((places[here] - corner).T)]
+        light = kernels.brightness(values, detector, spacing)
+        usual[:, here] = [layer[tuple((places[here] - corner).T)] for layer in (contrast, light)]
         top = max(top, float(cut(answer, inside(box, wide)).max()))
-        found.append(_candidates(answer, contrast, (box, wide), 0.0 if normalise else detector.min_quality))
-    pixel, quality, contrast, where = (np.concatenate(part) for part in zip(*found, strict=True))
+        found.append(_candidates(answer, (contrast, light), (box, wide), 0.0 if normalise else detector.min_quality))
+    pixel, quality, contrast, bright, where = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.argsort(np.ravel_multi_index(tuple(pixel.T), frame.shape), kind="stable")
     quality, contrast, where = quality[order], contrast[order], where[order]
     if normalise and top > 0:
         quality, top = quality / top, 1.0
     kept = quality >= max(detector.min_quality, 1e-9 * top, _TINY)
     if detector.min_snr > 0:
-        deviation = float(np.median(np.abs(usual - np.median(usual)))) / kernels.MAD
-        kept &= contrast >= detector.min_snr * deviation
+        chosen = np.flatnonzero(kept)
+        spots = kernels.Seen(contrast[chosen], bright[order][chosen], pixel[order][chosen] * np.array(spacing))
+        seen = kernels.Seen(usual[0], usual[1], places * np.array(spacing))
+        kept[chosen[~kernels.outstanding(spots, seen, detector)]] = False
     if not detector.subpixel:
         where = pixel[order].astype(np.float64)
     return detector.table(*kernels.one_per_pixel(where[kept], quality[kept], frame.shape), scale)
 
 
 def _candidates(
-    answer: NDArray[np.float64], contrast: NDArray[np.float64], where: tuple[Box, Box], least: float
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return pixel, quality, contrast and refined place of the local maxima of a tile."""
+    answer: NDArray[np.float64],
+    layers: tuple[NDArray[np.float64], NDArray[np.float64]],
+    where: tuple[Box, Box],
+    least: float,
+) -> tuple[NDArray[Any], ...]:
+    """Return pixel, quality, contrast, brightness and refined place of the local maxima of a tile."""
     box, wide = where
     corner = np.array([a for a, _ in wide])
     own = inside(box, wide)
@@ -107,7 +114,7 @@ def _candidates(
     start[:, 3 - answer.ndim :] = pixels
     refined = kernels.refined(volume, start, answer.ndim == 3)[:, 3 - answer.ndim :]
     at = tuple(pixels.T)
-    return pixels + corner, answer[at], contrast[at], refined + corner
+    return pixels + corner, answer[at], *(layer[at] for layer in layers), refined + corner
 
 
 def draw(spots: pl.DataFrame, out: Any, scale: Scale, tile_px: int) -> Any:
