@@ -296,6 +296,20 @@ def test_starshape_without_group_norm_says_nearly_the_same(
     assert again is weights
 
 
+def test_a_coarser_grid_of_starshape_is_the_finer_one_at_fewer_pixels(
+    local: tuple[Starshape, dict[str, np.ndarray], np.ndarray],
+) -> None:
+    task, weights, seen = local
+    said = {}
+    for grid in (1, 2, 4):
+        network = task.model_copy(update={"grid": grid}).build(1, 1, 2)
+        network.load_state_dict({n: torch.from_numpy(a) for n, a in weights.items()})
+        with torch.no_grad():
+            said[grid] = network(torch.from_numpy(seen[:2]))
+    for grid in (2, 4):
+        torch.testing.assert_close(said[grid], said[1][..., ::grid, ::grid], rtol=1e-4, atol=1e-4)
+
+
 def test_starshape_without_group_norm_sees_no_farther_than_it_says(
     local: tuple[Starshape, dict[str, np.ndarray], np.ndarray],
 ) -> None:

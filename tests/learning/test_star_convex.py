@@ -101,6 +101,25 @@ def test_objects_of_a_volume_come_back(volume: np.ndarray) -> None:
     assert np.median(overlaps(ours, theirs)) > 0.9
 
 
+@pytest.mark.parametrize(("what", "stride"), [("nuclei", 1), ("nuclei", 2), ("volume", 1)])
+def test_pixels_near_the_edge_mend_shapes_that_their_middle_misjudges(
+    request: pytest.FixtureRequest, what: str, stride: int
+) -> None:
+    truth: np.ndarray = request.getfixturevalue(what)
+    rays = rays_2d(32) if truth.ndim == 2 else rays_3d(64)
+    lengths, depth = distances(truth, rays, stride=stride), edge_distance(truth, stride=stride)
+    rng = np.random.default_rng(3)
+    wrong = (lengths * rng.normal(1, 0.2, lengths.shape)).astype(np.float32)  # the farther the edge, the more
+    large = [k for k in np.unique(truth)[1:] if (truth == k).sum() > 300]
+
+    def right(maps: np.ndarray, *, refine: bool) -> float:
+        labels, _ = polygons_to_labels(depth, maps, rays, refine=refine, stride=stride, shape=truth.shape)
+        return float(np.mean(overlaps(truth, labels, large)))
+
+    assert right(wrong, refine=True) > right(wrong, refine=False) + 0.02
+    assert right(lengths, refine=True) > right(lengths, refine=False) - 0.01  # what is right stays so
+
+
 def _winners(depth: np.ndarray, lengths: np.ndarray, rays: object) -> tuple[np.ndarray, np.ndarray]:
     points, _, far = stardist.nms.non_maximum_suppression_3d(
         np.ascontiguousarray(np.moveaxis(lengths, 0, -1)), depth, rays, b=0, nms_thresh=0.4, prob_thresh=0.5
@@ -150,9 +169,11 @@ def _lens(r: float, s: float, d: float) -> float:
 @pytest.mark.parametrize("fill", [np.nan, np.inf, -1.0, 0.0, 1e9])
 def test_distances_that_mean_nothing_do_no_harm(fill: float) -> None:
     rays, shape = rays_2d(8), (12, 10)
-    labels, quality = polygons_to_labels(np.full(shape, 0.9, np.float32), np.full((8, *shape), fill, np.float32), rays)
-    assert labels.shape == shape
-    assert labels.max() == len(quality)
+    deep, meant = np.full(shape, 0.9, np.float32), np.full((8, *shape), fill, np.float32)
+    for refine in (False, True):
+        labels, quality = polygons_to_labels(deep, meant, rays, refine=refine)
+        assert labels.shape == shape
+        assert labels.max() == len(quality)
     nothing, none = polygons_to_labels(np.full(shape, np.nan, np.float32), np.full((8, *shape), 2.0, np.float32), rays)
     assert not nothing.any()
     assert none.size == 0

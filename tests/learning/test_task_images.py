@@ -157,9 +157,27 @@ def test_the_scale_of_a_probabilistic_model_is_the_likeliest_one() -> None:
     for raw in np.linspace(-4, 2, 61):
         output = torch.stack([torch.zeros(1, 100, 200), torch.full((1, 100, 200), float(raw))], dim=1)
         scale = float(np.logaddexp(0, raw)) + LEAST_SCALE
-        losses[scale] = float(task.loss(output, target)["loss"])
+        losses[scale] = float(task.loss(output, target)["surprise"])
         assert losses[scale] == pytest.approx(-laplace.logpdf(off, scale=scale).mean(), rel=1e-4)
     assert min(losses, key=losses.__getitem__) == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.mark.parametrize("error", ["absolute", "squared"])
+def test_a_scale_leaves_what_the_image_learns_as_it_is(error: str) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    target = torch.from_numpy(rng.normal(size=(2, 1, 8, 8)).astype(np.float32))
+    start = torch.from_numpy(rng.normal(size=(2, 2, 8, 8)).astype(np.float32))
+    both, alone = start.clone().requires_grad_(), start[:, :1].clone().requires_grad_()
+    loss = Care(probabilistic=True, error=error).loss(both, target)["loss"]
+    bare = Care(error=error).loss(alone, target)["loss"]
+    loss.backward()
+    bare.backward()
+    assert loss.item() == pytest.approx(bare.item())
+    np.testing.assert_allclose(both.grad[:, :1], alone.grad, rtol=1e-5)
+    # the scale of each pixel is pulled towards its error
+    scale = torch.nn.functional.softplus(start[:, 1:]) + LEAST_SCALE
+    np.testing.assert_array_equal(both.grad[:, 1:] > 0, scale > (start[:, :1] - target).abs())
 
 
 def test_uncertainty_is_read_beside_the_image() -> None:

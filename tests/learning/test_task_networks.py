@@ -151,6 +151,19 @@ def test_moving_is_what_torch_samples() -> None:
     np.testing.assert_allclose(moved(image, shift), wanted, atol=1e-12)
 
 
+def test_the_order_of_two_frames_does_not_matter_where_time_has_no_arrow() -> None:
+    torch.manual_seed(2)
+    network = FrameInterpolation(width=2, depth=1).build(2, 1, 2).eval()
+    arrow = FrameInterpolation(width=2, depth=1, turn_round=False).build(2, 1, 2).eval()
+    arrow.load_state_dict(network.state_dict())
+    frames = torch.rand(1, 2, 8, 8)
+    with torch.no_grad():
+        forwards, backwards = network(frames), network(frames.flip(1))
+        torch.testing.assert_close(forwards, backwards, rtol=0, atol=0)
+        torch.testing.assert_close(forwards, (arrow(frames) + arrow(frames.flip(1))) / 2)
+        assert not torch.equal(arrow(frames), arrow(frames.flip(1)))
+
+
 def test_blurred_pooling_of_a_ramp() -> None:
     from kinocyte.learning.networks.blind_spot import blur_pooled
 

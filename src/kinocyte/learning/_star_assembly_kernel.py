@@ -37,30 +37,87 @@ def gather(distances: Singles, index: Ints, most: float, chosen: Singles) -> Non
 
 
 @kernel
-def polygon_sizes(lengths: Singles, directions: Doubles, sizes: Doubles, outer: Doubles, inner: Doubles) -> None:
-    """Fill the area of each polygon, the radius that encloses it and one that lies within it, about its centre."""
-    n = directions.shape[0]
+def refine(  # noqa: PLR0917 - numba
+    centres: Doubles, directions: Doubles, steps: Ints, probability: Singles, distances: Singles, at: Doubles,
+    within: float, most: float, lengths: Singles,
+) -> None:  # fmt: skip
+    """Replace each length by the mean of what the centre and pixels along the ray say of where the edge is.
+
+    ``probability`` (z, y, x) and ``distances`` (rays, pixels) are maps with a pixel every ``steps``; ``at`` are shares
+    of the length, and a pixel is asked if its probability exceeds ``within``.
+    """
+    nz, ny, nx = probability.shape
     for i in range(lengths.shape[0]):
-        area, most, least = 0.0, 0.0, np.inf
+        for k in range(directions.shape[0]):
+            length, total, said = lengths[i, k], float(lengths[i, k]), 1
+            for share in at:
+                reach = share * length
+                z = int(np.floor((centres[i, 0] + reach * directions[k, 0]) / steps[0] + 0.5))
+                y = int(np.floor((centres[i, 1] + reach * directions[k, 1]) / steps[1] + 0.5))
+                x = int(np.floor((centres[i, 2] + reach * directions[k, 2]) / steps[2] + 0.5))
+                if min(z, y, x) < 0 or z >= nz or y >= ny or x >= nx or not probability[z, y, x] > within:
+                    continue
+                rest = distances[k, (z * ny + y) * nx + x]
+                if not rest > 1e-3:  # also where it is no number
+                    continue
+                along = (z * steps[0] - centres[i, 0]) * directions[k, 0]
+                along += (y * steps[1] - centres[i, 1]) * directions[k, 1]
+                along += (x * steps[2] - centres[i, 2]) * directions[k, 2]
+                total += along + rest
+                said += 1
+            lengths[i, k] = min(max(total / said, 1e-3), most)
+
+
+@kernel
+def polygon_sizes(  # noqa: PLR0917 - numba
+    lengths: Singles, directions: Doubles, sizes: Doubles, outer: Doubles, inner: Doubles, middles: Doubles
+) -> None:
+    """Fill the area of each polygon, the radius that encloses it, and its middle with a radius that lies within it.
+
+    The enclosing disc lies about the centre of the rays, the one within about the centre of mass (``middles``, from the
+    centre of the rays), since rays often begin near an edge. Its radius is 0 where not all corners are seen from there.
+    """
+    n = directions.shape[0]
+    ys, xs = np.empty(n + 1), np.empty(n + 1)
+    for i in range(lengths.shape[0]):
+        area, most, sum_y, sum_x = 0.0, 0.0, 0.0, 0.0
         for k in range(n):
-            m = (k + 1) % n
-            y0, x0 = lengths[i, k] * directions[k, 1], lengths[i, k] * directions[k, 2]
-            y1, x1 = lengths[i, m] * directions[m, 1], lengths[i, m] * directions[m, 2]
-            cross = abs(y0 * x1 - y1 * x0)
+            ys[k], xs[k] = lengths[i, k] * directions[k, 1], lengths[i, k] * directions[k, 2]
+            most = max(most, ys[k] * ys[k] + xs[k] * xs[k])
+        ys[n], xs[n] = ys[0], xs[0]
+        for k in range(n):
+            cross = abs(ys[k] * xs[k + 1] - ys[k + 1] * xs[k])
             area += cross
-            most = max(most, y0 * y0 + x0 * x0)
-            side = (y1 - y0) ** 2 + (x1 - x0) ** 2
-            along = -(y0 * (y1 - y0) + x0 * (x1 - x0))
-            if along <= 0.0:
-                near = y0 * y0 + x0 * x0
-            elif along >= side:
-                near = y1 * y1 + x1 * x1
-            else:
-                near = cross * cross / side
-            least = min(least, near)
+            sum_y += cross * (ys[k] + ys[k + 1])
+            sum_x += cross * (xs[k] + xs[k + 1])
         sizes[i] = 0.5 * area
         outer[i] = np.sqrt(most)
-        inner[i] = np.sqrt(least)
+        y, x = (sum_y / (3.0 * area), sum_x / (3.0 * area)) if area > 0.0 else (0.0, 0.0)
+        middles[i, 0], middles[i, 1] = y, x
+        inner[i] = _room(ys, xs, y, x)
+
+
+@kernel
+def _room(ys: Doubles, xs: Doubles, y: float, x: float) -> Any:
+    """Return how far the nearest edge of a closed polygon lies from a place within; 0 if edges turn away from it."""
+    least = np.inf
+    for k in range(ys.size - 1):
+        y0, x0, y1, x1 = ys[k] - y, xs[k] - x, ys[k + 1] - y, xs[k + 1] - x
+        cross = y1 * x0 - y0 * x1
+        if cross <= 0.0:
+            return 0.0
+        side = (y1 - y0) ** 2 + (x1 - x0) ** 2
+        if cross * cross > least * side:  # no division where it cannot matter
+            continue
+        along = -(y0 * (y1 - y0) + x0 * (x1 - x0))
+        if along <= 0.0:
+            near = y0 * y0 + x0 * x0
+        elif along >= side:
+            near = y1 * y1 + x1 * x1
+        else:
+            near = cross * cross / side
+        least = min(least, near)
+    return np.sqrt(least)
 
 
 @kernel
@@ -97,20 +154,23 @@ def _polygon_crossings(  # noqa: PLR0917 - numba
     centre: Doubles, lengths: Singles, directions: Doubles, lattice: Doubles, xs: Doubles, counts: Ints
 ) -> None:
     """Fill where the rows of a lattice cross a polygon; see `crossings`."""
-    n, rows = directions.shape[0], int(lattice[5])
+    n, rows, low, step = directions.shape[0], int(lattice[5]), lattice[3], lattice[4]
+    y_next, x_next = centre[1] + lengths[0] * directions[0, 1], centre[2] + lengths[0] * directions[0, 2]
+    row_next = int(np.ceil((y_next - low) / step))
     for k in range(n):
         m = (k + 1) % n
-        y0, x0 = centre[1] + lengths[k] * directions[k, 1], centre[2] + lengths[k] * directions[k, 2]
+        y0, x0, first = y_next, x_next, row_next
         y1, x1 = centre[1] + lengths[m] * directions[m, 1], centre[2] + lengths[m] * directions[m, 2]
+        last = int(np.ceil((y1 - low) / step))
+        y_next, x_next, row_next = y1, x1, last
         if y0 > y1:
-            y0, x0, y1, x1 = y1, x1, y0, x0
-        first = max(int(np.ceil((y0 - lattice[3]) / lattice[4])), 0)
-        last = min(int(np.ceil((y1 - lattice[3]) / lattice[4])), rows)
+            y0, x0, first, y1, x1, last = y1, x1, last, y0, x0, first
+        first, last = max(first, 0), min(last, rows)
         if first >= last:
             continue
         slope = (x1 - x0) / (y1 - y0)
         for r in range(first, last):
-            x = x0 + (lattice[3] + r * lattice[4] - y0) * slope
+            x = x0 + (low + r * step - y0) * slope
             at = counts[r]
             while at > 0 and xs[r, at - 1] > x:
                 xs[r, at] = xs[r, at - 1]
@@ -187,8 +247,11 @@ def _most_crossings(directions: Doubles, faces: Any) -> Any:
 
 
 @kernel
-def _shared(xs: Doubles, counts: Ints, other: Doubles, other_counts: Ints, lines: int) -> float:
-    """Return the length that two shapes share on all lines."""
+def _share(  # noqa: PLR0917 - numba
+    xs: Doubles, counts: Ints, other: Doubles, other_counts: Ints, lattice: Doubles, enough: float
+) -> Any:
+    """Tell whether two shapes share more than enough: the length of all lines in both, times their spacing."""
+    lines, row, plane = int(lattice[2] * lattice[5]), lattice[4], lattice[1]
     total = 0.0
     for line in range(lines):
         a, b = 0, 0
@@ -200,7 +263,9 @@ def _shared(xs: Doubles, counts: Ints, other: Doubles, other_counts: Ints, lines
                 a += 2
             else:
                 b += 2
-    return total
+        if total * row * plane > enough:  # it only grows
+            return True
+    return False
 
 
 @kernel
@@ -277,13 +342,14 @@ def _near(  # noqa: PLR0917 - numba
 def suppress(  # noqa: PLR0917 - numba
     order: Ints, centres: Doubles, lengths: Singles, directions: Doubles, faces: Any, sizes: Doubles,
     outer: Doubles, inner: Doubles, cells: Ints, cell_of: Ints, cell_reach: Doubles, box_px: float, grid: Ints,
-    threshold: float, lines: Ints, kept: NDArray[np.bool_],
+    threshold: float, lines: Ints, kept: NDArray[np.bool_], middles: Doubles,
 ) -> None:  # fmt: skip
     """Mark the candidates that stay: each, in ``order``, takes away those it overlaps by more than ``threshold``.
 
     The overlap is what both share over the smaller one (Schmidt et al. 2018). ``cells`` lists candidates by boxes of a
     coarse grid (``cell_of[b]`` to ``cell_of[b + 1]``), ``cell_reach`` is the largest outer radius in a box. In the
-    plane two discs within and around the shapes settle most pairs before their lines are looked at.
+    plane two discs within and around the shapes settle most pairs before their lines are looked at; those within lie
+    about ``middles`` (y, x from the centres).
     """
     flat = faces is None
     deepest = _most_crossings(directions, faces)
@@ -306,7 +372,14 @@ def suppress(  # noqa: PLR0917 - numba
             if flat:
                 apart = np.sqrt((centres[i, 1] - centres[j, 1]) ** 2 + (centres[i, 2] - centres[j, 2]) ** 2)
                 enough = threshold * min(sizes[i], sizes[j])
-                gone[j] = _lens(inner[i], inner[j], apart) > enough
+                box = 2 * min(outer[i], outer[j]) * (outer[i] + outer[j] - apart)  # holds what the outer discs share
+                if box <= enough:
+                    at += 1
+                    continue
+                off_y = centres[i, 1] + middles[i, 0] - centres[j, 1] - middles[j, 0]
+                off_x = centres[i, 2] + middles[i, 1] - centres[j, 2] - middles[j, 1]
+                within = _lens(inner[i], inner[j], np.sqrt(off_y * off_y + off_x * off_x))
+                gone[j] = within > 1.02 * enough  # lines measure to a percent
                 if gone[j] or _lens(outer[i], outer[j], apart) <= enough:
                     at += 1
                     continue
@@ -315,8 +388,8 @@ def suppress(  # noqa: PLR0917 - numba
             who, side = (j, 1) if drawn else (i, 0)
             crossings(centres[who], lengths[who], directions, faces, lattice, xs[side], counts[side])
             if drawn:
-                shared = _shared(xs[0], counts[0], xs[1], counts[1], int(lattice[2] * lattice[5]))
-                gone[j] = shared * lattice[4] * lattice[1] > threshold * min(sizes[i], sizes[j])
+                enough = threshold * min(sizes[i], sizes[j])
+                gone[j] = _share(xs[0], counts[0], xs[1], counts[1], lattice, enough)
                 at += 1
             drawn = True
 

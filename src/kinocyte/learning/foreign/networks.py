@@ -201,6 +201,9 @@ class StarshapeNet(nn.Module):
     ----------
     n_inputs, n_rays : int
         Channels of the input; rays.
+    grid : int
+        Pixels along each axis for which one shape is proposed. The weights are those of any other grid: the last
+        convolutions are computed at every second or fourth pixel alone.
     local : bool
         Without group norm, and enlarged by neighbours alone: what comes out at a pixel then depends on the pixels
         around it and not on the size or the rest of the image. `kinocyte.learning.foreign.local` makes its weights of
@@ -211,7 +214,7 @@ class StarshapeNet(nn.Module):
     https://github.com/ASHISRAVINDRAN/stardist_pytorch (BSD-3-Clause).
     """
 
-    def __init__(self, n_inputs: int = 1, n_rays: int = 32, *, local: bool = False) -> None:
+    def __init__(self, n_inputs: int = 1, n_rays: int = 32, *, grid: int = 1, local: bool = False) -> None:
         super().__init__()
         self.local = local
         self.inc: Any = _nested(n_inputs, 32, local=local)
@@ -220,7 +223,7 @@ class StarshapeNet(nn.Module):
             setattr(self, f"down{i}", _Named(mpconv=nn.ModuleList([nn.Identity(), inner])))
         for i, (a, b) in enumerate(((256, 64), (128, 32), (64, 32)), start=1):
             setattr(self, f"up{i}", _nested(a, b, local=local))
-        self.features = nn.Conv2d(32, 128, 3, padding=1)
+        self.features = nn.Conv2d(32, 128, 3, padding=1, stride=grid)
         self.out_ray: Any = _Named(conv=nn.Conv2d(128, n_rays, 1))
         self.out_prob: Any = _Named(conv=nn.Conv2d(128, 1, 1))
 

@@ -30,6 +30,9 @@ class KerasStarDist(StarDist):
     activation: Literal["relu", "elu", "linear", "tanh", "sigmoid"] = param("relu", help="After each convolution.")
     last_activation: Literal["relu", "elu", "linear", "tanh", "sigmoid"] = param("relu", help="After the U-Net.")
     last_width: int = param(128, ge=0, le=512, help="Channels of the layer of features; 0: there is none.")
+    refine: bool = param(
+        False, advanced=True, help="Correct each shape by what the pixels nearer to its edge say of the edge."
+    )
 
     def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:  # noqa: ARG002 - one label image
         """Return the network.
@@ -67,6 +70,9 @@ class Starshape(StarDist):
 
     method: Literal["starshape"] = "starshape"  # type: ignore[assignment]  # another name
     grid: Literal[1, 2, 4] = param(1, help="Pixels along each axis for which one shape is proposed.")
+    refine: bool = param(
+        False, advanced=True, help="Correct each shape by what the pixels nearer to its edge say of the edge."
+    )
     local: bool = param(
         False,
         help="Leave out what looks at the whole image (group norm), so that images of any size are computed in tiles.",
@@ -83,7 +89,7 @@ class Starshape(StarDist):
         from kinocyte.learning.foreign.networks import StarshapeNet
 
         _planes(ndim, self.name())
-        return StarshapeNet(n_inputs, self.n_rays, local=self.local)
+        return StarshapeNet(n_inputs, self.n_rays, grid=self.grid, local=self.local)
 
     def adopted(self, start: Task, weights: Mapping[str, Singles], batch: Callable[[int], Singles]) -> Weights:
         """Return the weights to begin with; without group norm where only the other model has it."""

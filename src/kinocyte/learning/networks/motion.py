@@ -26,6 +26,8 @@ class MotionNet(nn.Module):
         As `UNet`.
     largest_shift_px : float
         Longest shift along each axis.
+    both_ways : bool
+        Once trained, also show the frames in reverse order, and give the mean of both results.
 
     Attributes
     ----------
@@ -47,6 +49,7 @@ class MotionNet(nn.Module):
         depth: int,
         flat: int = 0,
         largest_shift_px: float = 8.0,
+        both_ways: bool = False,
     ) -> None:
         super().__init__()
         if n_inputs != 2 * n_targets:
@@ -55,13 +58,20 @@ class MotionNet(nn.Module):
                 "frame before, then those of the frame after."
             )
             raise ParameterError(msg)
-        self.ndim, self.n_targets, self.largest = ndim, n_targets, largest_shift_px
+        self.ndim, self.n_targets, self.largest, self.both_ways = ndim, n_targets, largest_shift_px, both_ways
         self.body = UNet(n_inputs, 2 * ndim + 1 + n_targets, ndim, width=width, depth=depth, flat=flat)
         self.divisor = self.body.divisor
         self.reach = tuple(max(r, math.ceil(largest_shift_px)) for r in self.body.reach)
 
     def forward(self, x: Any) -> Any:
         """Return (batch, n_targets, [z], y, x) of (batch, 2 * n_targets, [z], y, x)."""
+        made = self._between(x)
+        if self.training or not self.both_ways:
+            return made
+        n = self.n_targets
+        return (made + self._between(torch.cat([x[:, n:], x[:, :n]], dim=1))) / 2
+
+    def _between(self, x: Any) -> Any:
         n, d, out = self.n_targets, self.ndim, self.body(x).to(x.dtype)  # shifts in 16 bits would be coarse
         shifts = torch.tanh(out[:, : 2 * d]) * self.largest
         share = torch.sigmoid(out[:, 2 * d : 2 * d + 1])

@@ -25,6 +25,7 @@ class Care(ImageTask):
     target: ClassVar[Literal["labels", "classes", "image", "none"]] = "image"
     references: ClassVar[tuple[str, ...]] = (
         "Weigert et al., Nat Methods 15, 1090 (2018), doi:10.1038/s41592-018-0216-7",
+        "Seitzer et al., ICLR (2022), arXiv:2203.09168 (how the scale is learnt)",
     )
 
     method: Literal["care"] = "care"
@@ -33,7 +34,7 @@ class Care(ImageTask):
     )
     residual: bool = param(True, help="Learn the difference from the input where input and target have equal channels.")
     probabilistic: bool = param(
-        False, help="Also learn how far each pixel may be off (the scale of a Laplace distribution); error is unused."
+        False, help="Also learn how far each pixel may be off, as the scale of a Laplace distribution."
     )
 
     same_grey_values: bool = param(
@@ -70,15 +71,24 @@ class Care(ImageTask):
         )  # fmt: skip
 
     def loss(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return the error, or minus the log likelihood of a Laplace distribution, ``|t - m| / b + log(2 b)``."""
+        """Return the error; the likelihood of the scale of a Laplace distribution adds its gradient and nothing else.
+
+        The image is learnt as without a scale: were both learnt by their likelihood, pixels that are hard at first
+        would be given a wide scale, hardly count any more and stay bad. What a pixel's scale learns is weighted by the
+        scale itself (its square beside a squared error), which brings it into the unit of the error (Seitzer et al.,
+        beta = 1).
+        """
         if not self.probabilistic:
             return {"loss": mean_error(output, target, self.error)}
         import torch
 
         n = target.shape[1]
+        error = mean_error(output[:, :n], target, self.error)
         scale = torch.nn.functional.softplus(output[:, n:]) + LEAST_SCALE
-        off = (output[:, :n] - target).abs()
-        return {"loss": (off / scale + torch.log(2 * scale)).mean(), "absolute_error": off.detach().mean()}
+        off = (output[:, :n] - target).abs().detach()
+        surprise = off / scale + torch.log(2 * scale)
+        guided = (scale.detach() ** (1 if self.error == "absolute" else 2) * surprise).mean()
+        return {"loss": error + guided - guided.detach(), "surprise": surprise.detach().mean()}
 
     def read(self, output: Singles, settings: Mapping[str, float]) -> Reading:
         """Return the restored image; the map ``uncertainty`` is its Laplace scale (standard deviation / sqrt 2)."""

@@ -66,7 +66,7 @@ class Flows(UNetTask):
         return Reading(labels=labels, quality=quality, maps={"probability": probability, "flow": output[1:]})
 
     def tune(self, outputs: Sequence[Singles], targets: Sequence[NDArray[Any]]) -> dict[str, float]:
-        """Return the thresholds with the best mean average precision (IoU 0.5 to 0.95) on validation images."""
+        """Return the thresholds under which validation images are found and outlined best (`best_settings`)."""
 
         def found(settings: Mapping[str, float]) -> list[NDArray[np.uint32]]:
             return [labels for o in outputs if (labels := self.read(o, settings).labels) is not None]

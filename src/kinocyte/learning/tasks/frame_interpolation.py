@@ -36,7 +36,9 @@ class FrameInterpolation(ImageTask):
     )
     error: Literal["absolute", "squared"] = param("absolute", help="What training makes small.")
     turn_round: bool = param(
-        True, help="Show movies backwards as often as forwards; leave out where time has an arrow."
+        True,
+        help="Learn from movies backwards as often as forwards, and give the mean of both; leave out where time has an "
+        "arrow.",
     )
 
     def arranged(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
@@ -80,7 +82,7 @@ class FrameInterpolation(ImageTask):
 
         return MotionNet(
             n_inputs, n_targets, ndim, width=self.width, depth=self.depth, flat=self.flat,
-            largest_shift_px=self.largest_shift_px,
+            largest_shift_px=self.largest_shift_px, both_ways=self.turn_round,
         )  # fmt: skip
 
     def prepare(self, image: Singles, target: NDArray[Any] | None, rng: np.random.Generator) -> tuple[Singles, Singles]:

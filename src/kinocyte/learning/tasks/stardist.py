@@ -48,6 +48,9 @@ class StarDist(Task):
     anisotropy: float = param(
         1.0, gt=0, advanced=True, help="In volumes: how many times longer objects are in y and x than in z, in pixels."
     )
+    refine: bool = param(
+        True, advanced=True, help="Correct each shape by what the pixels nearer to its edge say of the edge."
+    )
     distance_weight: float = param(
         1.0, ge=0, advanced=True, help="Weight of the error of distances beside that of the object probability."
     )
@@ -122,12 +125,12 @@ class StarDist(Task):
         from kinocyte.learning.star_convex import polygons_to_labels
 
         return polygons_to_labels(
-            probability, distances, self.rays(probability.ndim), stride=self.grid,
+            probability, distances, self.rays(probability.ndim), stride=self.grid, refine=self.refine,
             probability_threshold=settings["probability_threshold"], overlap_threshold=settings["overlap_threshold"],
         )  # fmt: skip
 
     def tune(self, outputs: Sequence[Singles], targets: Sequence[NDArray[Any]]) -> dict[str, float]:
-        """Return the thresholds with the best mean average precision (IoU 0.5 to 0.95) on validation images."""
+        """Return the thresholds under which validation images are found and outlined best (`best_settings`)."""
         said = [self.maps(o) for o in outputs]
 
         def found(settings: Mapping[str, float]) -> list[NDArray[np.uint32]]:
