@@ -1,21 +1,22 @@
-"""`kinocyte simulate`: an assay with a known answer, as movie files, to learn with and to check a pipeline with."""
+"""`kinocyte simulate`: movies with a known answer, as files, to learn with and to check a pipeline with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
 from cyclopts import Parameter
+from pydantic import ValidationError
 
 from kinocyte.cli.console import TaskBar, out
-from kinocyte.core.errors import StoreError
+from kinocyte.core.errors import ParameterError, StoreError, nearest
 from kinocyte.experiment.storage import write_error
 from kinocyte.simulation.assays.movie import AssayMovie
 
-Assay = Literal["adcc", "ricm", "fucci", "erk", "flow"]
+Assay = Literal["adcc", "ricm", "fucci", "erk", "flow", "cells"]
 
 
 def simulate(
@@ -27,24 +28,41 @@ def simulate(
     fields: Annotated[int, Parameter(help="Movies a well.")] = 1,
     frames: Annotated[int | None, Parameter(help="Frames a movie; the assay's own when left out.")] = None,
     seed: Annotated[int, Parameter(help="Fixes everything that chance decides.")] = 1,
+    settings: Annotated[
+        tuple[str, ...], Parameter(name="--set", help="KEY=VALUE of the simulation, such as snr=3; again for more.")
+    ] = (),
 ) -> int:
     """Write the movies of a simulated assay, its plate map, its pipeline file and the truth.
+
+    `cells` are nuclei that move, divide, die and touch, with exact labels, links and lineages: a movie to try a
+    tracking on, without conditions.
 
     Parameters
     ----------
     assay : str
-        Which assay.
+        Which assay, or cells.
     folder : Path
         Where the files go; it must not hold any yet.
     """
-    from kinocyte.simulation.assays.plates import simulated_plate
+    from kinocyte.simulation.assays.plates import settings_of, simulated_plate
+    from kinocyte.simulation.cells import CellMovie
 
-    changes = {} if frames is None else {"frames": frames}
-    plate = simulated_plate(assay, replicates=replicates, fields=fields, seed=seed, changes=changes)
-    movies, truth = folder / "movies", folder / "truth"
+    changes = ({} if frames is None else {"frames": frames}) | _changes(settings)
     if folder.exists() and any(folder.iterdir()):
         msg = f"{folder} holds files already and is left as it is; name a new folder."
         raise StoreError(msg)
+    movies, truth = folder / "movies", folder / "truth"
+    if assay == "cells":
+        from kinocyte.cli._simulated_cells import write_cells
+
+        try:
+            return write_cells(folder, CellMovie(**changes), count=replicates * fields, seed=seed)
+        except ValidationError as error:
+            raise _refusal(error, CellMovie.model_fields) from error
+    try:
+        plate = simulated_plate(assay, replicates=replicates, fields=fields, seed=seed, changes=changes)
+    except ValidationError as error:
+        raise _refusal(error, settings_of(assay)) from error
     tables: dict[str, list[pl.DataFrame]] = {}
     with TaskBar(f"simulating {assay}", len(plate), "movies") as bar:
         for item in plate:
@@ -69,16 +87,41 @@ def simulate(
     return 0
 
 
+def _changes(words: tuple[str, ...]) -> dict[str, Any]:
+    """Return what KEY=VALUE says, values as in a pipeline file; a bare word is a text."""
+    import tomllib
+
+    said: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.strip().isidentifier() or "\n" in word:
+            msg = f"--set {word} is not understood; write KEY=VALUE, such as snr=3."
+            raise ParameterError(msg)
+        try:
+            said[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            said[key.strip()] = value
+    return said
+
+
+def _refusal(error: ValidationError, known: Iterable[str]) -> ParameterError:
+    """Return the first thing that a setting got wrong, in one sentence."""
+    first = error.errors()[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return ParameterError(f"--set {name}: there is no such setting; {nearest(name, known)}.")
+    said = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return ParameterError(f"--set {name}: {said}." if name else f"--set: {said}.")
+
+
 def _write(target: Path, movie: AssayMovie) -> None:
+    from kinocyte.cli._simulated_cells import calibration_of
     from kinocyte.interop.export.movie_tiff import write_movie
-    from kinocyte.interop.source import Calibration
 
     shape = (movie.n_frames, *movie.frame(0).shape)
-    scale = movie.scale
-    calibration = Calibration(pixel_y_um=scale.y_um, pixel_x_um=scale.x_um, frame_interval_min=scale.frame_interval_min)
     write_movie(
         target, _channels(movie), shape=shape, dtype=movie.frame(0).dtype, channels=movie.channels,
-        calibration=calibration,
+        calibration=calibration_of(movie.scale),
     )  # fmt: skip
 
 

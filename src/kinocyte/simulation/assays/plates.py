@@ -142,5 +142,11 @@ def simulated_plate(
     return movies
 
 
+def settings_of(assay: str) -> list[str]:
+    """Return the names of the settings of an assay, which ``changes`` of `simulated_plate` may name."""
+    design = ASSAYS[assay]()
+    return list(type(design.settings(design.conditions[0])).model_fields)
+
+
 def _maker(design: _Design, settings: Any, seed: int, name: str) -> Callable[[], AssayMovie]:
     return lambda: design.simulate(settings, seed=seed, name=name)
