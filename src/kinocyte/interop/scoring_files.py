@@ -183,6 +183,8 @@ def tracked_folder(path: Path) -> TrackedFolder:
     """
     if not path.is_dir():
         msg = f"'{path}' is no folder; give a folder of tracked masks such as 01_GT, 01_GT/TRA or 01_RES."
+        if path.is_file():
+            msg += f" 'kinocyte convert tracks {path.name} 01_RES --to ctc' makes one of tracks of other programs."
         raise InputFileError(msg)
     for folder in (path / "TRA", path):
         for prefix, table in _KINDS:
