@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -125,17 +126,30 @@ def by_group(table: pl.DataFrame, by: str, value: str) -> dict[Any, float]:
 
 def of_cycle(answers: dict[str, StoredComparison]) -> Sizes:
     """Return the medians of G1 and of the cycle, and their delays, beside the settings of the simulator."""
-    g1 = {"control": 60 * 12.0, "inhibitor": 60 * 18.0}
-    lengths = {"G1 of cells whose birth was seen": g1, "Length of the cycle": {k: v + 60 * 14.0 for k, v in g1.items()}}
+    g1, rest = {"control": 60 * 12.0, "inhibitor": 60 * 18.0}, 60 * 14.0
+    # mean and standard deviation of what goes in
+    normal = {
+        "G1 of cells whose birth was seen": {k: (v, 0.12 * v) for k, v in g1.items()},
+        "Length of the cycle": {k: (v + rest, 0.12 * math.hypot(v, rest)) for k, v in g1.items()},
+    }
     rows = []
-    for title, true in lengths.items():
-        answer = answers[title]
+    for title, true in normal.items():
+        groups = answers[title].frames["groups"]
         rows += [
-            size(f"{title}, {r['group']}: median", true[r["group"]], r["median"], r["median_low"], r["median_high"])
-            for r in answer.frames["groups"].to_dicts()
+            size(f"{title}, {r['group']}: median", true[r["group"]][0], r["median"], r["median_low"], r["median_high"])
+            for r in groups.to_dicts()
         ]
-        rows += of_test(answer, "t-test", ("control", "inhibitor"), true)
+        until = float(groups["restricted_to"][0])
+        means = {group: mean_below(*law, until) for group, law in true.items()}
+        rows += of_test(answers[title], "t-test", ("control", "inhibitor"), means)
     return rows
+
+
+def mean_below(mean: float, sd: float, until: float) -> float:
+    """Return the mean of normal numbers of which those above a limit count as the limit."""
+    z = (until - mean) / sd
+    above = 0.5 * math.erfc(z / math.sqrt(2))
+    return mean - sd * (math.exp(-z * z / 2) / math.sqrt(2 * math.pi) - z * above)
 
 
 def of_activity(folder: Path, answers: dict[str, StoredComparison]) -> Sizes:

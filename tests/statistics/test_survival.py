@@ -571,6 +571,9 @@ def test_waits_between_peaks_are_not_shortened_by_the_end_of_the_movie() -> None
     assert table.height == episodes.height
     assert table.filter(~pl.col("observed")).height == episodes["track_id"].n_unique()
     seen = table.filter("observed")["duration_min"]
+    assert "duration_se_min" not in table.columns
+    known = waiting_table(tracks, episodes.with_columns(time_se_min=3.0), "red")["duration_se_min"]
+    assert known.drop_nulls().to_list() == pytest.approx([3 * math.sqrt(2)] * seen.len())
     curve = kaplan_meier(table["duration_min"], table["observed"])
     assert seen.mean() < 29
     assert abs(curve.median()[0] - 30) < 0.7

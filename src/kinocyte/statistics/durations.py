@@ -119,7 +119,8 @@ def waiting_table(
     Returns
     -------
     polars.DataFrame
-        The columns of the tracks with ``duration_min`` and ``observed``, in the order of tracks and times.
+        The columns of the tracks with ``duration_min``, ``observed`` and, where the episodes have ``time_se_min``,
+        ``duration_se_min``, in the order of tracks and times.
 
     Raises
     ------
@@ -134,10 +135,13 @@ def waiting_table(
     if mine is None or (episodes.height and not mine.height):
         msg = f"The event '{event}' has no times at which it came again; count from one to the next with peaks only."
         raise TableError(msg)
-    times = mine.select(*table_keys, pl.col("time_min").cast(pl.Float64).alias("this_time")).sort(
-        *table_keys, "this_time"
-    )
+    errors = [pl.col("time_se_min").cast(pl.Float64).alias("this_se")] if "time_se_min" in mine.columns else []
+    times = mine.select(*table_keys, pl.col("time_min").cast(pl.Float64).alias("this_time"), *errors)
+    times = times.sort(*table_keys, "this_time")
     times = times.with_columns(pl.col("this_time").shift(-1).over(table_keys).alias("next_time"))
+    if errors:
+        after = pl.col("this_se").shift(-1).over(table_keys)
+        times = times.with_columns(duration_se_min=(pl.col("this_se") ** 2 + after**2).sqrt()).drop("this_se")
     out = tracks.join(times, on=table_keys, how="inner", maintain_order="left_right")
     until = pl.col("next_time").fill_null(pl.col("last_time_min"))
     out = out.with_columns(duration_min=until - pl.col("this_time"), observed=pl.col("next_time").is_not_null())
