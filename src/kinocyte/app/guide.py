@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from kinocyte.app.draft import Draft
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import hint, named
+from kinocyte.app.widgets import fit, hint, named
 
 #: What is seen in the channel, and the method that finds it, with the reason.
 LOOKS: Mapping[str, tuple[dict[str, Any], str]] = {
@@ -201,7 +201,7 @@ class GuideDialog(QDialog):
         ]
         for connect in changes:
             connect(lambda *_: self._show())
-        self.resize(480, 560)
+        fit(self, 480, 560)
 
     def answers(self) -> Answers:
         """Return what was said."""

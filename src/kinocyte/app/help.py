@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout, QWidget
 
 from kinocyte.app.panels import PanelSpec
-from kinocyte.app.widgets import named
+from kinocyte.app.widgets import fit, named
 from kinocyte.core import registry
 from kinocyte.core.reference import method_section
 
@@ -41,4 +41,4 @@ class HelpDialog(QDialog):
         column = QVBoxLayout(self)
         column.addWidget(self.page)
         column.addWidget(buttons)
-        self.resize(720, 560)
+        fit(self, 720, 560)

@@ -163,6 +163,7 @@ class NavigatorPanel(QWidget):
         experiment = self._session.experiment
         if self._filling or experiment is None or not choice:
             return
+        self.colour_by.setToolTip(f"What the wells are coloured by: {choice}")
         if choice == STATE:
             self._values = {}
             self._draw_plate()

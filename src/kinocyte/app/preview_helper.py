@@ -22,7 +22,6 @@ import numpy as np
 
 from kinocyte.app.previews import Previews, Question, Shown
 from kinocyte.core.errors import KinocyteError, ParameterError
-from kinocyte.core.method import Method
 
 _ARRAYS = ("labels", "before", "after", "arrows", "points")
 _TAKEN = "KINOCYTE_PREVIEW_HELPER"
@@ -120,7 +119,7 @@ def _written(asked: Question) -> dict[str, Any]:
     }
 
 
-def _table(method: Method) -> dict[str, Any]:
+def _table(method: Any) -> dict[str, Any]:
     bare: Any = getattr(method, "bare", method)
     table = bare.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {"kind": bare.kind, "table": {**table, "method": bare.name()}}

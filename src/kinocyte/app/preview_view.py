@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from kinocyte.app.layers import layer_scale, layer_units
 from kinocyte.app.previews import Histogram, Series, Shown
 from kinocyte.app.session import Session
+from kinocyte.app.widgets import whole_labels
 from kinocyte.experiment.position import Position
 
 _INK = "#8a8f98"
@@ -55,6 +56,7 @@ class PreviewPlot(QWidget):
             plot.setFixedHeight(175)
             plot.setStyleSheet("background: transparent;")  # so that it follows the theme
             plot.getAxis("bottom").setHeight(44)
+            whole_labels(plot)
             self._column.addWidget(plot)
             self._plot = plot
         return self._plot

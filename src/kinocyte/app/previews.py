@@ -436,7 +436,8 @@ def suggestions(previews: Previews, asked: Question, job: Job) -> list[Suggestio
         kept = spots.filter(pl.col("quality") >= smallest).height
         title = f"Smallest quality {smallest:.3g}: {kept} of {spots.height} spots are kept"
         return [Suggestion(title, {"min_quality": float(f"{smallest:.4g}")})]
-    msg = f"Nothing can be suggested for '{method.name()}' from one frame."
+    name = method.name() if isinstance(method, Method) else asked.kind
+    msg = f"Nothing can be suggested for '{name}' from one frame."
     raise ParameterError(msg)
 
 

@@ -9,7 +9,7 @@ from qtpy.QtGui import QColor, QFontDatabase, QTextCharFormat, QTextCursor
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QPlainTextEdit, QTextEdit, QVBoxLayout, QWidget
 
 from kinocyte.app.draft import Draft
-from kinocyte.app.widgets import error_label, hint, named
+from kinocyte.app.widgets import error_label, fit, hint, named
 from kinocyte.core.errors import ParameterError
 
 _LINE = re.compile(r"line (\d+)")
@@ -39,7 +39,7 @@ class TextDialog(QDialog):
         column.addWidget(self.error)
         column.addWidget(buttons)
         self.editor.textChanged.connect(self.check)
-        self.resize(620, 620)
+        fit(self, 620, 620)
         self.check()
 
     def check(self) -> Draft | None:

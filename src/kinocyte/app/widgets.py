@@ -19,6 +19,8 @@ from qtpy.QtWidgets import (
 )
 
 _Widget = TypeVar("_Widget", bound=QWidget)
+#: What a window's title takes of a screen's height.
+_TITLE_PX = 30
 
 
 def named(widget: _Widget, name: str) -> _Widget:
@@ -68,6 +70,21 @@ def push_button(text: str, name: str, tip: str, slot: Callable[[], Any]) -> QPus
     button.setToolTip(tip)
     button.clicked.connect(lambda _on=False: slot())
     return button
+
+
+def fit(window: QWidget, width_px: int, height_px: int) -> None:
+    """Give a window a size, or that of the screen where it is smaller, such as with everything shown twice as large."""
+    screen = window.screen()
+    if screen is not None:
+        room = screen.availableGeometry()
+        width_px, height_px = min(width_px, room.width()), min(height_px, room.height() - _TITLE_PX)
+    window.resize(width_px, height_px)
+
+
+def whole_labels(plot: Any) -> None:
+    """Keep the labels of a pyqtgraph plot's axes inside it: it puts them where their last pixels are cut off."""
+    for side in ("left", "bottom"):
+        plot.getAxis(side).label.document().setDocumentMargin(7.0)
 
 
 def dock_of(widget: QWidget) -> QDockWidget | None:

@@ -33,12 +33,14 @@ from kinocyte.app.layers import Layers
 from kinocyte.app.notices import NoticeBar
 from kinocyte.app.panels import PANELS, PanelSpec, panel
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import named
+from kinocyte.app.widgets import fit, named
 
 #: Raised when panels change so that an older layout no longer fits.
 _LAYOUT = 1
 #: Widths of the columns of panels in pixels, such that 1366 pixels leave the image half of the window.
 _LEFT, _RIGHT = 285, 420
+#: Below this width of the window the columns become narrower with it.
+_NARROW = 1200
 
 
 class Window(QObject):
@@ -63,6 +65,7 @@ class Window(QObject):
         super().__init__()
         # napari loads these with the first layer, which held the window for half of the time that opening took
         import_module("xarray")
+        import_module("scipy.ndimage")
         import_module("pint").get_application_registry().parse_units("um")
         self.viewer: Any = napari.Viewer(title="Kinocyte", show=False)
         self.session = Session(self.viewer, self)
@@ -72,7 +75,8 @@ class Window(QObject):
         self.shortcuts: list[tuple[str, str]] = []
         self._closed = self._may_close = False
         self._theme = theme.apply(self.viewer)
-        self._qt.setMinimumSize(900, 560)
+        room = self._qt.screen().availableGeometry()  # half as large where everything is shown twice as large
+        self._qt.setMinimumSize(min(900, room.width()), min(560, room.height() - 30))
         self.viewer.window._qt_viewer.show_welcome_screen = False  # it invites to drop files past our wizard
         self.notices = NoticeBar(self.session)
         self._add_notices()
@@ -197,7 +201,9 @@ class Window(QObject):
     def _divide(self) -> None:
         """Give the columns their widths."""
         docks = [next(d for n, d in self.docks.items() if _area_of(n) == a) for a in ("left", "right")]
-        self._qt.resizeDocks(docks, [_LEFT, _RIGHT], Qt.Orientation.Horizontal)
+        narrow = min(1.0, self._qt.width() / _NARROW)
+        widths = [round(_LEFT * narrow), round(_RIGHT * narrow)]
+        self._qt.resizeDocks(docks, widths, Qt.Orientation.Horizontal)
 
     def panel(self, name: str) -> Any:
         """Return a panel by name, which is made if nobody looked at it yet."""
@@ -407,4 +413,4 @@ class ShortcutsDialog(QDialog):
         column_ = QVBoxLayout(self)
         column_.addWidget(table)
         column_.addWidget(buttons)
-        self.resize(520, 560)
+        fit(self, 520, 560)

@@ -33,7 +33,7 @@ from kinocyte.app.jobs import Job, Latest
 from kinocyte.app.plate import PlateView
 from kinocyte.app.session import Session
 from kinocyte.app.theme import CONDITION_COLOURS
-from kinocyte.app.widgets import error_label, heading, hint, named
+from kinocyte.app.widgets import error_label, fit, heading, hint, named
 from kinocyte.app.wizard_plate import Conditions
 from kinocyte.core.errors import KinocyteError
 from kinocyte.pipeline.importing import ImportOptions, ImportPlan, Progress, import_options, plan_import, run_import
@@ -71,7 +71,7 @@ class NewExperiment(QDialog):
         self._lay_out()
         self._connect()
         self.add_paths(paths)
-        self.resize(980, 660)
+        fit(self, 980, 660)
 
     # ------------------------------------------------------------ building
     def _make_options(self) -> None:

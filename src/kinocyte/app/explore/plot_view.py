@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from kinocyte.app.correct.acting import named
 from kinocyte.app.explore.rows import Density, Prepared, cumulative, nearest_point
-from kinocyte.app.widgets import takes_what_is_left
+from kinocyte.app.widgets import takes_what_is_left, whole_labels
 from kinocyte.report.colours import group_colours
 
 Kind = Literal["scatter", "histogram", "ecdf", "lines"]
@@ -36,6 +36,7 @@ class PlotView(QWidget):
         super().__init__()
         self.setObjectName("plot_view")
         self.plot: Any = pg.PlotWidget(background=None)
+        whole_labels(self.plot)
         self.plot.setObjectName("plot_widget")
         self.plot.setMenuEnabled(False)
         takes_what_is_left(self.plot, 110)

@@ -11,6 +11,7 @@ import pyqtgraph as pg
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from kinocyte.app.widgets import whole_labels
 from kinocyte.report.colours import CATEGORIES
 
 _SMALL = {"font-size": "8pt", "color": "#8a8f98"}
@@ -50,6 +51,7 @@ class DriftPlots(QWidget):
         plot.hideButtons()
         plot.setMouseEnabled(x=False, y=False)
         plot.setFixedHeight(height)
+        whole_labels(plot)
         plot.setLabel("left", label, **_SMALL)
         plot.getAxis("left").setWidth(52)
         for side in ("left", "bottom"):

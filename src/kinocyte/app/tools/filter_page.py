@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QLineEdit, QV
 from kinocyte.app.jobs import Latest
 from kinocyte.app.session import Session
 from kinocyte.app.tools.tracking_work import Distribution, Sifted, distribution, features_of, sifted
-from kinocyte.app.widgets import NoWheel, hint, mark, named, push_button, tool_button, without_wheel
+from kinocyte.app.widgets import NoWheel, hint, mark, named, push_button, tool_button, whole_labels, without_wheel
 from kinocyte.measurement.filters import FeatureFilter
 
 _INK, _LINE = "#8a8f98", "#e69f00"
@@ -46,15 +46,15 @@ class FilterRow(QFrame):
         self.feature.addItems(list(features))
         self.feature.setCurrentText(feature)
         self.feature.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.feature.setMinimumContentsLength(8)
+        self.feature.setMinimumContentsLength(5)
         self.way = without_wheel(named(QComboBox(), f"{name}_way"), _KEEPER)
         for number, (text, _, tip) in enumerate(_WAYS):
             self.way.addItem(text)
             self.way.setItemData(number, tip, Qt.ItemDataRole.ToolTipRole)
         self.way.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.way.setMinimumContentsLength(9)
+        self.way.setMinimumContentsLength(7)
         self.value = named(QLineEdit(), f"{name}_value")
-        self.value.setFixedWidth(68)
+        self.value.setFixedWidth(60)
         self.value.setToolTip("The limit; drag the orange line, or type it")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -149,6 +149,7 @@ class FilterPage(QWidget):
         self.plot.hideButtons()
         self.plot.setMouseEnabled(x=False, y=False)
         self.plot.getAxis("bottom").setHeight(40)
+        whole_labels(self.plot)
         for side in ("left", "bottom"):
             self.plot.getAxis(side).enableAutoSIPrefix(False)
         self.otsu = push_button(

@@ -8,6 +8,8 @@ from typing import Any
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from kinocyte.app.widgets import whole_labels
+
 _TRAIN, _HELD = "#56b4e9", "#e69f00"
 _SMALL = {"font-size": "8pt", "color": "#8a8f98"}
 
@@ -38,6 +40,7 @@ class CurveView(QWidget):
             plot.setFixedHeight(190)
             plot.setStyleSheet("background: transparent;")
             plot.getAxis("bottom").setHeight(40)
+            whole_labels(plot)
             plot.getAxis("bottom").enableAutoSIPrefix(False)
             plot.getAxis("left").enableAutoSIPrefix(False)
             plot.setLabel("bottom", "step", **_SMALL)

@@ -30,7 +30,7 @@ from kinocyte.app.draft import DraftStep
 from kinocyte.app.session import Session
 from kinocyte.app.tuning.annotations import Annotations, Kind
 from kinocyte.app.tuning.values import Tunable, tunables
-from kinocyte.app.widgets import error_label, heading, hint, named, push_button
+from kinocyte.app.widgets import error_label, fit, heading, hint, named, push_button
 from kinocyte.app.worker import Worker
 from kinocyte.core.errors import KinocyteError
 
@@ -151,7 +151,7 @@ class TuneDialog(QDialog):
         column.addWidget(self.said)
         column.addWidget(self.results, 1)
         column.addWidget(self.use)
-        self.resize(470, 700)
+        fit(self, 470, 700)
 
     def _list_keys(self) -> None:
         values = self._session.draft.get(self._step.path) or {}
