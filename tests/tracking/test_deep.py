@@ -13,7 +13,7 @@ LINKERS: dict[str, tuple[Linker, float, int]] = {
     "kalman": (Kalman(max_distance_um=10, search_radius_um=10, splitting_max_distance_um=12), 0.98, 26),
     "bayesian": (Bayesian(max_distance_um=10), 0.93, 4),
     "nearest": (Nearest(max_distance_um=10), 0.94, 0),
-    "overlap": (Overlap(), 0.88, 0),
+    "overlap": (Overlap(min_iou=0.15), 0.93, 8),
     "iou": (LAP(cost="iou", splitting_max_distance_um=12), 0.95, 10),
 }
 

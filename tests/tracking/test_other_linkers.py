@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kinocyte.core.errors import ParameterError, TableError
 from kinocyte.core.registry import get
 from kinocyte.core.schema import LINKS
+from kinocyte.simulation.cells import CellMovie, simulate_cells
 from kinocyte.tracking import LAP, Kalman, Linker, Manual, Nearest, Overlap
 from kinocyte.tracking._overlap import overlaps
 
@@ -157,6 +158,32 @@ def test_daughters_and_gaps_by_overlap() -> None:
     assert (links["cost"] < 0.8).all()
     with pytest.raises(ParameterError, match="needs the label images"):
         Overlap().link(movie)
+
+
+def test_daughters_overlap_their_mother_together() -> None:
+    """Each daughter is half as large as her mother and overlaps her too little alone; a neighbour never counts."""
+    images = [disks((30, 30, 9), (30, 60, 9)), disks((22, 30, 6), (38, 30, 6), (30, 52, 9))]
+    movie = of_labels(images)
+    first, second, iou = overlaps(*images)
+    assert iou[(first == 1) & (second < 3)].max() < 0.3
+    links = Overlap().link(movie, labels=lambda f: images[f])
+    assert links.filter(pl.col("source_id") == 1)["target_id"].to_list() == [3, 4]
+    assert Overlap(divisions=False).link(movie, labels=lambda f: images[f]).filter(pl.col("source_id") == 1).is_empty()
+
+
+def test_divisions_of_simulated_cells_by_overlap() -> None:
+    settings = CellMovie(
+        frames=15, height_px=160, width_px=160, cells=16, division_rate_per_h=0.8, shortest_cycle_min=20,
+        death_rate_per_h=0,
+    )  # fmt: skip
+    movie = simulate_cells(settings, seed=4)
+    found, true = (
+        {m: tuple(sorted(d)) for m, d in t.group_by("source_id").agg("target_id").iter_rows() if len(d) > 1}.items()
+        for t in (Overlap().link(movie.objects, labels=movie.labels), movie.links)
+    )
+    assert len(true) > 10
+    assert len(found & true) > 0.6 * len(true)
+    assert len(found - true) <= 1
 
 
 def test_tissue_is_linked_alike_by_overlap_and_position(data: Path) -> None:

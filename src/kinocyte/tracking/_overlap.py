@@ -182,34 +182,37 @@ def link_overlapping(method: Overlap, objects: pl.DataFrame, labels: LabelSource
             recent.popleft()
         for before, other in recent:
             first, second, iou = overlaps(other, image, method.scale)
-            pieces.append(_pairs(table, (before, frame), first, second, iou))
+            sizes = _sizes(other, first), _sizes(image, second)
+            pieces.append(_pairs(table, (before, frame), first, second, iou, sizes))
         recent.append((frame, image))
     if not pieces:
         return empty(LINKS)
-    return _choose(method, pl.concat(pieces).filter(pl.col("iou") >= method.min_iou))
+    return _choose(method, pl.concat(pieces))
 
 
-def _pairs(
+def _pairs(  # noqa: PLR0917 - one place calls it
     table: pl.DataFrame,
     frames: tuple[int, int],
     first: NDArray[np.int64],
     second: NDArray[np.int64],
     iou: NDArray[np.float64],
-) -> pl.DataFrame:  # fmt: skip
+    sizes: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> pl.DataFrame:
     """Return overlaps as pairs of object ids; labels that are no object of the table are left out."""
     a, b = (table.filter(pl.col("frame") == f).select("label", "object_id") for f in frames)
     return (
-        pl.DataFrame({"first": first, "second": second, "iou": iou})
+        pl.DataFrame({"first": first, "second": second, "iou": iou, "mother": sizes[0], "daughter": sizes[1]})
         .join(a.rename({"object_id": "source_id"}), left_on="first", right_on="label")
         .join(b.rename({"object_id": "target_id"}), left_on="second", right_on="label")
-        .select("source_id", "target_id", "iou", gap=pl.lit(frames[1] - frames[0]))
+        .select("source_id", "target_id", "iou", "mother", "daughter", gap=pl.lit(frames[1] - frames[0]))
     )
 
 
 def _choose(method: Overlap, pairs: pl.DataFrame) -> pl.DataFrame:
     """Take for each object the best earlier one, nearest frame first, or the best one-to-one pairs."""
     pairs = pairs.sort("gap", "iou", "source_id", descending=[False, True, False])
-    rival = pl.col("iou").sort(descending=True)
+    linked = pl.col("iou") >= method.min_iou
+    rival = pl.when(linked).then(pl.col("iou")).otherwise(0.0).sort(descending=True)
     second = pl.when(rival.first() == pl.col("iou")).then(rival.slice(1, 1).first()).otherwise(rival.first())
     pairs = pairs.with_columns(sure=(pl.col("iou") - second.over("target_id", "gap").fill_null(0.0)).clip(0.0, 1.0))
     chosen: list[pl.DataFrame] = []
@@ -223,8 +226,9 @@ def _choose(method: Overlap, pairs: pl.DataFrame) -> pl.DataFrame:
         if method.divisions:
             now = now.unique("target_id", keep="first", maintain_order=True)
             now = now.filter(pl.col("iou").rank("ordinal", descending=True).over("source_id") <= 2)
+            now = now.filter(linked | _together(method.min_iou))
         else:
-            now = _one_to_one(now)
+            now = _one_to_one(now.filter(linked))
         chosen.append(now)
         busy_sources += now["source_id"].to_list()
         busy_targets += now["target_id"].to_list()
@@ -233,6 +237,18 @@ def _choose(method: Overlap, pairs: pl.DataFrame) -> pl.DataFrame:
         "source_id", "target_id"
     )
     return conform(links, LINKS, table="links")
+
+
+def _together(min_iou: float) -> pl.Expr:
+    """Tell of the best two targets of a source whether both together overlap it enough, and better than one alone.
+
+    Each daughter is about half of her mother, so that neither alone can have an intersection over union above a half.
+    """
+    common = pl.col("iou") * (pl.col("mother") + pl.col("daughter")) / (1.0 + pl.col("iou"))
+    shared = common.sum().over("source_id")
+    joint = shared / (pl.col("mother") + pl.col("daughter").sum().over("source_id") - shared)
+    two = pl.len().over("source_id") == 2
+    return two & (joint >= min_iou) & (joint > pl.col("iou").max().over("source_id"))
 
 
 def _one_to_one(pairs: pl.DataFrame) -> pl.DataFrame:

@@ -15,8 +15,9 @@ class Overlap(Linker):
     """Link each object to the one of an earlier frame that its mask overlaps best.
 
     The measure is the intersection over union of the two masks in the label images, in 2D or 3D, both scaled about
-    their centres where ``scale`` is not 1. Two objects that overlap the same earlier one best are its daughters. For
-    objects that are large against the distance they move.
+    their centres where ``scale`` is not 1. Two objects that overlap the same earlier one best are its daughters, where
+    each overlaps it enough, or both together do and do so better than one alone. For objects that are large against
+    the distance they move.
     """
 
     method: Literal["overlap"] = "overlap"
