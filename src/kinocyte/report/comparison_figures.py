@@ -57,8 +57,11 @@ def survival(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
     row = 0.33 if any("\n" in _name(g) for g in groups) else 0.2
     figure = new_figure(2.7 + row * len(groups))
     axes, below = _with_risk_table(figure, row * len(groups))
-    event = str(parameters.get("event") or "event")
-    style(axes, grid="y").set_ylabel(plain(f"cells without {event}", 26), fontsize=10, color=INK)
+    event, since = str(parameters.get("event") or "event"), parameters.get("since")
+    again = since == event  # from each time to the next
+    style(axes, grid="y").set_ylabel(
+        plain(f"{'before the next' if again else 'cells without'} {event}", 26), fontsize=10, color=INK
+    )
     for group, colour, line in _looks(groups):
         rows = curves.filter(pl.col("group") == group).sort("time")
         time, share = rows["time"].to_numpy(), rows["survival"].to_numpy()
@@ -71,8 +74,8 @@ def survival(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
     axes.set_xlim(left=0)
     _legend(axes, parameters)
     _risk_table(axes, below, curves, groups)
-    since = parameters.get("since")
-    below.set_xlabel(plain(f"time since {since} (min)" if since else "time (min)", 48), fontsize=10, color=INK)
+    origin = f" since {'the last ' if again else ''}{since}" if since else ""
+    below.set_xlabel(plain(f"time{origin} (min)", 48), fontsize=10, color=INK)
     return figure
 
 

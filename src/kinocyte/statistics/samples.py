@@ -152,6 +152,8 @@ def samples(
     if by:
         lost_groups = named.filter(~named.is_in(list(order))).unique().sort().to_list()
         notes += [f"The group '{g}' has no row that can be used and is left out." for g in lost_groups]
+    if not rows.height:
+        notes.append(f"Table '{name}' has no row that can be used; there is nothing to describe.")
     return Samples(rows, order, replicate is not None, position is not None, tuple(notes))
 
 
