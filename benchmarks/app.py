@@ -104,6 +104,47 @@ def stepping(clock: Clock, window: Any, name: str, layer_data: Any) -> float:
     return float(np.median(times))
 
 
+def opening(clock: Clock, window: Any, folder: Path, size: str) -> None:
+    """Time the first movie, after what `kinocyte app` does while a person reads the first panel."""
+    from kinocyte.app.warming import WarmUp
+
+    warming = WarmUp(window.session)
+    warming.start()
+    clock.note("drawn and compiled in advance, in pieces", clock.until(lambda: warming.is_over))
+    clock.until(lambda: warming.kernels is None or warming.kernels.is_over)
+    clock.held = 0.0
+
+    window.session.open(str(folder / "large.zarr"))
+    clock.note(
+        f"open {size}, until the first is drawn",
+        clock.until(lambda: bool(window.layers.channels)),
+    )
+    clock.until(lambda: not window.session.jobs.running)
+
+
+def frame_steps(clock: Clock, window: Any, folder: Path, n_frames: int) -> None:
+    """Time reading and drawing of frames."""
+    layer = window.layers.channels["nuclei"]
+    image = window.session.position.image()
+    side = image.frame_shape[-1]
+    times = []
+    for frame in range(min(10, n_frames)):
+        start = time.perf_counter()
+        image.frame(frame, "nuclei")
+        times.append(time.perf_counter() - start)
+    clock.note(f"read one frame {side} x {side} from the store", float(np.median(times)))
+    plain = np.lib.format.open_memmap(folder / "plain.npy", "w+", np.uint16, (20, side, side))
+    plain[:] = image.frame(0, "nuclei")
+    start = time.perf_counter()
+    np.array(plain[5])
+    clock.note("peer: numpy copies the frame from a memory map", time.perf_counter() - start)
+    ours = stepping(clock, window, "from one frame to the next, drawn", layer.data)
+    memory = np.array(plain)
+    layer.data = memory
+    theirs = stepping(clock, window, "peer: napari, frames in memory, drawn", memory)
+    print(f"frame step: {ours / theirs:.2f} times that of frames in memory")
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--frames", type=int, default=40)
@@ -130,43 +171,55 @@ def main() -> None:
     clock.until(window.viewer.window._qt_window.isVisible)
     clock.note("start the window (imports included)", time.perf_counter() - start)
 
-    window.session.open(str(folder / "large.zarr"))
-    clock.note(
-        f"open {frames} frames, {chosen.gb:g} GB, until the first is drawn",
-        clock.until(lambda: bool(window.layers.channels)),
-    )
-    clock.until(lambda: not window.session.jobs.running)
-    layer = window.layers.channels["nuclei"]
-
-    image = window.session.position.image()
-    times = []
-    for frame in range(min(10, chosen.frames)):
-        start = time.perf_counter()
-        image.frame(frame, "nuclei")
-        times.append(time.perf_counter() - start)
-    clock.note(f"read one frame {chosen.size} x {chosen.size} from the store", float(np.median(times)))
-    plain = np.lib.format.open_memmap(folder / "plain.npy", "w+", np.uint16, (20, chosen.size, chosen.size))
-    plain[:] = image.frame(0, "nuclei")
-    start = time.perf_counter()
-    np.array(plain[5])
-    clock.note("peer: numpy copies the frame from a memory map", time.perf_counter() - start)
-    ours = stepping(clock, window, "from one frame to the next, drawn", layer.data)
-    memory = np.array(plain)
-    layer.data = memory
-    theirs = stepping(clock, window, "peer: napari, frames in memory, drawn", memory)
-    print(f"frame step: {ours / theirs:.2f} times that of frames in memory")
-
+    opening(clock, window, folder, f"{frames} frames, {chosen.gb:g} GB")
+    frame_steps(clock, window, folder, chosen.frames)
     window.session.show_position("A1/1")
     clock.until(lambda: not window.session.jobs.running)
     previews(clock, window, Draft)
+    event_preview(clock, window, Draft, folder)
     table_and_plot(clock, window, chosen.rows)
     window.close()
     if chosen.json:
         chosen.json.write_text(json.dumps(clock.rows, indent=1))
 
 
+#: pipelines whose steps are previewed
+LIGHT = """
+[restoration.background]
+method = "model_fit"
+channel = "nuclei"
+"""
+STEPS = """
+[population.nuclei]
+measure = ["shape", "intensity", { method = "contour_bands", channels = ["nuclei"] }]
+[population.nuclei.segmentation]
+method = "threshold"
+channel = "nuclei"
+[population.nuclei.tracking]
+method = "lap"
+max_distance_um = 10.0
+[[population.nuclei.event]]
+name = "bright"
+method = "threshold_transition"
+when = "mean_nuclei > 400"
+"""
+_FIND, _FOLLOW = ("population", "nuclei", "segmentation"), ("population", "nuclei", "tracking")
+#: what is shown, the step, and the values that are tried one after another
+Series = tuple[str, tuple[Any, ...], tuple[dict[str, Any], ...]]
+SERIES: tuple[Series, ...] = (
+    ("threshold, smallest area", _FIND, tuple({"min_area_um2": 11.0 + n} for n in range(5))),
+    ("threshold, level", _FIND, tuple({"level_factor": 0.9 + 0.02 * n} for n in range(5))),
+    ("watershed", _FIND, tuple({"split": "distance", "seed_distance_um": 4.0 + n} for n in range(5))),
+    ("spots (LoG)", _FIND, tuple({"method": "log", "radius_um": 4.5 + 0.1 * n} for n in range(5))),
+    ("background", ("restoration", "background"), ({"surface": "plane"}, {"surface": "paraboloid"}) * 2),
+    ("threshold after background", _FIND, tuple({"level_factor": 0.9 + 0.02 * n} for n in range(5))),
+    ("links of the next frames", _FOLLOW, tuple({"max_distance_um": 8.0 + n} for n in range(5))),
+    ("contour bands", ("population", "nuclei", "measure", 2), tuple({"bands_um": [[0, 2.0 + n]]} for n in range(5))),
+)
+
+
 def previews(clock: Clock, window: Any, draft: Any) -> None:
-    """Time the first and the following previews of a threshold on the whole frame."""
+    """Time the first and the following previews of the steps on the whole frame, and what they compute of it."""
     panel = window.panel("builder")
     found = draft()
     found.add_population("nuclei", "nuclei")
@@ -174,18 +227,54 @@ def previews(clock: Clock, window: Any, draft: Any) -> None:
     window.show_panel("builder")
     first = clock.until(lambda: panel.preview.shown is not None)
     clock.note("first preview of a threshold, with what is compiled once", first)
+    for series in SERIES:
+        tried(clock, window, draft.from_text((LIGHT if "background" in series[0] else "") + STEPS), series)
+
+
+def tried(clock: Clock, window: Any, found: Any, series: Series) -> None:
+    """Time previews of a step after changed values, from the change until the answer is in its layer."""
+    from kinocyte.app.jobs import Job
+    from kinocyte.app.previews import Previews
+
+    panel = window.panel("builder")
+    what, path, values = series
+    if "method" in values[0]:
+        found.document["population"]["nuclei"]["segmentation"] = {"channel": "nuclei", **values[0]}
+    window.session.set_draft(found)
+    paths = [step.path for step in found.steps()]
+    panel.steps.setCurrentRow(paths.index(path))
+    clock.until(lambda: panel.preview.shown is not None and not panel.preview.is_busy)
+    clock.held = 0.0
     times = []
-    for area in range(11, 16):
+    for change in values:
         panel.preview.shown = None
         start = time.perf_counter()
-        panel.set_values({"min_area_um2": float(area)})
+        panel.set_values(change)
         clock.until(lambda: panel.preview.shown is not None)
         times.append(time.perf_counter() - start)
-    clock.note("preview of a threshold after a changed value (120 ms rest included)", float(np.median(times)))
-    question = panel.preview.question()
+        clock.until(lambda: not panel.preview.is_busy)
     start = time.perf_counter()
-    question.method.segment(question.position.image().frame_channels(0, ("nuclei",)), question.position.scale, seed=1)
-    clock.note("of that, the kernel and reading the frame", time.perf_counter() - start)
+    Previews().answer(panel.preview.question(), Job("alone"))  # with nothing kept of earlier questions
+    alone = time.perf_counter() - start
+    clock.note(
+        f"preview after a changed value: {what}", float(np.median(times[1:])), computed_anew_ms=round(1e3 * alone)
+    )
+
+
+def event_preview(clock: Clock, window: Any, draft: Any, folder: Path) -> None:
+    """Time the preview of an event, on tracks of a smaller movie."""
+    from kinocyte.pipeline.execute import Workers
+    from kinocyte.pipeline.parse import parse_pipeline
+    from kinocyte.pipeline.run import run
+
+    movie(folder / "small.zarr", 15, 768)
+    result = run(parse_pipeline(STEPS), kinocyte.open(folder / "small.zarr"), where=Workers(workers=0))
+    assert result.ok, result.failed
+    window.session.open(str(folder / "small.zarr"))
+    clock.until(lambda: window.session.cells is not None and window.session.cells.has_tracks)
+    clock.until(lambda: not window.session.jobs.running)
+    values = tuple({"when": f"mean_nuclei > {400 + n}"} for n in range(5))
+    tried(clock, window, draft.from_text(STEPS), ("event", ("population", "nuclei", "event", 0), values))
 
 
 def table_and_plot(clock: Clock, window: Any, rows: int) -> None:
