@@ -34,6 +34,31 @@ def colours_of(image: Any) -> int:
     return len(np.unique(flat @ np.array([1, 256, 65536])))
 
 
+def test_what_is_drawn_in_advance_leaves_no_trace(hands: Hands) -> None:
+    from kinocyte.app.warming import WarmUp
+
+    viewer, made = hands.window.viewer, []
+    viewer.layers.events.inserted.connect(lambda event: made.append(type(event.value).__name__))
+    warming = WarmUp(hands.session)
+    warming.start()
+    hands.until(lambda: warming.is_over)
+    assert warming.kernels is not None
+    hands.until(lambda: warming.kernels.is_over)
+    assert warming.kernels.state == "done", warming.kernels.message
+    assert set(made) == {"Image", "Labels", "Points", "Vectors", "Tracks"}
+    assert not viewer.layers
+    assert not viewer.scale_bar.visible
+    assert viewer.scale_bar.opacity == 1
+    interrupted = WarmUp(hands.session)
+    interrupted.start()
+    hands.until(lambda: len(viewer.layers) == 2)
+    job = hands.session.job("Opening something", lambda: None)
+    hands.until(lambda: interrupted.is_over)
+    hands.until(lambda: job.is_over)
+    assert interrupted.kernels is None
+    assert not viewer.layers
+
+
 def test_files_become_an_experiment_in_the_wizard(hands: Hands, demo: Path) -> None:
     hands.click("start_new")
     wizard = hands.find("wizard")

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from kinocyte.app import settings
 from kinocyte.app.cells import Cells
@@ -69,9 +70,15 @@ class Layers(QObject):
             self._opening.cancel()
         position = self._session.position
         if position is None:
+            self._opening = None
             self._clear()
         else:
-            self._opening = self._session.job(f"Reading {position.id}", self._open, position, done=self._opened)
+            self._opening = self._session.job(
+                f"Reading {position.id}", self._open, position, done=self._opened, failed=self._not_opened
+            )
+
+    def _not_opened(self, _message: str) -> None:
+        self._opening = None
 
     def _open(self, position: Position) -> Opened:
         image = position.image()
@@ -81,30 +88,46 @@ class Layers(QObject):
         return Opened(position, channels, movies, tuple(contrast_of(image, c) for c in channels), image.dtype)
 
     def _opened(self, opened: Opened) -> None:
-        self._opening = None
-        viewer, scale = self._session.viewer, opened.position.scale
-        if viewer is None:
-            return
-        same, frame = self._fits(opened), self._session.frame
-        if not same:
-            self._clear()
-        self._restoring = True
-        for number, channel in enumerate(opened.channels):
-            movies = opened.movies[number]
-            for movie in movies:
-                movie.on_trouble = self._on_trouble
-            if same:  # making layers again takes longer than reading the pixels
+        if self._session.viewer is None:
+            self._opening = None
+        elif self._fits(opened):  # making layers again takes longer than reading the pixels
+            self._restoring = True
+            for channel, movies in zip(opened.channels, opened.movies, strict=True):
+                movies[0].on_trouble = self._on_trouble
                 self.channels[channel].data = movies[0]
-                self.channels[channel].scale = layer_scale(scale, movies[0].ndim)
-            else:
-                self.channels[channel] = self._add_channel(opened, number)
+                self.channels[channel].scale = layer_scale(opened.position.scale, movies[0].ndim)
+            self._restoring = False
+            self._placed(opened, self._session.frame, anew=False)
+        else:
+            frame = self._session.frame  # napari goes to the middle when its first layer comes
+            self._clear()
+            self._add_next(opened, self._opening, frame)
+
+    def _add_next(self, opened: Opened, opening: Job | None, frame: int) -> None:
+        """Add the layer of one channel after another, with a breath of the window in between."""
+        if opening is not self._opening or self._session.viewer is None:
+            return  # something else is opened, or nothing any more
+        number = len(self.channels)
+        for movie in opened.movies[number]:
+            movie.on_trouble = self._on_trouble
+        self._restoring = True
+        self.channels[opened.channels[number]] = self._add_channel(opened, number)
         self._restoring = False
+        if number + 1 < len(opened.channels):
+            QTimer.singleShot(0, partial(self._add_next, opened, opening, frame))
+        else:
+            self._placed(opened, frame, anew=True)
+
+    def _placed(self, opened: Opened, frame: int, *, anew: bool) -> None:
+        """Show the frame and the cells, once all channels are there."""
+        self._opening = None
+        viewer = self._session.viewer
         viewer.scale_bar.visible = True
         names = ("frame", "z", "y", "x") if opened.movies[0][0].ndim == 4 else ("frame", "y", "x")
         if viewer.dims.ndim == len(names):
             viewer.dims.axis_labels = names
-            viewer.dims.set_current_step(0, frame)  # napari goes to the middle when its first layer comes
-        if not same:
+            viewer.dims.set_current_step(0, frame)
+        if anew:
             viewer.reset_view()
         self._show_cells()
         self.shown.emit()
@@ -194,6 +217,8 @@ class Layers(QObject):
             self._replace("labels", None)
             self._replace("tracks", None)
             self._replace("chosen", None)
+            return
+        if self._opening is not None:  # they are shown over all channels
             return
         self._filling = self._session.jobs.start("Drawing tracks", _track_points, cells, done=self._drawn, quiet=True)
         self._show_labels(cells)

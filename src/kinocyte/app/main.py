@@ -19,6 +19,7 @@ def show(experiment: str | None = None) -> int:
     _check_screen()
     from napari.qt import get_qapp
 
+    from kinocyte.app.warming import WarmUp
     from kinocyte.app.window import Window
 
     application = get_qapp()
@@ -26,6 +27,8 @@ def show(experiment: str | None = None) -> int:
     settle()
     if experiment is not None:
         window.session.open(experiment)
+    else:
+        WarmUp(window.session).start()
     return int(application.exec())
 
 
