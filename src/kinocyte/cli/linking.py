@@ -51,7 +51,9 @@ def _command(annotation: Any, default: Any) -> Callable[..., int]:
         console.print(f"{found} are in {out}.", markup=False, soft_wrap=True)
         lost = table.height - _placed(table)
         if lost:
-            console.print(f"{lost} of {table.height} objects have no position and stay alone.", markup=False, soft_wrap=True)
+            console.print(
+                f"{lost} of {table.height} objects have no position and stay alone.", markup=False, soft_wrap=True
+            )
         if links.height and getattr(method, "splitting_max_distance_um", 0.0) is None:
             hint = "Divisions were not looked for; --splitting-max-distance-um with a distance finds them."
             console.print(hint, markup=False, soft_wrap=True)

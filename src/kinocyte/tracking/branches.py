@@ -29,8 +29,8 @@ def branch_table(objects: pl.DataFrame, tracks: pl.DataFrame, members: pl.DataFr
         - ``n_daughters`` : tracks that have this one as parent
         - ``n_objects`` : objects of the track
         - ``first_time_min``, ``last_time_min`` : times of its first and last object
-        - ``cycle_time_min`` : time from the first object after one division to that after the next; null where the track did
-          not begin and end by a division
+        - ``cycle_time_min`` : time from the first object after one division to that after the next; null where the
+          track did not begin and end by a division
         - ``displacement_um`` : from first to last object
         - ``path_um`` : along all objects
 
