@@ -21,7 +21,10 @@ class Transient(EventMethod):
     method: Literal["transient"] = "transient"
     when: Formula = param(help="Condition that holds for a while, such as 'mean_calcium > 2'.")
     min_r_squared: float = param(
-        0.5, le=1, help="Least part of the variance of the yes and no that one stretch must explain."
+        0.5,
+        le=1,
+        help="Least part of the variance of the yes and no that one stretch must explain; 0 where a track may have "
+        "several.",
     )
     min_confidence: float = param(
         0.5, ge=0, le=1, help="Least probability that there was a stretch and no mistake of a few frames."
