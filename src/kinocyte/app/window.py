@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QMessageBox,
     QScrollArea,
     QShortcut,
+    QTabBar,
     QTableWidget,
     QTableWidgetItem,
     QTabWidget,
@@ -39,8 +40,6 @@ from kinocyte.app.widgets import fit, named
 _LAYOUT = 1
 #: Widths of the columns of panels in pixels, such that 1366 pixels leave the image half of the window.
 _LEFT, _RIGHT = 285, 420
-#: Below this width of the window the columns become narrower with it.
-_NARROW = 1200
 
 
 class Window(QObject):
@@ -201,9 +200,16 @@ class Window(QObject):
     def _divide(self) -> None:
         """Give the columns their widths."""
         docks = [next(d for n, d in self.docks.items() if _area_of(n) == a) for a in ("left", "right")]
-        narrow = min(1.0, self._qt.width() / _NARROW)
-        widths = [round(_LEFT * narrow), round(_RIGHT * narrow)]
+        widths = [min(_LEFT, round(0.22 * self._qt.width())), min(_RIGHT, round(0.42 * self._qt.width()))]
         self._qt.resizeDocks(docks, widths, Qt.Orientation.Horizontal)
+        self._whole_names()
+
+    def _whole_names(self) -> None:
+        """Let tabs keep their names where there is little room; arrows then lead to those that do not fit."""
+        bars = self._qt.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        for bar in bars:
+            bar.setElideMode(Qt.TextElideMode.ElideNone)
+            bar.setUsesScrollButtons(True)
 
     def panel(self, name: str) -> Any:
         """Return a panel by name, which is made if nobody looked at it yet."""
@@ -216,6 +222,7 @@ class Window(QObject):
         dock.show()
         dock.raise_()
         self._looked_at(name)
+        self._whole_names()
         if _area_of(name) == "bottom":
             height = max(dock.height(), round(0.5 * self._qt.height()))
             QTimer.singleShot(0, partial(self._qt.resizeDocks, [dock], [height], Qt.Orientation.Vertical))
