@@ -7,7 +7,7 @@ import math
 import polars as pl
 import pytest
 
-from kinocyte.core import registry
+from kinocyte.core import registry, schema
 from kinocyte.core.errors import ParameterError, TableError
 from kinocyte.events import (
     Calibrate,
@@ -146,6 +146,7 @@ def test_empty_tables_stay_empty(name: str) -> None:
         "merge_states": {"into": "s", "states": {"a": "signal > 1"}},
         "join_populations": {"other": "b"},
         "collapse_pairs": {"reference": "track_id", "neighbour": "object_id"},
+        "around_event": {"event": "death"},
     }.get(name, {})
-    empty = CELLS.head(0)
-    assert registry.parse("table", {"method": name, **given}).apply(empty, others={"b": empty}).height == 0  # type: ignore[attr-defined]
+    empty, others = CELLS.head(0), {"b": CELLS.head(0), "events": schema.empty(schema.EVENTS)}
+    assert registry.parse("table", {"method": name, **given}).apply(empty, others=others).height == 0  # type: ignore[attr-defined]
