@@ -68,6 +68,9 @@ class WarmUp(QObject):
     def _all(self) -> Generator[bool, None, None]:
         """Yield after each piece of work in the window."""
         viewer = self._session.viewer
+        compiling = self._session.jobs.start("Getting ready", compile_colours, quiet=True)
+        while not compiling.is_over:
+            yield True
         for make in _LAYERS:
             self._added.append(make(viewer))
             if self._opacity is None:  # the scale bar is drawn, too, and not seen
@@ -79,8 +82,6 @@ class WarmUp(QObject):
             self._remove(self._added[-1])
             yield True
         self._restore_bar()
-        yield True
-        import_module("pyqtgraph")
         yield True
         self.kernels = self._session.jobs.start("Getting ready", call_kernels, quiet=True)
 
@@ -119,6 +120,15 @@ _LAYERS: tuple[Callable[[Any], Any], ...] = (
     lambda viewer: _tiny(viewer, "vectors", np.zeros((1, 2, 3))),
     lambda viewer: _tiny(viewer, "tracks", np.array([[1, 0, 0, 0], [1, 1, 1, 1.0]])),
 )
+
+
+def compile_colours() -> None:
+    """Let napari compile how label images of our types become colours, in another thread than the window's."""
+    from napari.layers import Labels
+
+    for dtype in (np.uint32, np.uint16):
+        Labels(np.zeros((1, 8, 8), dtype))
+    import_module("pyqtgraph")
 
 
 def call_kernels(job: Job) -> None:
