@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,10 @@ def test_what_is_drawn_in_advance_leaves_no_trace(hands: Hands) -> None:
     interrupted = WarmUp(hands.session)
     interrupted.start()
     hands.until(lambda: len(viewer.layers) == 2)
-    job = hands.session.job("Opening something", lambda: None)
+    opened = threading.Event()
+    job = hands.session.job("Opening something", opened.wait)
     hands.until(lambda: interrupted.is_over)
+    opened.set()
     hands.until(lambda: job.is_over)
     assert interrupted.kernels is None
     assert not viewer.layers
