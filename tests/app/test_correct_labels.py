@@ -110,6 +110,8 @@ def test_strokes_on_the_image_become_one_correction(desk: Open) -> None:  # noqa
         return QPoint(round(x), round(y))
 
     def drag(*places: tuple[float, float]) -> None:
+        opened.rest()
+        opened.viewer.screenshot(flash=False)  # the canvas knows its size once it has been drawn
         QTest.mouseMove(canvas, at(*places[0]))
         QTest.mousePress(canvas, Qt.MouseButton.LeftButton, pos=at(*places[0]))
         for place in places[1:]:
