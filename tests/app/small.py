@@ -129,6 +129,7 @@ class Desk:
     """A window with the session of an experiment and one panel, beside an image where a test looks at it."""
 
     def __init__(self, store: str, panel: Callable[[Any], Any], *, image: bool = False, size: Any = (900, 640)) -> None:
+        from qtpy.QtCore import Qt
         from qtpy.QtWidgets import QApplication, QMainWindow
 
         from kinocyte.app import theme
@@ -160,6 +161,8 @@ class Desk:
             self.window.setCentralWidget(self.panel)
         self.window.resize(*((1200, 860) if image else size))
         self.window.show()
+        if image:  # a tall panel of the test before may have left no room for the image
+            self.window.resizeDocks([self.dock], [320], Qt.Orientation.Vertical)
         self.session.open(store)
         self.until(lambda: self.session.cells is not None and (not image or bool(self.layers.channels)))
         self.rest()

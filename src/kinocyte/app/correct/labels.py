@@ -153,14 +153,16 @@ class LabelsPanel(CorrectingPanel):
         if tool == "split":
             self._triangles = _plain_triangles()
             self.strokes = viewer.add_shapes(
-                ndim=2, name="Cut", scale=steps[-2:], edge_color="#e69f00", edge_width=0.8, metadata={"kinocyte": False}
-            )
+                ndim=2, name="Cut", scale=steps[-2:], units=("um", "um"), edge_color="#e69f00", edge_width=0.8,
+                metadata={"kinocyte": False},
+            )  # fmt: skip
             self.strokes.mode = "add_line"
             self.strokes.events.data.connect(self._on_line)
         else:
             self.strokes = viewer.add_labels(
-                np.zeros(shape, np.uint8), name="Strokes", scale=steps, opacity=0.7, metadata={"kinocyte": False}
-            )
+                np.zeros(shape, np.uint8), name="Strokes", scale=steps, units=("um",) * len(steps), opacity=0.7,
+                metadata={"kinocyte": False},
+            )  # fmt: skip
             self.strokes.mode = "paint"
             self.strokes.brush_size = self.brush.value()
         viewer.layers.selection.active = self.strokes
