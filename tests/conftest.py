@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: threads of libraries would only wait for each other
@@ -33,6 +35,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return module if module.startswith("tests/app/") or module in TOGETHER else nodeid
 
     return ByModule(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _numpy_tells() -> Iterator[None]:
+    """Let every test see numpy's warnings: lifelines silences them for the whole process, so order would decide."""
+    with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
+        yield
 
 
 @pytest.fixture(scope="session")

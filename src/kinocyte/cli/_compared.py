@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from kinocyte.cli.console import err, out, table
+from kinocyte.cli.console import err, out, print_json, table
 from kinocyte.statistics.base import Comparison
 
 _TIMES = 6
@@ -21,9 +20,7 @@ def present(file: Path, read: pl.DataFrame, columns: Row, found: Comparison, *, 
     """Print a comparison of a table; notes go to standard error, or into the JSON object. Returns 0."""
     notes = [*found.notes, *_advice(read, columns)]
     if json:
-        print(  # noqa: T201 - for programs
-            json_format.dumps(_document(file, read, columns, found, notes), ensure_ascii=False, allow_nan=False)
-        )
+        print_json(_document(file, read, columns, found, notes))
         return 0
     _SHOWN[found.method](found, columns)
     for note in notes:

@@ -103,9 +103,8 @@ def particle_scores(
             msg = "--gate-um needs the size of a pixel of the masks; give --pixel-size-um too."
             raise ParameterError(msg)
         return score_positions(found, gate=_GATE_PX).as_dict(unit="px")
-    spacing = scale.spacing_um(min(found.reference.centre.shape[1], found.result.centre.shape[1]))
-    gate = gate_um if gate_um is not None else _GATE_PX * float(spacing[-1])
-    return score_positions(found, gate=gate, spacing=tuple(float(s) for s in spacing)).as_dict()
+    gate = gate_um if gate_um is not None else _GATE_PX * scale.x_um
+    return score_positions(found, gate=gate, scale=scale).as_dict()
 
 
 def _within(truth: ObjectMovie, result: TrackedFolder, path: Path) -> None:

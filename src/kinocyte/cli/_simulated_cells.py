@@ -71,9 +71,7 @@ def _write_stack(
     n = movie.settings.frames
     planes = (channel for t in range(n) for channel in frame(t))
     shape = (n, len(channels), *movie.frame_shape)
-    write_movie(
-        place, planes, shape=shape, dtype=dtype, channels=channels, calibration=calibration_of(movie.scale)
-    )  # fmt: skip
+    write_movie(place, planes, shape=shape, dtype=dtype, channels=channels, calibration=calibration_of(movie.scale))
 
 
 def calibration_of(scale: Scale) -> Calibration:

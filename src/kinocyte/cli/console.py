@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import NoneType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -34,6 +35,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     for row in listed:
         shown.add_row(*(escape(_cell(value)) for value in row))
     out.print(shown)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line, for programs; numbers that JSON does not know are refused."""
+    print(json.dumps(document, ensure_ascii=False, allow_nan=False))  # noqa: T201 - what a program reads is not styled
 
 
 def _cell(value: object) -> str:

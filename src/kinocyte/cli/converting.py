@@ -146,6 +146,7 @@ def btrack(configuration: Path, target: Path, /, *, population: str = "cells", u
 
     from pydantic import ValidationError
 
+    from kinocyte.core.registry import explain
     from kinocyte.experiment.storage import Storage
     from kinocyte.interop.tracks.files import read_text
     from kinocyte.pipeline.parse import parse_pipeline
@@ -166,8 +167,7 @@ def btrack(configuration: Path, target: Path, /, *, population: str = "cells", u
     try:
         linker = Bayesian.from_btrack(document if isinstance(document, dict) else {}, um_per_unit=um_per_unit)
     except ValidationError as error:
-        said = error.errors()[0]
-        msg = f"{configuration}: {'.'.join(map(str, said['loc']))}: {said['msg']}."
+        msg = f"{configuration}: {'; '.join(explain(Bayesian, error))}."
         raise ParameterError(msg) from error
     values = linker.model_dump(mode="json", exclude_unset=True)
     lines = [f"[population.{population}.tracking]", 'method = "bayesian"']

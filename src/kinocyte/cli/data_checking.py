@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
-from kinocyte.cli.console import TaskBar, err, out, table
+from kinocyte.cli.console import TaskBar, err, out, print_json, table
 from kinocyte.core.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def check(
             "ok": found.ok, "findings": [vars(f) for f in found.findings],
             "pairs": found.facts.pairs.fill_nan(None).to_dicts(),
         }  # fmt: skip
-        print(json_format.dumps(document, ensure_ascii=False, allow_nan=False))  # noqa: T201 - for programs
+        print_json(document)
     else:
         _show(found)
     return 0 if found.ok else 1
@@ -154,7 +153,7 @@ def rank(
         order.write_csv(out_csv)
     if json:
         document = {"model": model, "order": order.to_dicts()}
-        print(json_format.dumps(document, ensure_ascii=False, allow_nan=False))  # noqa: T201 - for programs
+        print_json(document)
         return 0
     shown = order.head(_RANKED).select("rank", "image", "uncertainty", "unlikeness", "objects")
     title = "Annotate these first" + (f" (the first {_RANKED} of {order.height})" if order.height > _RANKED else "")

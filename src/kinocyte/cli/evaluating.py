@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from kinocyte.cli.console import err, out, table
+from kinocyte.cli.console import err, out, print_json, table
 from kinocyte.core.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ def tracking(
         write_errors(found, errors)
     frames = _numbered(scores.errors_per_frame, sides.start)
     if json:
-        _print_json(_tracking_document(truth, result, scores, particles, frames))
+        print_json(_tracking_document(truth, result, scores, particles, frames))
     else:
         _show_tracking(scores, particles, frames, errors)
     return 0
@@ -237,7 +236,7 @@ def segmentation(
     if errors is not None:
         write_errors(report.errors, errors)
     if json:
-        _print_json(
+        print_json(
             {
                 "truth": str(truth),
                 "result": str(result),
@@ -273,7 +272,3 @@ def _shown(value: object) -> object:
     if isinstance(value, float):
         return f"{value:.0f}" if value == round(value) and abs(value) > 1 else f"{value:.4f}"
     return value
-
-
-def _print_json(document: Mapping[str, Any]) -> None:
-    print(json_format.dumps(document, ensure_ascii=False, allow_nan=False))  # noqa: T201 - for programs

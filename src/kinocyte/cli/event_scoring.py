@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kinocyte.cli.console import out, print_json, table
 from kinocyte.core.errors import ParameterError, TableError, nearest
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def events(
             "truth": str(truth), "result": str(result), **scores.as_dict(),
             "confusion": scores.confusion.to_dicts(), "errors": off.to_dicts(),
         }  # fmt: skip
-        print(json_format.dumps(document, ensure_ascii=False, allow_nan=False))  # noqa: T201 - for programs
+        print_json(document)
     else:
         _show(scores, errors)
     return 0
@@ -87,21 +87,21 @@ def _rows(path: Path, event: str | None) -> pl.DataFrame:
 
     from kinocyte.interop.plain_tables import read_table
 
-    table = read_table(path)
-    lacking = next((c for c in ("track_id", "class", "time_min") if c not in table.columns), None)
+    rows = read_table(path)
+    lacking = next((c for c in ("track_id", "class", "time_min") if c not in rows.columns), None)
     if lacking is not None:
-        msg = f"'{path}' lacks the column {lacking}; {nearest(lacking, table.columns)}."
+        msg = f"'{path}' lacks the column {lacking}; {nearest(lacking, rows.columns)}."
         raise TableError(msg)
-    known = table["event"].cast(pl.String).unique().sort().to_list() if "event" in table.columns else []
+    known = [str(e) for e in rows["event"].cast(pl.String).unique().sort()] if "event" in rows.columns else []
     if event is None and len(known) > 1:
-        msg = f"'{path}' holds several events ({', '.join(map(str, known))}); name one with --event."
+        msg = f"'{path}' holds several events ({', '.join(known)}); name one with --event."
         raise ParameterError(msg)
     if event is not None and known:
         if event not in known:
-            msg = f"'{path}' holds no event '{event}'; {nearest(event, map(str, known))}."
+            msg = f"'{path}' holds no event '{event}'; {nearest(event, known)}."
             raise ParameterError(msg)
-        table = table.filter(pl.col("event").cast(pl.String) == event)
-    return table.with_columns(pl.col("class").cast(pl.String))
+        rows = rows.filter(pl.col("event").cast(pl.String) == event)
+    return rows.with_columns(pl.col("class").cast(pl.String))
 
 
 def _numbered(annotated: pl.DataFrame, called: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame | None]:
@@ -124,8 +124,6 @@ def _numbered(annotated: pl.DataFrame, called: pl.DataFrame) -> tuple[pl.DataFra
 
 
 def _show(scores: EventScores, errors: Path | None) -> None:
-    from kinocyte.cli.console import out, table
-
     def shown(value: Any) -> Any:
         return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else value
 

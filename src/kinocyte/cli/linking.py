@@ -12,8 +12,7 @@ from cyclopts import App, Parameter
 from kinocyte.cli.console import out as console
 from kinocyte.cli.methods import Words, call_with_method
 from kinocyte.core.errors import ParameterError
-
-_AXES = ("x_um", "y_um", "z_um")
+from kinocyte.measurement.links import PLACE
 
 app = App(help_flags=[], version_flags=[])
 
@@ -65,5 +64,5 @@ def _command(annotation: Any, default: Any) -> Callable[..., int]:
 
 def _placed(objects: pl.DataFrame) -> int:
     """Return how many objects stand somewhere."""
-    axes = [pl.col(c).cast(pl.Float64).is_finite().fill_null(value=False) for c in _AXES if c in objects.columns]
+    axes = [pl.col(c).cast(pl.Float64).is_finite().fill_null(value=False) for c in PLACE if c in objects.columns]
     return int(objects.select(pl.all_horizontal(axes).sum()).item())

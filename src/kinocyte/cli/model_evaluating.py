@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_format
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kinocyte.cli.console import TaskBar, err, out, table
+from kinocyte.cli.console import TaskBar, err, out, print_json, table
 from kinocyte.core.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def model(
         page = report.page(loaded, judged, title=title, run=run, swept=swept, tried=tried, data=inputs, pairs=pairs)
         document["written"] = [str(p) for p in keep.report(page, judged, swept, tried)]
     if json:
-        print(json_format.dumps(document, ensure_ascii=False, allow_nan=False))  # noqa: T201 - for programs
+        print_json(document)
     else:
         _show(judged, swept, run, document.get("written", []))
     return 0

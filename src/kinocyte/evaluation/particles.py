@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kinocyte.core.errors import ParameterError, TableError
+from kinocyte.core.scale import Scale
 from kinocyte.core.schema import require
 from kinocyte.evaluation.assignment import best_pairs
 from kinocyte.evaluation.comparison import Comparison
@@ -107,7 +108,7 @@ def score_particles(reference: pl.DataFrame, result: pl.DataFrame, *, gate_um: f
     return _scores(truth, found, pairs[chosen], distance[matched], (cost, worst, gate_um))
 
 
-def score_positions(found: Comparison, *, gate: float, spacing: tuple[float, ...] = ()) -> ParticleScores:
+def score_positions(found: Comparison, *, gate: float, scale: Scale | None = None) -> ParticleScores:
     """Score the positions and tracks of two movies that were compared; each branch of a lineage is a track.
 
     Parameters
@@ -115,9 +116,9 @@ def score_positions(found: Comparison, *, gate: float, spacing: tuple[float, ...
     found : Comparison
         Two movies; of label images, the centres of the objects count.
     gate : float
-        As in `score_particles`, in the unit of the positions after they were multiplied by ``spacing``.
-    spacing : tuple of float, optional
-        Size of a pixel along each axis, order (z) y x, where positions are in pixels.
+        As in `score_particles`, in the unit of the positions: micrometres with a scale.
+    scale : Scale, optional
+        Calibration, where positions are in pixels and micrometres are wanted.
 
     Returns
     -------
@@ -128,9 +129,11 @@ def score_positions(found: Comparison, *, gate: float, spacing: tuple[float, ...
     ------
     TableError, ParameterError
         As `score_particles`.
+    CalibrationError
+        If positions are 3D and the scale knows no distance of planes.
     """
     axes = min(found.reference.centre.shape[1], found.result.centre.shape[1])
-    size = np.asarray(spacing[-axes:] if spacing else np.ones(axes))
+    size = np.ones(axes) if scale is None else np.asarray(scale.spacing_um(axes))
     reference, result = (_positions(side, size) for side in (found.reference, found.result))
     return score_particles(reference, result, gate_um=gate)
 

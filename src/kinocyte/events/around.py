@@ -38,9 +38,7 @@ class AroundEvent(TableOperation):
         require(events, (*names, "track_id"), table="events")
         events = events.with_columns(pl.col(c).cast(frame.schema[c]) for c in (*names, "track_id"))
         columns = measured(frame, self.columns, [*names, "track_id"])
-        return around_event(
-            frame, events, event=self.event, columns=columns, window_min=self.window_min, by=names
-        )  # fmt: skip
+        return around_event(frame, events, event=self.event, columns=columns, window_min=self.window_min, by=names)
 
 
 def around_event(

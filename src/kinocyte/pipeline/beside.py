@@ -37,9 +37,8 @@ def _named(part: Any, place: Keys) -> Iterator[tuple[Keys, str]]:
         files = {"model", *getattr(part, "reference_fields", ())}
         for name, field in type(part).model_fields.items():
             value = getattr(part, name)
-            if (
-                name in files and value and field.annotation in (str, str | None)
-            ):  # "rigid" is a model of drift, no file
+            # "rigid" is a model of drift, no file
+            if name in files and value and field.annotation in (str, str | None):
                 yield (*place, name), value
             else:
                 yield from _named(value, (*place, name))

@@ -261,9 +261,8 @@ class Pipeline(_Section):
     def _mending_needs_tracks(self) -> Pipeline:
         for name, population in self.population.items():
             for key in ("mending", "motion", "track_filter", "path", "event"):
-                given = getattr(population, key)
-                if key == "motion":  # the file of a run writes the default out, with or without tracks
-                    given = given != Population.model_fields[key].get_default(call_default_factory=True)
+                # the file of a run writes defaults out, with or without tracks
+                given = getattr(population, key) != Population.model_fields[key].default
                 if given and population.tracking is None:
                     msg = f"population.{name}.{key} needs tracks; add [population.{name}.tracking]"
                     raise ValueError(msg)
