@@ -34,7 +34,8 @@ class PlateView(QWidget):
     clicked : str
         A well.
     painted : list of str
-        Wells that a drag went over (one for a click), when the button is released.
+        Wells that a drag went over (one for a click; a row or column for a click on its name), when the button is
+        released.
     """
 
     clicked = Signal(str)
@@ -110,6 +111,16 @@ class PlateView(QWidget):
         """Return the well under a point, empty where there is none that holds something."""
         return next((w for w in self._wells if self.rectangle(w).contains(point)), "")
 
+    def line_at(self, point: QPointF) -> list[str]:
+        """Return the wells of the row or column whose letter or number lies under a point."""
+        cell = self._cell()
+        row, column = (int((v - _HEAD) // cell) for v in (point.y(), point.x()))
+        if point.x() < _HEAD <= point.y():
+            return [w for w in self._wells if place(w)[0] == row]
+        if point.y() < _HEAD <= point.x():
+            return [w for w in self._wells if place(w)[1] == column]
+        return []
+
     # ------------------------------------------------------------ drawing
     def paintEvent(self, _event: QPaintEvent) -> None:
         """Draw the wells."""
@@ -148,15 +159,16 @@ class PlateView(QWidget):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         text = self._texts.get(well, "")
         if text and box.width() > 13:
-            painter.setPen(QColor("white") if colour.lightnessF() < 0.55 else QColor("black"))
+            light = 0.299 * colour.redF() + 0.587 * colour.greenF() + 0.114 * colour.blueF()
+            painter.setPen(QColor("white") if light < 0.5 else QColor("black"))
             painter.drawText(box, _MIDDLE, text)
 
     # ------------------------------------------------------------ the mouse
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Begin to choose or to paint."""
         well = self.well_at(event.position())
-        if event.button() == Qt.MouseButton.LeftButton and well:
-            self._dragged = [well]
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._dragged = [well] if well else self.line_at(event.position())
             self.update()
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:

@@ -116,6 +116,7 @@ class StartPanel(QWidget):
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Open an experiment that was dropped; begin a new one with anything else."""
+        event.acceptProposedAction()
         paths = tuple(u.toLocalFile() for u in event.mimeData().urls() if u.isLocalFile())
         if len(paths) == 1 and paths[0].rstrip("/").endswith(".zarr") and (Path(paths[0]) / "zarr.json").exists():
             self._session.open(paths[0])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent
+from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent, QKeySequence
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -22,6 +20,7 @@ from qtpy.QtWidgets import (
     QListWidget,
     QProgressBar,
     QPushButton,
+    QShortcut,
     QTableWidget,
     QTableWidgetItem,
     QTabWidget,
@@ -35,9 +34,25 @@ from kinocyte.app.session import Session
 from kinocyte.app.theme import CONDITION_COLOURS
 from kinocyte.app.widgets import error_label, fit, heading, hint, named
 from kinocyte.app.wizard_plate import Conditions
+from kinocyte.app.wizard_work import (
+    MAPS,
+    conditions_of,
+    found_values,
+    import_all,
+    make_plan,
+    number,
+    plain_question,
+    shown_questions,
+)
 from kinocyte.core.errors import KinocyteError
-from kinocyte.pipeline.importing import ImportOptions, ImportPlan, Progress, import_options, plan_import, run_import
+from kinocyte.pipeline.importing import ImportOptions, ImportPlan, import_options
 
+_MISSING = (
+    ("leave the position out", "refuse"),
+    ("skip the frame and keep the times of the others", "skip"),
+    ("fill it with black", "fill"),
+)
+_IN_LIST = Qt.ShortcutContext.WidgetShortcut
 _COLUMNS = ("well", "name", "what it is", "frames", "channels", "pixels", "µm/px", "min", "problem")
 
 
@@ -79,28 +94,39 @@ class NewExperiment(QDialog):
         self.interval = named(QLineEdit(), "wizard_frame_interval_min")
         self.z_step = named(QLineEdit(), "wizard_z_step_um")
         self.channels = named(QLineEdit(), "wizard_channels")
-        self.channels.setPlaceholderText("names in the order of the files, with commas")
         self.pattern = named(QLineEdit(), "wizard_pattern")
         self.pattern.setPlaceholderText("such as {well}_{position}_t{time}_{channel}")
+        self.axes = named(QLineEdit(), "wizard_axes")
+        self.axes.setPlaceholderText("such as tyx, zyx or tcyx, where the files do not say")
+        self.labels = named(QCheckBox("Take masks and tables that came with the images, too"), "wizard_labels")
+        self.labels.setChecked(True)
+        self.link = named(QCheckBox("Leave the pixels of OME-Zarr where they are"), "wizard_link")
         self.missing = named(QComboBox(), "wizard_missing")
-        self.missing.addItems(["refuse", "skip", "fill"])
+        for words, value in _MISSING:
+            self.missing.addItem(words, value)
         self.override = named(QCheckBox("What is written here counts more than what the files say"), "wizard_override")
-        for line, key in (
-            (self.pixel, "pixel_size_um"),
-            (self.interval, "frame_interval_min"),
-            (self.z_step, "z_step_um"),
-        ):
-            line.setPlaceholderText("as the files say")
-            line.setToolTip(str(ImportOptions.model_fields[key].description))
-            line.setMaximumWidth(140)
-        for widget, key in ((self.channels, "channels"), (self.pattern, "pattern"), (self.missing, "missing_frames")):
+        self.calibration = {
+            "pixel_size_um": self.pixel,
+            "frame_interval_min": self.interval,
+            "z_step_um": self.z_step,
+            "channels": self.channels,
+        }
+        more = {"axes": self.axes, "pattern": self.pattern, "missing_frames": self.missing}
+        more |= {"labels": self.labels, "link": self.link, "override_metadata": self.override}
+        for key, widget in (self.calibration | more).items():
             widget.setToolTip(str(ImportOptions.model_fields[key].description))
+        for line in (self.pixel, self.interval, self.z_step):
+            line.setMaximumWidth(200)
 
     def _make_plate(self) -> None:
         self.plate = PlateView()
         self.column = named(QComboBox(), "wizard_column")
         self.column.setEditable(True)
         self.column.addItems(["treatment", "concentration", "cell_type", "replicate"])
+        self.map = ""
+        self.map_button = named(QPushButton("Plate map…"), "wizard_map")
+        self.map_button.setToolTip("A CSV or TOML file that says which well got what, and which file is which well")
+        self.map_button.clicked.connect(self._ask_map)
         self.value = named(QComboBox(), "wizard_value")
         self.value.setEditable(True)
         line = self.value.lineEdit()
@@ -162,8 +188,11 @@ class NewExperiment(QDialog):
             ("Time between frames (min)", self.interval),
             ("Distance of planes (µm)", self.z_step),
             ("Channels", self.channels),
+            ("Axes of the files", self.axes),
             ("What file names say", self.pattern),
             ("Where frames are missing", self.missing),
+            ("", self.labels),
+            ("", self.link),
             ("", self.override),
         ):
             form.addRow(label, widget)
@@ -172,11 +201,16 @@ class NewExperiment(QDialog):
     def _plate_page(self) -> QWidget:
         page = QWidget()
         inner = QVBoxLayout(page)
-        inner.addWidget(hint("Choose a column, type a value, then click wells or drag over them to paint it on."))
+        inner.addWidget(
+            hint(
+                "Choose a column, type a value, then click wells, drag over them, or click the name of a row or column."
+            )
+        )
         row = QHBoxLayout()
         for text, widget in (("Column", self.column), ("Value", self.value)):
             row.addWidget(QLabel(text))
             row.addWidget(widget, 1)
+        row.addWidget(self.map_button)
         inner.addLayout(row)
         inner.addWidget(self.plate, 1)
         inner.addWidget(self.painted)
@@ -189,13 +223,15 @@ class NewExperiment(QDialog):
         self.choose.clicked.connect(self._ask_target)
         self.start.clicked.connect(self._import)
         self.cancel.clicked.connect(self.reject)
-        for line in (self.pixel, self.interval, self.z_step, self.channels, self.pattern):
+        for line in (self.pixel, self.interval, self.z_step, self.channels, self.axes, self.pattern):
             line.textEdited.connect(lambda _text: self.read())
+        QShortcut(QKeySequence(Qt.Key.Key_Delete), self.paths, self._leave_out, context=_IN_LIST)
         self.missing.currentTextChanged.connect(lambda _text: self.read())
-        self.override.toggled.connect(lambda _on: self.read())
+        for tick in (self.labels, self.link, self.override):
+            tick.toggled.connect(lambda _on: self.read())
         self.table.itemChanged.connect(self._well_typed)
         self.plate.painted.connect(self._paint)
-        self.column.currentTextChanged.connect(lambda _text: self._draw_plate())
+        self.column.currentTextChanged.connect(self._other_column)
         self.target.textChanged.connect(lambda _text: self._refresh())
         self._refresh()
 
@@ -204,11 +240,15 @@ class NewExperiment(QDialog):
         """Add files or folders and read them."""
         known = self.chosen_paths()
         for path in paths:
-            if path and path not in known:
+            if path.lower().endswith(MAPS):
+                self.map = path
+            elif path and path not in known:
                 self.paths.addItem(path)
-        if paths and not self.target.text():
-            first = Path(paths[0])
-            self.target.setText(str(first.parent / f"{first.stem}.zarr"))
+        movies = [Path(p) for p in self.chosen_paths()]
+        if movies and not self.target.text():
+            first = movies[0]
+            name = first.stem if len(movies) == 1 else first.parent.name or "experiment"
+            self.target.setText(str(first.parent / f"{name}.zarr"))
         self.read()
 
     def chosen_paths(self) -> list[str]:
@@ -222,6 +262,15 @@ class NewExperiment(QDialog):
     def _ask_folder(self) -> None:
         self.add_paths((QFileDialog.getExistingDirectory(self, "Folder of movies"),))
 
+    def _ask_map(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Plate map", "", "Plate map (*.csv *.toml)")
+        self.add_paths((name,) if name else ())
+
+    def _leave_out(self) -> None:
+        for item in self.paths.selectedItems():
+            self.paths.takeItem(self.paths.row(item))
+        self.read()
+
     def _ask_target(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "The new experiment", self.target.text(), "Experiment (*.zarr)")
         if name:
@@ -230,6 +279,8 @@ class NewExperiment(QDialog):
     def _clear(self) -> None:
         self.paths.clear()
         self._wells.clear()
+        self.map = ""
+        self.target.clear()
         self.read()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
@@ -239,6 +290,7 @@ class NewExperiment(QDialog):
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Add what was dropped."""
+        event.acceptProposedAction()
         self.add_paths(tuple(u.toLocalFile() for u in event.mimeData().urls() if u.isLocalFile()))
 
     # ------------------------------------------------------------ understanding
@@ -256,7 +308,11 @@ class NewExperiment(QDialog):
             "z_step_um": self.z_step.text().replace(",", ".").strip() or None,
             "channels": self.channels.text(),
             "pattern": self.pattern.text().strip() or None,
-            "missing_frames": self.missing.currentText(),
+            "wells": self.map or None,
+            "axes": self.axes.text().strip() or None,
+            "labels": self.labels.isChecked(),
+            "link": self.link.isChecked(),
+            "missing_frames": self.missing.currentData(),
             "override_metadata": self.override.isChecked(),
         }
         return import_options(**said)
@@ -275,7 +331,7 @@ class NewExperiment(QDialog):
             return
         wells = dict(self._wells)
         self.notes.setText("Reading …")
-        self._reader.ask(_plan, paths, options, wells, done=self._planned, failed=lambda m: self._ask_person([m]))
+        self._reader.ask(make_plan, paths, options, wells, done=self._planned, failed=lambda m: self._ask_person([m]))
 
     def _planned(self, plan: ImportPlan) -> None:
         self.plan = plan
@@ -289,8 +345,10 @@ class NewExperiment(QDialog):
                 self._show_row(row)
         self.nothing.setVisible(plan is None)
         self.table.setVisible(plan is not None)
-        self.notes.setText("<br>".join(f"• {n}" for n in plan.notes) if plan is not None else "")
-        for well, values in _conditions_of(plan).items():
+        said = [f"wells and conditions as in {self.map}"] if self.map else []
+        self.notes.setText("<br>".join(f"• {n}" for n in [*said, *plan.notes]) if plan is not None else "")
+        self._show_found(found_values(plan))
+        for well, values in conditions_of(plan).items():
             for name, value in values.items():
                 self.conditions.propose(well, name, value)
         for name in self.conditions.columns():
@@ -300,6 +358,15 @@ class NewExperiment(QDialog):
             self.column.setCurrentText(self.conditions.columns()[0])
         self._draw_plate()
         self._ask_person(list(plan.questions) if plan is not None else [])
+
+    def _show_found(self, found: dict[str, str]) -> None:
+        """Say in the empty fields what the files say."""
+        for key, line in self.calibration.items():
+            if key == "channels":
+                known = f"now {found[key]}; " if key in found else ""
+                line.setPlaceholderText(f"{known}names in the order of the files, with commas")
+            else:
+                line.setPlaceholderText(f"{found[key]}, as the files say" if key in found else "the files do not say")
 
     def _show_row(self, row: dict[str, Any]) -> None:
         at = self.table.rowCount()
@@ -312,8 +379,8 @@ class NewExperiment(QDialog):
             row["frames"],
             row["channels"],
             size if row["x"] else None,
-            _number(row["pixel_size_um"]),
-            _number(row["frame_interval_min"]),
+            number(row["pixel_size_um"]),
+            number(row["frame_interval_min"]),
             row["problems"],
         )
         for column, value in enumerate(shown):
@@ -326,7 +393,8 @@ class NewExperiment(QDialog):
             self.table.setItem(at, column, item)
 
     def _ask_person(self, questions: list[str]) -> None:
-        self.questions.setText("\n".join(f"Needed: {plain_question(q)}" for q in questions))
+        self.questions.setText(shown_questions(questions))
+        self.questions.setToolTip("\n".join(plain_question(q) for q in questions[:20]))
         self.questions.setVisible(bool(questions))
         self._refresh(questions)
 
@@ -356,11 +424,21 @@ class NewExperiment(QDialog):
         name, value = self.column.currentText().strip(), self.value.currentText().strip()
         if not name:
             return
+        if not value and not set(wells) & set(self.conditions.values_of(name)):
+            self.painted.setText("Type first what these wells got; an empty value takes away what is painted.")
+            return
         for well in wells:
             self.conditions.paint(well, name, value)
         if value and self.value.findText(value) < 0:
             self.value.addItem(value)
         self.plate.chosen.clear()
+        self._draw_plate()
+
+    def _other_column(self, name: str) -> None:
+        """Propose the values of a column; those of the column before would be painted by mistake."""
+        self.value.clear()
+        self.value.addItems(list(dict.fromkeys(self.conditions.values_of(name.strip()).values())))
+        self.value.setCurrentText("")
         self._draw_plate()
 
     def _draw_plate(self) -> None:
@@ -383,7 +461,7 @@ class NewExperiment(QDialog):
         self.bar.show()
         self.bar.setRange(0, 0)
         self.questions.hide()
-        job = self._session.job("Importing", _import_all, plan, target, self.conditions.frame(self.wells()))
+        job = self._session.job("Importing", import_all, plan, target, self.conditions.frame(self.wells()))
         self._importing = job
         job.progressed.connect(self._progressed)
         job.finished.connect(self._imported)
@@ -419,66 +497,3 @@ class NewExperiment(QDialog):
             return
         self._reader.drop()
         super().reject()
-
-
-_OPTIONS_IN_WORDS = {
-    "--pixel-size-um": "Pixel size",
-    "--frame-interval-min": "Time between frames",
-    "--z-step-um": "Distance of planes",
-    "--channels": "Channels",
-    "--override-metadata": "the tick at the bottom of 'Channels and calibration'",
-    "--pattern": "What file names say",
-    "--missing-frames": "Where frames are missing",
-    "--wells": "the column 'well'",
-}
-
-
-def plain_question(question: str) -> str:
-    """Return a question of the plan with the fields of this window in the place of command-line options."""
-    for option, words in _OPTIONS_IN_WORDS.items():
-        question = question.replace(option, words)
-    return question
-
-
-def _number(value: float | None) -> str | None:
-    return None if value is None else f"{value:.5g}"
-
-
-def _conditions_of(plan: ImportPlan | None) -> dict[str, dict[str, Any]]:
-    if plan is None or plan.conditions is None:
-        return {}
-    rows = plan.conditions.iter_rows(named=True)
-    return {str(r["well"]): {k: v for k, v in r.items() if k != "well" and v is not None} for r in rows}
-
-
-def _plan(paths: list[str], options: ImportOptions, wells: dict[str, str]) -> ImportPlan:
-    """Read the files; wells that were typed go through a plate map, as on the command line."""
-    if not wells:
-        return plan_import(list(paths), options)
-    import tempfile
-
-    plan = plan_import(list(paths), options)
-    stated = {p.name: p.well for p in plan.positions if p.well} | wells
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "plate.csv"
-        with place.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("file", "well"), *stated.items()])
-        moved = any(p.well and p.well != stated.get(p.name) for p in plan.positions)
-        changes: dict[str, Any] = {"wells": str(place)} | ({"override_metadata": True} if moved else {})
-        return plan_import(list(paths), options.model_copy(update=changes))
-
-
-def _import_all(plan: ImportPlan, target: str, conditions: Any, job: Job) -> tuple[str, list[str]]:
-    """Import, write the conditions that were painted, and return the place and what could not be imported."""
-    from kinocyte.experiment.experiment import open as open_experiment
-
-    def tell(progress: Progress) -> None:
-        job.tell(progress.done / max(1, progress.total), progress.position)
-
-    report = run_import(plan, target, on_progress=tell)
-    if conditions is not None:
-        experiment = open_experiment(target)
-        before = experiment.conditions  # of wells that were there already
-        others = before.filter(~before["well"].is_in(conditions["well"].to_list()))
-        experiment.set_conditions(pl.concat([others, conditions], how="diagonal_relaxed"))
-    return target, [f"{movie} was not imported: {why}" for movie, why in report.failed]

@@ -243,14 +243,14 @@ def _names(movie: Movie | Unreadable) -> list[str]:
 
 def _wells_in_names(found: Sequence[Found], notes: list[str]) -> Sequence[Found]:
     """Return the movies with wells and fields where all of several are named after nothing else, such as ``B2_1``."""
-    said = [well_and_field(f.name) if isinstance(f, Movie) and f.well is None else None for f in found]
-    if len(found) < 2 or any(s is None for s in said) or len(set(said)) < len(said):
+    movies = [f for f in found if isinstance(f, Movie)]  # a file that cannot be read has no say
+    said = [well_and_field(f.name) if f.well is None else None for f in movies]
+    if len(movies) < 2 or any(s is None for s in said) or len(set(said)) < len(said):
         return found
-    notes.append(f"the names say wells and fields: '{found[0].name}' is well {said[0][0]}")  # type: ignore[index]
+    notes.append(f"the names say wells and fields: '{movies[0].name}' is well {said[0][0]}")  # type: ignore[index]
+    named = {id(f): s for f, s in zip(movies, said, strict=True) if s is not None}
     return [
-        f.replace(well=s[0], field=s[1] if s[1] is not None else f.field)
-        for f, s in zip(found, said, strict=True)
-        if isinstance(f, Movie) and s is not None
+        f.replace(well=named[id(f)][0], field=named[id(f)][1] or f.field) if isinstance(f, Movie) else f for f in found
     ]
 
 
