@@ -17,6 +17,9 @@ def show(experiment: str | None = None) -> int:
         If there is no screen to show it on.
     """
     _check_screen()
+    # wholly imported before Qt: PySide looks into every module that is imported after it, which pydantic, half loaded,
+    # answers with an ImportError
+    import pydantic.fields  # noqa: F401
     from napari.qt import get_qapp
 
     from kinocyte.app.warming import WarmUp
