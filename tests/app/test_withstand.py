@@ -139,24 +139,24 @@ def test_a_gpu_that_is_not_there_is_one_sentence(finished: str) -> None:
 
 
 def test_the_panels_stand_in_an_existing_napari(store: str) -> None:
-    """Every command of the manifest makes its panel on one session of a viewer that was there before."""
+    """napari's own menu makes every panel of the manifest on one session of a viewer that was there before."""
     napari = pytest.importorskip("napari")
-    from importlib import import_module
-
-    from npe2 import PluginManifest
+    from npe2 import PluginManager, PluginManifest
     from qtpy.QtTest import QTest
 
     from kinocyte.app import plugin
 
     manifest = PluginManifest.from_file(Path(kinocyte.__file__).parent / "app" / "napari.yaml")
+    widgets = [w.display_name for w in manifest.contributions.widgets or []]
     viewer = napari.Viewer(show=False)
     try:
         session = plugin.session_of(viewer)
-        for command in manifest.contributions.commands or []:
-            module, _, name = str(command.python_name).partition(":")
-            panel = getattr(import_module(module), name)(viewer)
-            viewer.window.add_dock_widget(panel, name=command.title)
+        assert "kinocyte" in PluginManager.instance()
+        for widget in widgets:
+            _, standing = viewer.window.add_plugin_dock_widget("kinocyte", widget)
+            assert standing.panel.isVisibleTo(standing)
             assert plugin.session_of(viewer) is session
+        assert len(widgets) == len(manifest.contributions.commands or []) == 14
         session.open(store)
         for _ in range(3000):
             QTest.qWait(10)

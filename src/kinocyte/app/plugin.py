@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from kinocyte.app.layers import Layers
 from kinocyte.app.panels import panel
@@ -34,16 +33,27 @@ def _say(sentence: str, level: str) -> None:
     {"error": show_error, "warning": show_warning}.get(level, show_info)(sentence)
 
 
-def _maker(name: str) -> Callable[[Any], QWidget]:
-    """Return the function by which napari makes a panel; napari passes its viewer by the name of the parameter."""
+class _Standing(QWidget):
+    """A panel in a napari that was there before.
 
-    def make(napari_viewer: Any) -> QWidget:
-        made: QWidget = panel(name).make(session_of(napari_viewer))
-        return made
+    A class, as napari looks for its viewer among the parameters of `__init__`; it passes a stand-in that hides what
+    is private, while the session needs the viewer itself.
+    """
 
-    make.__name__ = f"{name}_panel"
-    make.__doc__ = f"{panel(name).help}."
-    return make
+    _name: str
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.setObjectName(f"standing_{self._name}")
+        self.panel: QWidget = panel(self._name).make(session_of(getattr(napari_viewer, "__wrapped__", napari_viewer)))
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(self.panel)
+
+
+def _maker(name: str) -> type[_Standing]:
+    """Return the class by which napari makes a panel."""
+    return type(f"{name.title()}Panel", (_Standing,), {"_name": name, "__doc__": f"{panel(name).help}."})
 
 
 start_panel = _maker("start")
