@@ -75,14 +75,14 @@ def _history(record: Any) -> list[tuple[str, str]]:
 
 
 def _used_by(model: Any) -> str:
+    from kinocyte.learning.staining import VirtualStain
+    from kinocyte.restoration.deep import Deep
     from kinocyte.segmentation.flows import Flows
     from kinocyte.segmentation.semantic import Semantic
     from kinocyte.segmentation.stardist import StarDist
 
-    kinds = [k for k in (StarDist, Flows, Semantic) if k(model=model.name).fits(model)]
-    names = [f"segmentation '{k.name()}'" for k in kinds]
-    if model.task.result == "image" and len(model.inputs) == 1 and model.task.enlargement == 1:
-        names.append("restoration 'deep'")
+    methods = [k(model=model.name) for k in (StarDist, Flows, Semantic, Deep, VirtualStain)]
+    names = [f"{m.kind} '{m.name()}'" for m in methods if m.misfit(model) is None]
     return ", ".join([*names, "kinocyte predict"])
 
 

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from kinocyte.cli.console import TaskBar, err
 from kinocyte.cli.console import out as console
+from kinocyte.core.channels import need_as_many
 from kinocyte.core.errors import KinocyteError, ParameterError, nearest
 from kinocyte.core.scale import Scale
+from kinocyte.learning.grey_values import gives_grey_values, in_type
 from kinocyte.pipeline.plain.movies import FileOptions, PlainMovie, opened
 
 if TYPE_CHECKING:
@@ -251,11 +253,7 @@ def _chosen(movie: PlainMovie, model: ImageModel, asked: Asked, n: int) -> tuple
     wanted = asked.channel or tuple(c.name for c in model.inputs)
     if not asked.channel and n == len(movie.channels) == 1:
         return movie.channels
-    if len(wanted) != n:
-        msg = (
-            f"--channel names {len(wanted)} channel(s), the model reads {n}: {', '.join(c.name for c in model.inputs)}."
-        )
-        raise ParameterError(msg)
+    need_as_many(wanted, [c.name for c in model.inputs[:n]], "the model", "--channel")
     for name in wanted:
         if name not in movie.channels:
             hint = nearest(name, movie.channels)
@@ -282,13 +280,14 @@ def _labels(method: DeepSegmenter, model: ImageModel, asked: Asked, movie: Plain
 
 
 def _classes(model: ImageModel, asked: Asked, movie: PlainMovie) -> _Work:
-    from kinocyte.learning.inference.apply import apply
+    from kinocyte.learning.inference.apply import apply, planes_or_whole
 
     chosen, scale = _chosen(movie, model, asked, len(model.inputs)), _scale(movie, model)
 
     def found(image: NDArray[Any]) -> NDArray[Any]:
         said = [
-            apply(model, p, pixel_um=scale.spacing_um(model.ndim), **asked.how).labels for p in _parts(model, image)
+            apply(model, p, pixel_um=scale.spacing_um(model.ndim), **asked.how).labels
+            for p in planes_or_whole(model, image)
         ]
         return np.asarray(said[0] if image.ndim == model.ndim + 1 else np.stack([np.asarray(s) for s in said]))
 
@@ -309,58 +308,40 @@ def _numbers(
     return _Work("labels", name, np.dtype(np.uint16), frames, movie.movie.shape[0])
 
 
-def _parts(model: ImageModel, image: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return what the model is shown at a time: planes of a stack where it is for planes."""
-    if image.ndim < model.ndim + 1:
-        msg = f"it is no volume, but the model '{model.name}' is for volumes."
-        raise ParameterError(msg)
-    return [image] if image.ndim == model.ndim + 1 else [image[:, z] for z in range(image.shape[1])]
-
-
 def _type(model: ImageModel, movie: PlainMovie) -> np.dtype[Any]:
     """Return the type of restored pixels: that of the file, or float32 where the result has no grey values."""
-    absolute = bool(model.targets) and all(c.normalisation.method == "absolute" for c in model.targets)
-    kept = model.task.scaled_as_input or absolute
+    kept = gives_grey_values(model)
     return movie.movie.dtype if kept and movie.movie.dtype.kind in "uif" else np.dtype(np.float32)
 
 
-def _typed(image: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if dtype.kind == "f":
-        return image.astype(dtype)
-    bounds = np.iinfo(dtype)
-    return np.clip(np.rint(np.nan_to_num(image.astype(np.float64))), bounds.min, bounds.max).astype(dtype)
-
-
-def _restore(model: ImageModel, asked: Asked, image: NDArray[Any], scale: Scale) -> NDArray[Any]:
-    from kinocyte.learning.inference.apply import restore
-
-    done = [restore(model, p, pixel_um=scale.spacing_um(model.ndim), **asked.how) for p in _parts(model, image)]
-    return done[0] if image.ndim == model.ndim + 1 else np.stack(done, axis=1)
-
-
 def _restored(model: ImageModel, asked: Asked, movie: PlainMovie) -> _Work:
+    from kinocyte.learning.inference.apply import restored_frame
     from kinocyte.learning.inference.sequence import ahead
 
-    chosen, scale, dtype = _chosen(movie, model, asked, len(model.inputs)), _scale(movie, model), _type(model, movie)
+    chosen, dtype = _chosen(movie, model, asked, len(model.inputs)), _type(model, movie)
+    size = _scale(movie, model).spacing_um(model.ndim)
     names = tuple(c.name for c in model.targets) or chosen
 
     def frames(kind: np.dtype[Any]) -> Frames:
-        for image in ahead(_restore(model, asked, i, scale) for i in ahead(_read(movie, chosen))):
+        for image in ahead(restored_frame(model, i, pixel_um=size, **asked.how) for i in ahead(_read(movie, chosen))):
             if len(image) != len(names):
                 msg = (
                     f"The model '{model.name}' gives {len(image)} channels where {len(names)} are named; get it again."
                 )
                 raise ParameterError(msg)
-            yield from _typed(image, kind)
+            yield from in_type(image, kind)
 
     return _Work("restored", names, dtype, frames, movie.movie.shape[0], enlargement=model.task.enlargement)
 
 
 def _between(model: ImageModel, asked: Asked, movie: PlainMovie) -> _Work:
     """Return a movie with a frame computed between each two."""
+    from kinocyte.learning.inference.apply import restored_frame
+
     n = len(model.inputs) // 2
     asked = asked if asked.channel else replace(asked, channel=tuple(movie.channels[:n]))
-    chosen, scale, dtype = _chosen(movie, model, asked, n), _scale(movie, model), _type(model, movie)
+    chosen, dtype = _chosen(movie, model, asked, n), _type(model, movie)
+    size = _scale(movie, model).spacing_um(model.ndim)
     if movie.movie.shape[0] < 2:
         msg = f"it has one frame; the model '{model.name}' computes frames between frames."
         raise ParameterError(msg)
@@ -369,7 +350,9 @@ def _between(model: ImageModel, asked: Asked, movie: PlainMovie) -> _Work:
         before: NDArray[Any] | None = None
         for image in _read(movie, chosen):
             if before is not None:
-                yield from _typed(_restore(model, asked, np.concatenate([before, image]), scale), kind)
+                yield from in_type(
+                    restored_frame(model, np.concatenate([before, image]), pixel_um=size, **asked.how), kind
+                )
             yield from image.astype(kind)
             before = image
 

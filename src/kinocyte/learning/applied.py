@@ -6,13 +6,16 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import field_validator
+import numpy as np
 
+from kinocyte.core.channels import ChannelNames, Pixels, named_channels, need_as_many
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.method import Method, param
 from kinocyte.core.scale import Scale
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from kinocyte.learning.model import ImageModel
 
 
@@ -131,16 +134,32 @@ class AppliesModel(Method):
 class ReadsChannels(AppliesModel):
     """Base of those that read several channels of a frame together."""
 
-    channel: tuple[str, ...] = param(
+    channel: ChannelNames = param(
         (), help="Channels to read, in the order of the model's; left out: the channels that the model names."
     )
-
-    @field_validator("channel", mode="before")
-    @classmethod
-    def _one_name_is_a_list(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
 
     @property
     def channels(self) -> tuple[str, ...]:
         """Channels that the method reads; where none is named, those of the model, which is opened for it."""
         return self.channel or tuple(c.name for c in self.opened(checked=False).inputs)
+
+    def check_channels(self, model: ImageModel) -> None:
+        """Refuse channels that are not as many as the model reads.
+
+        Raises
+        ------
+        ParameterError
+            If they are not.
+        """
+        need_as_many(self.channels, [c.name for c in model.inputs], f"the model '{self.model}'")
+
+    def stacked(self, pixels: Pixels, model: ImageModel) -> NDArray[Any]:
+        """Return the channels of a frame in the order of the model's, (channels, [z], y, x).
+
+        Raises
+        ------
+        ParameterError
+            If one is missing, or they are not as many as the model reads.
+        """
+        self.check_channels(model)
+        return np.stack([np.asarray(channel) for channel in named_channels(pixels, self.channels)])

@@ -56,3 +56,17 @@ def restored(model: ImageModel, result: Singles, given: Sequence[tuple[float, fl
         ]
     plain = Normalisation()
     return np.stack([plain.undo(channel, b) for channel, b in zip(result, bounds, strict=True)]).astype(np.float32)
+
+
+def gives_grey_values(model: ImageModel) -> bool:
+    """Tell whether `restored` images are in grey values: those of the input, or fixed ones of the training targets."""
+    fixed = bool(model.targets) and all(c.normalisation.method == "absolute" for c in model.targets)
+    return model.task.scaled_as_input or fixed
+
+
+def in_type(image: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an image as pixels of a type: whole numbers are rounded and limited to its range, NaN becomes 0."""
+    if dtype.kind not in "iu":
+        return image.astype(dtype if dtype.kind == "f" else np.float32)
+    bounds = np.iinfo(dtype)
+    return np.clip(np.rint(np.nan_to_num(image.astype(np.float64))), bounds.min, bounds.max).astype(dtype)

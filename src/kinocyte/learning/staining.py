@@ -13,6 +13,7 @@ from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.method import Method, param
 from kinocyte.core.scale import Scale
 from kinocyte.learning.applied import ReadsChannels
+from kinocyte.learning.grey_values import gives_grey_values, in_type
 
 if TYPE_CHECKING:
     from kinocyte.learning.model import ImageModel
@@ -100,14 +101,11 @@ class VirtualStain(ReadsChannels, Stainer):
         """
         model = self.check_model(scale, ndim)
         self._place(model)
-        if len(self.channels) != len(model.inputs):
-            names = ", ".join(c.name for c in model.inputs)
-            msg = f"channel names {len(self.channels)} channel(s), the model '{self.model}' reads {names}."
-            raise ParameterError(msg)
+        self.check_channels(model)
         if self.levels is not None and not self.levels[0] < self.levels[1]:
             msg = f"levels = {list(self.levels)}: the grey value of 1 must be above that of 0."
             raise ParameterError(msg)
-        if np.issubdtype(np.dtype(dtype), np.integer) and self.levels is None and not _in_grey_values(model):
+        if np.issubdtype(np.dtype(dtype), np.integer) and self.levels is None and not gives_grey_values(model):
             msg = (
                 f"The model '{self.model}' gives values around 0 to 1, which {np.dtype(dtype)} pixels cannot hold; "
                 "say by levels = [LOW, HIGH] which grey values stand for 0 and 1."
@@ -122,26 +120,14 @@ class VirtualStain(ReadsChannels, Stainer):
         ParameterError
             If a channel is missing or the model does not fit.
         """
-        from kinocyte.learning.inference.apply import restore
+        from kinocyte.learning.inference.apply import restored_frame
 
-        model, wanted = self.opened(), self.channels
-        for name in wanted:
-            if name not in pixels:
-                msg = f"There is no channel '{name}'; {nearest(name, pixels)}."
-                raise ParameterError(msg)
-        image = np.stack([np.asarray(pixels[name]) for name in wanted])
-        parts = [image] if image.ndim == model.ndim + 1 else [image[:, z] for z in range(image.shape[1])]
-        place, size = self._place(model), scale.spacing_um(model.ndim)
-        done = [
-            restore(model, part, pixel_um=size, **self.how)[place]
-            if np.isfinite(part).any(axis=tuple(range(1, part.ndim))).all()
-            else np.full(part.shape[1:], np.nan, np.float32)
-            for part in parts
-        ]
-        stained = done[0] if image.ndim == model.ndim + 1 else np.stack(done)
-        if self.levels is not None and not _in_grey_values(model):
+        model = self.opened()
+        image, size = self.stacked(pixels, model), scale.spacing_um(model.ndim)
+        stained = restored_frame(model, image, pixel_um=size, **self.how)[self._place(model)]
+        if self.levels is not None and not gives_grey_values(model):
             stained = self.levels[0] + stained * (self.levels[1] - self.levels[0])
-        return _typed(stained, image.dtype)
+        return in_type(stained, image.dtype)
 
     def _place(self, model: ImageModel) -> int:
         names = [c.name for c in model.targets]
@@ -151,15 +137,3 @@ class VirtualStain(ReadsChannels, Stainer):
             msg = f"The model '{self.model}' gives no channel '{self.gives}'; {nearest(self.gives, names)}."
             raise ParameterError(msg)
         return names.index(self.gives)
-
-
-def _in_grey_values(model: ImageModel) -> bool:
-    absolute = bool(model.targets) and all(c.normalisation.method == "absolute" for c in model.targets)
-    return model.task.scaled_as_input or absolute
-
-
-def _typed(image: Image, dtype: np.dtype[Any]) -> Image:
-    if dtype.kind not in "iu":
-        return image.astype(dtype if dtype.kind == "f" else np.float32)
-    bounds = np.iinfo(dtype)
-    return np.clip(np.rint(np.nan_to_num(image.astype(np.float64))), bounds.min, bounds.max).astype(dtype)

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.scale import Scale
 from kinocyte.learning.applied import AppliesModel
+from kinocyte.learning.grey_values import gives_grey_values
 from kinocyte.restoration.base import Image, Movie, Output, Restorer, State, check_frames
 
 if TYPE_CHECKING:
@@ -55,9 +56,7 @@ class Deep(AppliesModel, Restorer):
         check_frames(movie)
         self.ready(scale, np.ndim(movie[0]))
         model = self.opened()
-        absolute = all(c.normalisation.method == "absolute" for c in model.targets)
-        in_grey_values = model.task.scaled_as_input or (bool(model.targets) and absolute)
-        values = {"pixel_um": list(scale.spacing_um(model.ndim)), "in_grey_values": in_grey_values}
+        values = {"pixel_um": list(scale.spacing_um(model.ndim)), "in_grey_values": gives_grey_values(model)}
         return State(self.name(), values)
 
     def check(self, state: State, dtype: DTypeLike, output: Output) -> None:
@@ -74,19 +73,12 @@ class Deep(AppliesModel, Restorer):
     def correct(self, frame: Image, t: int, state: State) -> Image:
         """Return the restored frame; see `Restorer.correct`."""
         del t
-        from kinocyte.learning.inference.apply import restore
+        from kinocyte.learning.inference.apply import restored_frame
 
-        model = self.opened()
-        parts = frame[:, None] if frame.ndim == 3 and model.ndim == 2 else frame[None, None]
         if not np.isfinite(frame).any():
             return frame
-        done = [
-            np.full(part.shape[1:], np.nan)
-            if not np.isfinite(part).any()
-            else restore(model, part, pixel_um=state.values["pixel_um"], **self.how)[0]
-            for part in parts
-        ]
-        return np.asarray(done[0] if frame.ndim == model.ndim else np.stack(done), np.float64)
+        done = restored_frame(self.opened(), frame[None], pixel_um=state.values["pixel_um"], **self.how)
+        return np.asarray(done[0], np.float64)
 
     def misfit(self, model: ImageModel) -> str | None:
         """Return why the model cannot restore one channel at its own pixels."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinocyte.core.errors import ParameterError, nearest
+from kinocyte.core.errors import ParameterError
 from kinocyte.core.method import param
 from kinocyte.core.scale import Scale
 from kinocyte.learning.applied import ReadsChannels
@@ -102,7 +102,7 @@ class DeepSegmenter(ReadsChannels, Segmenter):
         """Return the label image of one frame and how sure the network is of each object, between 0 and 1."""
         del seed  # nothing is drawn
         model = self.opened()
-        image = self._stacked(pixels, model)
+        image = self.stacked(pixels, model)
         if image.ndim == 4 and model.ndim == 2:
             labels, quality = self._stitched(model, image, scale)
         else:
@@ -160,23 +160,3 @@ class DeepSegmenter(ReadsChannels, Segmenter):
         # which of the objects each that is left was: they keep their order
         before = np.unique(labels[kept > 0])
         return kept, quality[before - 1]
-
-    def _stacked(self, pixels: Pixels, model: ImageModel) -> NDArray[Any]:
-        """Return the channels of a frame in the order of the model's, (channels, [z], y, x)."""
-        wanted = self.channels
-        if len(wanted) != len(model.inputs):
-            msg = (
-                f"channel names {len(wanted)} channel(s), the model '{self.model}' reads {len(model.inputs)}: "
-                f"{', '.join(c.name for c in model.inputs)}."
-            )
-            raise ParameterError(msg)
-        if not isinstance(pixels, Mapping):
-            if len(wanted) > 1:
-                msg = f"The model '{self.model}' reads {len(wanted)} channels; give them by name: {', '.join(wanted)}."
-                raise ParameterError(msg)
-            return np.asarray(pixels)[None]
-        for name in wanted:
-            if name not in pixels:
-                msg = f"There is no channel '{name}'; {nearest(name, pixels)}."
-                raise ParameterError(msg)
-        return np.stack([np.asarray(pixels[name]) for name in wanted])

@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kinocyte.core.channels import named_channels
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.scale import Scale
 from kinocyte.segmentation import _spot_kernels as kernels
 from kinocyte.segmentation._boxes import Box, cut, finite, inside, slices, wider
 from kinocyte.segmentation.base import Pixels
 from kinocyte.segmentation.hessian import Hessian
-from kinocyte.segmentation.pixel_model import named_channels, tiles
+from kinocyte.segmentation.pixel_model import tiles
 from kinocyte.segmentation.spots import SpotDetector
 
 _TINY = float(np.finfo(np.float64).tiny)

@@ -43,7 +43,7 @@ class Filtered:
     """The values that a threshold method compares with its level, box by box."""
 
     def __init__(self, rule: Threshold, pixels: Pixels, scale: Scale, boxes: list[Box]) -> None:
-        from kinocyte.segmentation.pixel_model import named_channels
+        from kinocyte.core.channels import named_channels
 
         self.rule = rule
         self.image = named_channels(pixels, (rule.channel,))[0]

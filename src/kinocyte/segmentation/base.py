@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kinocyte.core.errors import ParameterError, nearest
+from kinocyte.core.channels import Pixels, named_channels
 from kinocyte.core.method import Method
 from kinocyte.core.scale import Scale
 
-#: Pixels of one frame: one channel, or several by channel name. Each is (y, x) or (z, y, x).
-Pixels = NDArray[Any] | Mapping[str, NDArray[Any]]
+__all__ = ["Found", "Pixels", "Segmenter", "single_channel"]
 
 
 class Found(NamedTuple):
@@ -86,9 +84,4 @@ def single_channel(pixels: Pixels, channel: str) -> NDArray[Any]:
     ParameterError
         If the channel is not among those given.
     """
-    if not isinstance(pixels, Mapping):
-        return np.asarray(pixels)
-    if channel not in pixels:
-        msg = f"There is no channel '{channel}'; {nearest(channel, pixels)}."
-        raise ParameterError(msg)
-    return np.asarray(pixels[channel])
+    return np.asarray(named_channels(pixels, (channel,))[0])

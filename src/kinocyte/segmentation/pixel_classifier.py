@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import field_validator
 
+from kinocyte.core.channels import ChannelNames, named_channels, need_as_many
 from kinocyte.core.errors import InputFileError, ParameterError, nearest
 from kinocyte.core.method import param
 from kinocyte.core.scale import Scale
 from kinocyte.segmentation import splitting
 from kinocyte.segmentation.base import Pixels, Segmenter
-from kinocyte.segmentation.pixel_model import TILE_PX, PixelModel, named_channels
+from kinocyte.segmentation.pixel_model import TILE_PX, PixelModel
 
 if TYPE_CHECKING:
     from kinocyte.segmentation.threshold import Threshold
@@ -37,7 +37,7 @@ class PixelClassifier(Segmenter):
 
     method: Literal["pixel_classifier"] = "pixel_classifier"
     model: str = param(help="File of the trained classifier (.npz).")
-    channel: tuple[str, ...] = param(
+    channel: ChannelNames = param(
         (), help="Channels to read, in the order of those it was trained on; left out: the channels of those names."
     )
     object_class: str = param("", help="Class whose pixels make up the objects; left out: the last one.")
@@ -65,11 +65,6 @@ class PixelClassifier(Segmenter):
         ge=0,
     )
 
-    @field_validator("channel", mode="before")
-    @classmethod
-    def _one_name_is_a_list(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
     @property
     def channels(self) -> tuple[str, ...]:
         """Channels that the method reads; where none is named, those of the model, which is opened for it."""
@@ -95,12 +90,7 @@ class PixelClassifier(Segmenter):
     def renamed(self, pixels: Pixels) -> dict[str, Any]:
         """Return the channels by the names that the model has for them."""
         model = opened_model(self.model)
-        if self.channel and len(self.channel) != len(model.channels):
-            msg = (
-                f"channel names {len(self.channel)} channels, the pixel classifier reads {len(model.channels)}: "
-                f"{', '.join(model.channels)}."
-            )
-            raise ParameterError(msg)
+        need_as_many(self.channel or model.channels, model.channels, "the pixel classifier")
         return dict(zip(model.channels, named_channels(pixels, self.channels), strict=True))
 
     def rule(self) -> tuple[Threshold, PixelModel, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from os import PathLike
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kinocyte.core.errors import CalibrationError, InputFileError, ParameterError, nearest
+from kinocyte.core.channels import Pixels, named_channels
+from kinocyte.core.errors import CalibrationError, InputFileError, ParameterError
 from kinocyte.core.scale import Scale
-from kinocyte.segmentation.base import Pixels
 from kinocyte.segmentation.feature_bank import FeatureBank
 from kinocyte.segmentation.forest import Forest
 
@@ -213,26 +213,6 @@ def box_rows(
         piece = np.asarray(image[tuple(slice(a, b) for a, b in wide)])
         pieces.append(piece if fill is None else np.where(np.isfinite(piece), piece, fill))
     return bank_rows(pieces, tuple((a - w[0], b - w[0]) for (a, b), w in zip(box, wide, strict=True)), bank, spacing)
-
-
-def named_channels(pixels: Pixels, names: tuple[str, ...]) -> list[Any]:
-    """Return the channels by name, without reading them where they lie on disk.
-
-    Raises
-    ------
-    ParameterError
-        If one is missing, or a single array is given where several are needed.
-    """
-    if not isinstance(pixels, Mapping):
-        if len(names) != 1:
-            msg = f"The pixel classifier reads {len(names)} channels ({', '.join(names)}); give them by name."
-            raise ParameterError(msg)
-        return [pixels]
-    for name in names:
-        if name not in pixels:
-            msg = f"There is no channel '{name}' for the pixel classifier; {nearest(name, pixels)}."
-            raise ParameterError(msg)
-    return [pixels[name] for name in names]
 
 
 def tiles(shape: tuple[int, ...], tile_px: int) -> Iterator[tuple[tuple[int, int], ...]]:

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kinocyte.core.channels import Pixels, named_channels
 from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.scale import Scale
 from kinocyte.core.schema import require
-from kinocyte.segmentation.base import Pixels
 from kinocyte.segmentation.feature_bank import ALL_KINDS, DEFAULT_SIGMAS_PX, FeatureBank, FeatureKind
-from kinocyte.segmentation.pixel_model import TILE_PX, PixelModel, box_rows, fill_value, named_channels, tiles
+from kinocyte.segmentation.pixel_model import TILE_PX, PixelModel, box_rows, fill_value, tiles
 
 Strokes = NDArray[Any] | pl.DataFrame
 

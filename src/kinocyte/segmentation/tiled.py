@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from kinocyte.core.channels import named_channels
 from kinocyte.core.errors import ParameterError
 from kinocyte.core.scale import Scale
 from kinocyte.segmentation.base import Found, Pixels, Segmenter
 from kinocyte.segmentation.filters import FilterSpec
 from kinocyte.segmentation.pixel_classifier import PixelClassifier
-from kinocyte.segmentation.pixel_model import named_channels, tiles
+from kinocyte.segmentation.pixel_model import tiles
 from kinocyte.segmentation.spots import SpotDetector, known_of
 from kinocyte.segmentation.threshold import Threshold
 

@@ -117,6 +117,51 @@ def restore(model: ImageModel, image: NDArray[Any], **how: Any) -> Singles:
     return restored(model, reading.image, limits_of(model, image))
 
 
+def planes_or_whole(model: ImageModel, image: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return what a model is shown at a time of an image (channels, [z], y, x): planes of a stack if it is for planes.
+
+    Raises
+    ------
+    ParameterError
+        If the image is a plane and the model is for volumes.
+    """
+    if image.ndim < model.ndim + 1:
+        msg = f"The model '{model.name}' is for volumes, and this is a plane; name a model for planes."
+        raise ParameterError(msg)
+    return [image] if image.ndim == model.ndim + 1 else [image[:, z] for z in range(image.shape[1])]
+
+
+def restored_frame(model: ImageModel, image: NDArray[Any], **how: Any) -> Singles:
+    """Return the image that a model computes of a frame, a stack plane by plane where the model is for planes.
+
+    Parameters
+    ----------
+    model, **how
+        As in `restore`.
+    image : ndarray, shape (channels, [z], y, x)
+        What has no value at all in one of the channels (NaN), such as a plane, has none in the result.
+
+    Returns
+    -------
+    ndarray of float32, shape (targets, [z], y, x)
+        As `restore`.
+
+    Raises
+    ------
+    ParameterError
+        As `restore`, or if the image is a plane and the model is for volumes.
+    """
+    done = [_restored_part(model, part, how) for part in planes_or_whole(model, image)]
+    return done[0] if image.ndim == model.ndim + 1 else np.stack(done, axis=1)
+
+
+def _restored_part(model: ImageModel, part: NDArray[Any], how: Mapping[str, Any]) -> Singles:
+    if np.isfinite(part).any(axis=tuple(range(1, part.ndim))).all():
+        return restore(model, part, **how)
+    y, x = (n * model.task.enlargement for n in part.shape[-2:])
+    return np.full((len(model.targets) or len(part), *part.shape[1:-2], y, x), np.nan, np.float32)
+
+
 def virtual_stain(model: ImageModel, image: NDArray[Any], **how: Any) -> Singles:
     """Return the stain that a model computes from images without it; as `restore`.
 
