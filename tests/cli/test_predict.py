@@ -118,3 +118,17 @@ def test_what_cannot_be_done_is_said_at_once(tmp_path: Path, capsys: pytest.Capt
     assert run(["predict", str(tmp_path / "blobs"), source, "--probability", "7", *out]) == 2
     assert "probability" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_channels_without_names_are_those_of_the_training(tmp_path: Path) -> None:
+    from kinocyte.pipeline.plain.movies import FileOptions, opened
+    from kinocyte.pipeline.training.file import parse_image_training
+
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    tifffile.imwrite(tmp_path / "images" / "a.tif", movie(3), metadata={"axes": "CYX"}, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "masks" / "a.tif", (movie(1)[0] > 300).astype(np.uint8))
+    table = {"task": {"method": "boundary"}, "data": {"inputs": "images", "targets": "masks"}}
+    lesson, _ = parse_image_training(table, "train.toml").lesson(tmp_path)
+    with opened([str(tmp_path / "images" / "a.tif")], FileOptions()) as movies:
+        assert tuple(c.name for c in lesson.inputs) == next(iter(movies)).channels

@@ -247,7 +247,7 @@ def _told(dataset: Dataset) -> dict[str, Any]:
 
 def _channels(pairs: Sequence[Pair]) -> tuple[InputChannel, ...]:
     first = pairs[0]
-    names = first.channels or [f"channel {i + 1}" for i in range(len(first.image))]
+    names = first.channels or [f"channel_{i + 1}" for i in range(len(first.image))]  # as an import names them
     return tuple(InputChannel(name=n) for n in names)
 
 
