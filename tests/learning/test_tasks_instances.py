@@ -159,6 +159,17 @@ def test_tuned_thresholds_are_better_than_the_first_ones() -> None:
     assert task.tune([output], [np.zeros_like(labels)]) == dict(task.untuned)
 
 
+def test_tuning_is_not_lost_in_the_shapes_of_a_network_that_has_hardly_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, labels = StarDist(grid=1, n_rays=8), touching()
+    everywhere = np.concatenate([np.full((1, 48, 48), 2.0, np.float32), np.ones((8, 48, 48), np.float32)])
+
+    def assembled(*_: object, **__: object) -> None:
+        raise AssertionError("shapes of all pixels are told apart")
+
+    monkeypatch.setattr("kinocyte.learning.star_convex.polygons_to_labels", assembled)
+    assert task.tune([everywhere], [labels]) == dict(task.untuned)
+
+
 def test_classes_are_read_with_their_probabilities() -> None:
     classes = np.array([[0, 1], [2, 1]], np.int32)
     found = Semantic().read(perfect(Semantic(), classes), {})

@@ -21,6 +21,8 @@ _DISTANCE_UNIT_PX = 10.0
 _LEAST_RADIUS_PX = 3.0
 _PROBABILITIES = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 _OVERLAPS = (0.2, 0.3, 0.4, 0.5)
+#: times as many pixels as lie in objects, above which proposed shapes are not assembled in tuning
+_MOST_PROPOSING = 2.0
 
 
 class StarDist(Task):
@@ -130,11 +132,22 @@ class StarDist(Task):
         )  # fmt: skip
 
     def tune(self, outputs: Sequence[Singles], targets: Sequence[NDArray[Any]]) -> dict[str, float]:
-        """Return the thresholds under which validation images are found and outlined best (`best_settings`)."""
+        """Return the thresholds under which validation images are found and outlined best (`best_settings`).
+
+        Where far more pixels than objects have propose a shape, as in a network that has hardly learnt, nothing counts
+        as found: to tell so many shapes apart would take hours in volumes, and no such threshold is good.
+        """
         said = [self.maps(o) for o in outputs]
+        most = [_MOST_PROPOSING * np.count_nonzero(t) / self.grid**t.ndim for t in targets]
 
         def found(settings: Mapping[str, float]) -> list[NDArray[np.uint32]]:
-            return [self._assembled(p, d, settings)[0] for p, d in said]
+            bound = settings["probability_threshold"]
+            return [
+                self._assembled(p, d, settings)[0]
+                if np.count_nonzero(p > bound) <= n
+                else np.zeros([side * self.grid for side in p.shape], np.uint32)
+                for (p, d), n in zip(said, most, strict=True)
+            ]
 
         grid = {"probability_threshold": _PROBABILITIES, "overlap_threshold": _OVERLAPS}
         return best_settings(found, targets, grid, self.untuned)
