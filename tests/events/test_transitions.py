@@ -199,15 +199,13 @@ def test_a_low_threshold_on_a_ramp_is_not_crossed_early() -> None:
 
 
 def test_a_threshold_in_the_noise_is_told() -> None:
-    from kinocyte.events.noise import noisy_threshold
-
     rng = np.random.default_rng(4)
     signal = 110 + 60.0 * (np.arange(30) > rng.uniform(8, 22, (40, 1))) + rng.normal(0, 8, (40, 30))
     cells = tracks(*signal.tolist())
     for level, told in ((120.0, True), (140.0, False), (160.0, True)):
         when = f"signal > {level}"
-        events = ThresholdTransition(when=when).detect(cells, "g1_end").events
-        said = noisy_threshold(cells, events, "g1_end", when)
-        assert (said is not None) == told
-        if said is not None:
-            assert ("before it" if level == 120.0 else "after it") in said
+        notes = ThresholdTransition(when=when).detect(cells, "g1_end").notes
+        assert (len(notes) == 1) == told
+        if told:
+            assert when in notes[0]
+            assert ("before it" if level == 120.0 else "after it") in notes[0]

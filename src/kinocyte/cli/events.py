@@ -70,7 +70,6 @@ def transitions(
     """
     from kinocyte.core.schema import require
     from kinocyte.events.expression import parse
-    from kinocyte.events.noise import noisy_threshold
     from kinocyte.events.threshold_transition import ThresholdTransition
     from kinocyte.interop.plain_tables import check_new, read_table, write_table
 
@@ -86,8 +85,8 @@ def transitions(
     method = ThresholdTransition(when=formula)
     require(read, [track, time, *by, *method.columns], table=file.name)
     cells, keys = _as_cells(read.filter(read[track].is_not_null()), (*by, track), time, method.columns)
-    found = method.detect(cells, name).events
-    noisy = noisy_threshold(cells, found, name, formula)
+    detected = method.detect(cells, name)
+    found, notes = detected.events, list(detected.notes)
     found = found.rename({"track_id": "track_id_"})
     events = keys.join(found, on="track_id_", how="right", maintain_order="right").drop("track_id_")
     events = events.rename({track: "track_id"})
@@ -96,15 +95,15 @@ def transitions(
     counts |= dict(events["class"].value_counts().iter_rows())
     used = events["threshold"].drop_nulls()
     summary = {"file": str(file), "out": str(out), "tracks": events.height, "counts": counts,
-               "threshold": float(used[0]) if used.len() else None, "notes": [noisy] if noisy else []}  # fmt: skip
+               "threshold": float(used[0]) if used.len() else None, "notes": notes}  # fmt: skip
     if json:
         print(json_format.dumps(summary))  # noqa: T201 - for programs
         return 0
     show(f"{name} of {events.height} tracks", ("class", "tracks"), list(counts.items()))
     if used.len():
         console.print(f"threshold {used[0]:.6g}; the times stand in {out}", markup=False, soft_wrap=True)
-    if noisy:
-        console.print(f"note: {noisy}", markup=False, soft_wrap=True)
+    for note in notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     return 0
 
 

@@ -10,12 +10,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kinocyte.events._series import TRACK, Calls, Series, arrange, states, tables
+from kinocyte.events._series_kernel import all_known, contradictions
 from kinocyte.events._step_kernel import misfits
 from kinocyte.events._steps import fit_turns
 from kinocyte.events._transition import Transitions, fit_transitions
 from kinocyte.events.base import EventTables
 from kinocyte.events.expression import parse
 from kinocyte.events.functions import Compiled, condition
+from kinocyte.events.noise import noisy_threshold
 
 if TYPE_CHECKING:
     from kinocyte.events.threshold_transition import ThresholdTransition
@@ -49,7 +51,8 @@ def detect_transition(
     value = series.truth(compiled.expr)
     known = value >= 0
     start, time = series.only(known)
-    fit = fit_transitions(value if known.all() else value[known], time, start)
+    y = value if known.all() else value[known]
+    fit = fit_transitions(y, time, start)
     last = np.full(fit.n.size, -np.inf)
     last[fit.n > 0] = time[start[1:][fit.n > 0] - 1]
     with np.errstate(invalid="ignore"):
@@ -61,11 +64,16 @@ def detect_transition(
     kind[late & (last - fit.time < method.min_duration_min)] = "none"
     kind[happened] = "event"
     if compiled.signal is not None and compiled.threshold is not None:
-        sharpen(series.numbers(compiled.signal)[known], time, start, compiled, fit, np.flatnonzero(happened))
+        x = series.numbers(compiled.signal)
+        sharpen(x if known.all() else x[known], time, start, compiled, fit, np.flatnonzero(happened))
     fit.intervals(np.flatnonzero(happened & np.isnan(fit.low)))
     confidence = np.where(happened, fit.probability, 1.0 - fit.probability)
     calls = Calls(kind, fit.time, fit.error, confidence, _details(fit, happened, compiled, kind.size))
-    return tables(series, name, calls, _states_after(series, kind, fit.time))
+    judged = series.verdict == ""
+    turn = np.where(judged & happened, fit.time, np.where(judged & (kind == "none"), np.inf, np.nan))
+    noisy = noisy_threshold(name, compiled.text, contradictions(y, time, start, turn))
+    states_of = _states_after(series, kind, fit.time)
+    return tables(series, name, calls, states_of, notes=(noisy,) if noisy else ())
 
 
 def _details(
@@ -100,8 +108,8 @@ def sharpen(  # noqa: PLR0917 - one place calls it
     begin = np.maximum(start[tracks], start[tracks] + cut - _AROUND)
     end = np.minimum(start[tracks + 1], start[tracks] + cut + _AROUND)
     cut -= begin - start[tracks]
-    lost = np.concatenate([[0], np.cumsum(np.isnan(x))])  # an infinite value is larger than any, but tells no time
-    enough = (end - begin >= 5) & (cut >= 1) & (cut < end - begin) & (lost[end] == lost[begin])
+    # an infinite value is larger than any, but tells no time
+    enough = (end - begin >= 5) & (cut >= 1) & (cut < end - begin) & all_known(x, begin, end)
     tracks, cut, begin, end = tracks[enough], cut[enough], begin[enough], end[enough]
     row = np.concatenate([[0], np.cumsum(end - begin)])
     take = np.repeat(begin - row[:-1], end - begin) + np.arange(row[-1])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kinocyte.core.errors import ParameterError, TableError, nearest
 from kinocyte.core.schema import EVENTS, require
-from kinocyte.events._series_kernel import by_track, disorder
+from kinocyte.events._series_kernel import by_track, disorder, starts_in_order, taken
 from kinocyte.events.base import EventTables
 
 Ints = NDArray[np.int64]
@@ -104,6 +104,8 @@ def arrange(
         msg = f"The column 'time_min' of the objects holds {known.schema['time_min']}; give minutes."
         raise TableError(msg)
     known = known.with_columns(pl.col("time_min").cast(pl.Float64))
+    if known.schema["track_id"].is_integer() and known.schema["track_id"] != pl.UInt64:
+        known = known.with_columns(pl.col("track_id").cast(pl.Int64))
     usable = known.select(pl.col("track_id").is_not_null() & pl.col("time_min").is_finite().fill_null(value=False))
     if not usable.to_series().all():
         known = known.filter(usable.to_series())
@@ -117,11 +119,16 @@ def arrange(
 
 def _ordered(known: pl.DataFrame, by: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame, Ints]:
     """Return the rows in order of track and time, the tracks, and where each starts."""
-    key = [*by, "track_id"]
-    code, keys = _codes(known, key)
+    standing = _standing(known) if not by else None
+    if standing is not None:
+        keys, start = standing
+        state = disorder(known["time_min"].to_numpy(), start)
+        if state == 0:
+            # a table that is in order already is not copied
+            return known, keys, start
+    code, keys = _codes(known, [*by, "track_id"])
     order, start = by_track(code, keys.height)
-    # a table that is in order already is not copied
-    rows = known if bool((np.diff(code) >= 0).all()) else _gathered(known, order, keys, start)
+    rows = _gathered(known, order, keys, start)
     state = disorder(rows["time_min"].to_numpy(), start)
     if state > 0:
         by_time = known["time_min"].arg_sort().to_numpy().astype(np.int64)
@@ -138,20 +145,35 @@ def _ordered(known: pl.DataFrame, by: Sequence[str]) -> tuple[pl.DataFrame, pl.D
     return rows, keys, start
 
 
+def _standing(known: pl.DataFrame) -> tuple[pl.DataFrame, Ints] | None:
+    """Return the tracks and where each starts, where the rows stand in order of tracks named by whole numbers."""
+    if known.schema["track_id"] != pl.Int64 or known.is_empty():
+        return None
+    track = known["track_id"].to_numpy()
+    start = starts_in_order(track)
+    return (pl.DataFrame({"track_id": track[start[:-1]]}), start) if start.size else None
+
+
 def _gathered(known: pl.DataFrame, order: Ints, keys: pl.DataFrame, start: Ints) -> pl.DataFrame:
     """Return rows in another order; names of tracks are repeated, which is quicker than fetching them."""
-    track = np.repeat(np.arange(keys.height), np.diff(start))
-    names = [c for c in keys.columns if c in known.columns]
-    rest = known.drop(names)
-    fetched = rest[order] if rest.width else rest
-    return fetched.with_columns(keys[c].gather(track) for c in names).select(known.columns)
+    length = np.diff(start)
+    found = []
+    for column in known:
+        if column.name in keys.columns and keys.schema[column.name] == pl.Int64:
+            found.append(pl.Series(column.name, np.repeat(keys[column.name].to_numpy(), length)))
+        elif column.name in keys.columns:
+            found.append(keys[column.name].gather(np.repeat(np.arange(keys.height), length)))
+        elif column.dtype in {pl.Float64, pl.Int64} and not column.null_count():
+            found.append(pl.Series(column.name, taken(column.to_numpy(), order)))
+        else:
+            found.append(column[order])
+    return pl.DataFrame(found)
 
 
 def _codes(known: pl.DataFrame, key: list[str]) -> tuple[Ints, pl.DataFrame]:
     """Return the number of each row's track, and the tracks in order."""
-    ids = known["track_id"]
-    if len(key) == 1 and ids.dtype.is_integer() and len(ids):
-        track = ids.cast(pl.Int64).to_numpy()
+    if len(key) == 1 and known.schema["track_id"] == pl.Int64 and not known.is_empty():
+        track = known["track_id"].to_numpy()
         low, high = int(track.min()), int(track.max())
         if high - low < 4 * track.size + 1000:
             present = np.zeros(high - low + 1, np.bool_)
@@ -229,6 +251,8 @@ def tables(
     calls: Calls,
     state: pl.Series | None,
     episodes: pl.DataFrame | None = None,
+    *,
+    notes: tuple[str, ...] = (),
 ) -> EventTables:
     """Return the tables of a verdict; states follow the rows of the series."""
     calls.kind = np.where(series.verdict == "", calls.kind, series.verdict)
@@ -250,7 +274,7 @@ def tables(
         events = events.hstack(series.keys.select(key))
     events = events.select(*key, pl.exclude(key)).with_columns(pl.col(c).cast(d.dtype) for c, d in EVENTS.items())
     found = episodes if episodes is not None else no_episodes(series, name)
-    return EventTables(events.hstack(extra), state_table(series, name, state), found)
+    return EventTables(events.hstack(extra), state_table(series, name, state), found, notes)
 
 
 def state_table(series: Series, name: str, state: pl.Series | None) -> pl.DataFrame:

@@ -30,11 +30,13 @@ class EventTables:
     ``events`` holds the columns of `kinocyte.core.schema.EVENTS`, one row a track, and more that the method explains.
     ``states`` holds ``object_id`` and ``<name>_state``, one row an object that belongs to a track.
     ``episodes`` holds one row an episode or peak, where a method finds several on one track, otherwise no rows.
+    ``notes`` are sentences for whoever reads the events, such as that a threshold lies in the noise.
     """
 
     events: pl.DataFrame
     states: pl.DataFrame
     episodes: pl.DataFrame
+    notes: tuple[str, ...] = ()
 
 
 class EventMethod(Method):

@@ -11,8 +11,6 @@ from kinocyte.core.errors import ParameterError, nearest
 from kinocyte.core.schema import EVENTS, conform, empty
 from kinocyte.events.base import EventMethod, EventTables
 from kinocyte.events.deep import Deep
-from kinocyte.events.noise import noisy_threshold
-from kinocyte.events.threshold_transition import ThresholdTransition
 from kinocyte.experiment.corrected import with_events
 from kinocyte.experiment.position import Position
 from kinocyte.pipeline.model import AnyEvent, EventPlace
@@ -86,11 +84,7 @@ class _Events(Step):
         for name, frame in zip(self.tables(), (found.events, found.states, found.episodes), strict=True):
             position.write_table(name, frame, step=self.key)
         summary = event_summary(found.events)
-        for placed in self.methods:
-            method = placed.bare
-            if isinstance(method, ThresholdTransition) and set(method.columns) <= set(cells.columns):
-                noisy = noisy_threshold(cells, found.events, placed.event_name, method.when)
-                summary["warnings"] += [noisy] if noisy else []
+        summary["warnings"] += found.notes
         return summary
 
 
@@ -139,6 +133,7 @@ def detect_events(
     events = [before]
     states = cells.filter(pl.col("track_id").is_not_null()).select("object_id")
     episodes: list[pl.DataFrame] = []
+    notes: list[str] = []
     for number, placed in enumerate(methods, start=1):
         name, method = placed.event_name, placed.bare
         if not isinstance(method, EventMethod):
@@ -151,6 +146,7 @@ def detect_events(
         found = method.detect(cells, name, earlier=pl.concat(events, how="diagonal_relaxed"), field_um=field_um)
         if changed is not None:
             found = set_by_hand(found, changed.filter(pl.col("event") == name), cells, f"{name}_state")
+        notes += found.notes
         events.append(found.events)
         states = states.join(found.states, on="object_id", how="left", maintain_order="left")
         cells = cells.join(found.states, on="object_id", how="left", maintain_order="left")
@@ -159,7 +155,7 @@ def detect_events(
         progress(number / len(methods))
     new = pl.concat([empty(EVENTS), *events[1:]], how="diagonal_relaxed")
     listed = pl.concat(episodes, how="diagonal_relaxed") if episodes else pl.DataFrame(schema={"event": pl.String})
-    return EventTables(conform(new, EVENTS, table="events"), states, listed)
+    return EventTables(conform(new, EVENTS, table="events"), states, listed, tuple(notes))
 
 
 def set_by_hand(found: EventTables, changed: pl.DataFrame, cells: pl.DataFrame, state: str) -> EventTables:
@@ -178,7 +174,7 @@ def set_by_hand(found: EventTables, changed: pl.DataFrame, cells: pl.DataFrame, 
         new = after.when(pl.col("_class") == "none").then(False) if states.schema[state] == pl.Boolean else pl.lit(None)
         value = pl.when(pl.col("_class").is_null()).then(state).otherwise(new).cast(states.schema[state])
         states = rows.with_columns(value.alias(state)).select(found.states.columns)
-    return EventTables(with_events(found.events, changed), states, found.episodes)
+    return EventTables(with_events(found.events, changed), states, found.episodes, found.notes)
 
 
 def event_summary(events: pl.DataFrame) -> dict[str, Any]:
