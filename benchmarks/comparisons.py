@@ -40,6 +40,7 @@ from kinocyte.statistics import (
     mixed_model,
     piecewise_hazard,
 )
+from kinocyte.statistics.subdistribution import subdistribution_test, subdistribution_test_of_replicates
 
 Generator = np.random.Generator
 Interval = tuple[float, float, float]  # truth, low, high
@@ -260,7 +261,8 @@ def coverage(runs: int, seed: int, only: str) -> dict[str, dict[str, float]]:
 def false_alarms(runs: int, seed: int) -> dict[str, float]:
     """Count p < 0.05 without a difference, where wells of 500 cells differ by a third of the scatter of cells."""
     counts = dict.fromkeys(("t-test on cells", "t-test on replicates", "mixed model", "log-rank on cells",
-                            "log-rank over replicates", "Cox over replicates"), 0)  # fmt: skip
+                            "log-rank over replicates", "Cox over replicates", "Gray's test on cells",
+                            "Gray's test over replicates"), 0)  # fmt: skip
     for i in range(runs):
         rng = np.random.default_rng([seed, 7, i])
         (x, rx), (y, ry) = values(rng, paired=False, replicates=4, cells=500, day=0, unit=0.33, step=0.0)
@@ -273,7 +275,12 @@ def false_alarms(runs: int, seed: int) -> dict[str, float]:
         t, e = lost(rng, rng.exponential(30 / np.exp(medians)), 60, 90)
         lived = table.with_columns(t=t, e=e)
         q = compare_survival(lived, duration="t", event="e", by="g", replicate="r").tests["p"]
-        found = (float(ttest_ind(x, y).pvalue), p[0], p[1], log_rank(t, e, lived["g"]).p, q[0], q[1])
+        some = lived.gather_every(8)  # what competes happens as often in all wells
+        u, mine = some["t"].to_numpy(), some["e"].to_numpy()
+        other = rng.exponential(50, some.height)
+        lives = (np.minimum(u, other), mine * (u <= other), other < u, some["g"].to_numpy())
+        found = (float(ttest_ind(x, y).pvalue), p[0], p[1], log_rank(t, e, lived["g"]).p, q[0], q[1],
+                 subdistribution_test(*lives).p, subdistribution_test_of_replicates(*lives, some["r"]).p)  # fmt: skip
         for name, value in zip(counts, found, strict=True):
             counts[name] += value < 0.05
     print(f"\nFalse alarms at p < 0.05, {runs} experiments of 4 + 4 wells of 500 cells, no difference of groups")

@@ -6,8 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from kinocyte.core.errors import ParameterError
 from kinocyte.statistics import compare_incidence, cumulative_incidence, kaplan_meier, log_rank
-from kinocyte.statistics.subdistribution import _weights, subdistribution_test
+from kinocyte.statistics.logrank import log_rank_of_replicates
+from kinocyte.statistics.subdistribution import _weights, subdistribution_test, subdistribution_test_of_replicates
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -65,4 +67,49 @@ def test_nothing_to_test_and_how_it_is_told() -> None:
     row = found.tests.filter(pl.col("test").str.starts_with("Gray")).row(0, named=True)
     assert row["p"] == pytest.approx(subdistribution_test(t, e, c, g).p)
     replicates = compare_incidence(table, duration="t", cause="why", event="death", by="g", replicate="r").tests
-    assert replicates.filter(pl.col("test").str.starts_with("Gray"))["refused"].null_count() == 0
+    gray = replicates.filter(pl.col("test").str.starts_with("Gray"))
+    assert gray["level"].to_list() == ["replicates", "cells"]
+    over = subdistribution_test_of_replicates(t, e, c, g, table["r"], stratified=True)
+    assert gray["p"].to_list() == [pytest.approx(over.p), None], "cells of three days make no p-value"
+    alone = compare_incidence(
+        table.filter(pl.col("r") == 1), duration="t", cause="why", event="death", by="g", replicate="r"
+    ).tests
+    assert alone.filter(pl.col("test").str.starts_with("Gray"))["refused"].null_count() == 0
+
+
+@pytest.mark.parametrize("stratified", [False, True])
+def test_over_replicates_it_is_the_log_rank_test_where_nothing_competes(stratified: bool) -> None:
+    t, e, _, g = drawn(np.random.default_rng(4), 300, 1.3)
+    day = np.random.default_rng(5).integers(0, 4, 300)
+    found = subdistribution_test_of_replicates(t, e, np.zeros(300), g, day, stratified=stratified)
+    peer = log_rank_of_replicates(t, e, g, day, stratified=stratified)
+    assert (found.statistic, found.df, found.p) == pytest.approx((peer.statistic, peer.df, peer.p))
+    with pytest.raises(ParameterError, match="too few"):
+        subdistribution_test_of_replicates(t, e, np.zeros(300), g, np.zeros(300), stratified=stratified)
+
+
+def of_days(rng: np.random.Generator, *, paired: bool, ratio: float) -> tuple[Arrays, np.ndarray]:
+    """Return cells of four days (or wells a group) that differ in how often both events happen."""
+    day = np.repeat(np.arange(4 if paired else 8), 24 if paired else 12)
+    group = np.tile([0, 1], day.size // 2) if paired else (day >= 4).astype(int)
+    often, other = (np.exp(rng.normal(0, 0.6, 8))[day] for _ in range(2))
+    a, b = rng.exponential(30 / ratio**group / often), rng.exponential(50 / other)
+    end = rng.uniform(10, 80, day.size)
+    t = np.minimum(np.minimum(a, b), end)
+    return (t, (a <= b) & (a <= end), (b < a) & (b <= end), group), day
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_replicates_that_differ_raise_no_false_alarms(paired: bool) -> None:
+    rng = np.random.default_rng(6)
+    cells, over, seen = 0, 0, 0
+    for _ in range(100):
+        lives, day = of_days(rng, paired=paired, ratio=1.0)
+        cells += subdistribution_test(*lives).p < 0.05
+        over += subdistribution_test_of_replicates(*lives, day, stratified=paired).p < 0.05
+    assert over <= 10, "5 % of 100 are 5 +- 2"
+    assert paired or cells > 15, "cells that share a well are no independent samples"
+    for _ in range(20):
+        lives, day = of_days(rng, paired=paired, ratio=4.0)
+        seen += subdistribution_test_of_replicates(*lives, day, stratified=paired).p < 0.05
+    assert seen >= (15 if paired else 8)

@@ -105,6 +105,16 @@ def test_a_track_lost_early_is_censored_where_it_was_lost() -> None:
     assert number_at_risk(t, e, [0, 10, 11, 60, 61]).tolist() == [3, 3, 2, 1, 0]
 
 
+def test_time_that_counts_from_between_two_frames_begins_with_all_cells() -> None:
+    """The first frame that shows a cell comes half an interval after its landing: at 0 nobody was seen yet."""
+    curve = kaplan_meier([1.5, 2.5, 4.5], [1, 1, 0], [0.5, 0.5, 0.5])
+    assert curve.time.tolist() == [0, 1.5, 2.5, 4.5]
+    assert curve.at_risk.tolist() == [3, 3, 2, 1]
+    assert kaplan_meier([3, 4, 9], [1, 1, 0], [0, 0, 2]).at_risk.tolist() == [2, 3, 2, 1], "one comes at 2"
+    rival = cumulative_incidence([1.5, 2.5], [1, 0], [0, 1], [0.5, 0.5])
+    assert rival.at_risk.tolist() == [2, 2, 1]
+
+
 def test_the_restricted_mean_without_censoring_is_the_mean() -> None:
     x = np.random.default_rng(3).exponential(10, 57)
     mean, se = kaplan_meier(x, np.ones(57)).restricted_mean(x.max())

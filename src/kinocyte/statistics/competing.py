@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from kinocyte.statistics.product_limit import checked, risk_table
+from kinocyte.statistics.product_limit import at_start, checked, risk_table
 
 Floats = NDArray[np.float64]
 
@@ -81,7 +81,7 @@ def cumulative_incidence(
     columns = (both.time, incidence, low, high, np.sqrt(variance))
     if not len(both.time) or both.time[0] > 0:
         columns = tuple(np.concatenate([[0.0], c]) for c in columns)  # type: ignore[assignment] # five arrays again
-        first = len(t) if entry is None else int(np.sum(np.asarray(entry, np.float64) <= 0))
+        first = at_start(both, len(t), entry)
         return CumulativeIncidence(*columns, np.append(first, both.at_risk), np.append(0, mine.events))
     return CumulativeIncidence(*columns, both.at_risk, mine.events)
 

@@ -10,8 +10,8 @@ import polars as pl
 from kinocyte.core.schema import require
 from kinocyte.statistics.base import Comparison, Correction, Outcome, outcome_frame
 from kinocyte.statistics.competing import CumulativeIncidence, cumulative_incidence
-from kinocyte.statistics.samples import GROUP, NO_REPLICATES, REPLICATE, Pairing, Samples
-from kinocyte.statistics.subdistribution import subdistribution_test
+from kinocyte.statistics.samples import GROUP, NO_REPLICATES, REPLICATE, Pairing, Samples, is_paired, refusal
+from kinocyte.statistics.subdistribution import subdistribution_test, subdistribution_test_of_replicates
 from kinocyte.statistics.survival_comparison import known, pick_durations
 from kinocyte.statistics.survival_tests import EVENT, NOT_CELLS, PairTests, arrays, overall
 
@@ -78,7 +78,7 @@ def compare_incidence(
     pair = PairTests(picked, points, "incidence", at, pairing, confidence, prefix="cause-specific ")
     outcomes = []
     for a, b in picked.pairs(reference) if by else ():
-        outcomes += [_gray(picked, a, b), *pair.outcomes(a, b)]
+        outcomes += [*_gray(picked, a, b, pairing), *pair.outcomes(a, b)]
     if by and len(picked.order) > 2:
         outcomes.insert(0, overall(picked, "cause-specific "))
     if by and not picked.has_replicates and outcomes:
@@ -90,21 +90,49 @@ def compare_incidence(
     )  # fmt: skip
 
 
-def _gray(picked: Samples, a: Any, b: Any) -> Outcome:
-    """Return the test of subdistribution hazards, which are what cumulative incidences follow."""
+_GRAY = "Gray's log-rank test of incidences"
+_FEW = "there are too few events while both groups are at risk"
+
+
+def _gray(picked: Samples, a: Any, b: Any, pairing: Pairing) -> list[Outcome]:
+    """Return the tests of subdistribution hazards, which are what cumulative incidences follow."""
     rows = pl.concat([picked.of(a), picked.of(b)])
     t, e, late = arrays(rows)
     shared: dict[str, Any] = {"group_a": a, "group_b": b, **picked.counts([a, b])}
-    name = "Gray's log-rank test of incidences"
+    reason = None
     if late is not None and (late > 0).any():
         reason = "cells that came late have no place in it; see the cause-specific tests"
-        return Outcome(name, "cells", refused=reason, **shared)
+    over = [_gray_of_replicates(picked, a, b, pairing, reason=reason, shared=shared)] if picked.has_replicates else []
+    if reason is not None:
+        return [*over, Outcome(_GRAY, "cells", refused=reason, **shared)]
     found = subdistribution_test(t, e, rows[_RIVAL].to_numpy(), (rows[GROUP] == b).to_numpy())
     if not np.isfinite(found.p):
-        return Outcome(name, "cells", refused="there are too few events while both groups are at risk", **shared)
+        return [*over, Outcome(_GRAY, "cells", refused=_FEW, **shared)]
     refused = NOT_CELLS if picked.has_replicates else None
     p = None if refused else found.p
-    return Outcome(name, "cells", statistic=found.statistic, df=found.df, p=p, refused=refused, **shared)
+    return [*over, Outcome(_GRAY, "cells", statistic=found.statistic, df=found.df, p=p, refused=refused, **shared)]
+
+
+def _gray_of_replicates(
+    picked: Samples, a: Any, b: Any, pairing: Pairing, *, reason: str | None, shared: dict[str, Any]
+) -> Outcome:
+    name = f"{_GRAY} over replicates"
+    rows_a, rows_b = picked.of(a), picked.of(b)
+    together = is_paired(rows_a, rows_b, pairing)
+    reason = reason or refusal(rows_a, rows_b, (a, b), paired=together)
+    if reason is not None:
+        return Outcome(name, "replicates", refused=reason, **shared)
+    rows = pl.concat([rows_a, rows_b])
+    if together:  # a replicate without its partner says nothing about the difference
+        both = set(rows_a[REPLICATE].unique()) & set(rows_b[REPLICATE].unique())
+        rows = rows.filter(pl.col(REPLICATE).is_in(list(both)))
+    t, e, _ = arrays(rows)
+    labels = rows[REPLICATE].rank("dense").to_numpy()
+    treated = (rows[GROUP] == b).to_numpy()
+    found = subdistribution_test_of_replicates(t, e, rows[_RIVAL].to_numpy(), treated, labels, stratified=together)
+    if not np.isfinite(found.p):
+        return Outcome(name, "replicates", refused=_FEW, **shared)
+    return Outcome(name, "replicates", statistic=found.statistic, df=found.df, p=found.p, **shared)
 
 
 def _curve(rows: pl.DataFrame, confidence: float) -> CumulativeIncidence:

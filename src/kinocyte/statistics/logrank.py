@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kinocyte.core.errors import ParameterError
 from kinocyte.statistics._partial_likelihood import score_residuals, strata
-from kinocyte.statistics.clusters import variance_of_total
+from kinocyte.statistics.clusters import clusters_of, t_of_total
 from kinocyte.statistics.product_limit import checked, risk_table
 
 
@@ -98,27 +97,12 @@ def log_rank_of_replicates(
     ParameterError
         If there are too few replicates.
     """
-    from scipy.stats import t as student
-
     time, e, start = checked(duration, event, entry)
     x = np.asarray(treated, np.float64)[:, None]
     arm = x[:, 0].astype(np.int64)
-    code = np.unique(np.asarray(replicate), return_inverse=True)[1].ravel()
-    if not stratified:  # equal names in both groups are different replicates
-        code = np.unique(code * 2 + arm, return_inverse=True)[1].ravel()
-    clusters = int(code.max()) + 1 if len(code) else 0
-    if clusters < (2 if stratified else 4):
-        msg = f"{clusters} replicates are too few for a test; give more."
-        raise ParameterError(msg)
-    sums, none = np.zeros(clusters), np.zeros(1)
+    code = clusters_of(replicate, arm, stratified=stratified)
+    scores, none = np.zeros(len(time)), np.zeros(1)
     baseline = code if stratified else np.zeros(len(time), np.int64)
     for s in strata(x - x.mean(), time, e, start, baseline, efron=False):
-        np.add.at(sums, code[s.rows], score_residuals(s, none)[:, 0])
-    family = np.zeros(clusters, np.int64)
-    if not stratified:
-        family[code] = arm
-    variance, df = variance_of_total(sums, np.bincount(code, minlength=clusters).astype(np.float64), family)
-    if variance <= 0:
-        return LogRank(np.nan, np.nan, np.nan)
-    statistic = sums.sum() / np.sqrt(variance)
-    return LogRank(float(statistic), df, float(2 * student.sf(abs(statistic), df)))
+        scores[s.rows] = score_residuals(s, none)[:, 0]
+    return LogRank(*t_of_total(scores, arm, code, stratified=stratified))

@@ -42,7 +42,7 @@ class KaplanMeier:
     time, survival, low, high : array (m,)
         The curve falls at ``time`` to ``survival``; NaN bounds where the band is not defined (all have had the event).
     at_risk, events, censored : array (m,) of int
-        The risk table.
+        The risk table; at the time 0 that is put before it, see `at_start`.
     cumulative_variance : array (m,)
         Greenwood's sum, ``sum d / (n (n - d))``: the variance of log survival.
     n : int
@@ -238,7 +238,7 @@ def kaplan_meier(
     time = counts.time
     start = not len(time) or time[0] > 0
     total = int(np.asarray(duration).size)
-    first_risk = total if entry is None else int(np.sum(checked(duration, event, entry)[2] < 0))
+    first_risk = at_start(counts, total, entry)
 
     def led(values: NDArray[Any], value: float) -> NDArray[Any]:
         return np.concatenate([np.array([value], values.dtype), values]) if start else values
@@ -247,6 +247,18 @@ def kaplan_meier(
         led(time, 0.0), led(survival, 1.0), led(low, 1.0), led(high, 1.0), led(counts.at_risk, first_risk),
         led(counts.events, 0), led(counts.censored, 0), led(variance, 0.0), total,
     )  # fmt: skip
+
+
+def at_start(counts: RiskTable, total: int, entry: ArrayLike | None) -> int:
+    """Return how many cells are at risk where the curve begins, at time 0.
+
+    Where nobody was there at 0, these are the cells that came before the first one left: time that counts from an event
+    between two frames begins a moment before the cells are seen.
+    """
+    if entry is None:
+        return total
+    there = int(np.sum(np.asarray(entry, np.float64) <= 0))
+    return there or (int(counts.at_risk[0]) if counts.at_risk.size else 0)
 
 
 def number_at_risk(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kinocyte.statistics.clusters import clusters_of, t_of_total
 from kinocyte.statistics.product_limit import checked
 
 Floats = NDArray[np.float64]
@@ -15,7 +16,10 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class SubdistributionTest:
-    """Statistic, degrees of freedom and p-value; NaN where there are no events while several groups are at risk."""
+    """Statistic (chi-squared, or t over replicates), degrees of freedom and p-value.
+
+    NaN where there are no events while several groups are at risk.
+    """
 
     statistic: float
     df: float
@@ -47,24 +51,77 @@ def subdistribution_test(
     t, _, _ = checked(duration, np.maximum(mine, rival), None)
     names, code = np.unique(np.asarray(group), return_inverse=True)
     k = len(names)
-    times = np.unique(t[mine == 1])
-    if k < 2 or not len(times):
+    if k < 2 or not mine.any():
         return SubdistributionTest(np.nan, np.nan, np.nan)
-    weight = _weights(t, mine, rival, code, times)
-    at_risk = np.stack([weight[code == g].sum(axis=0) for g in range(k)])
-    share = at_risk / at_risk.sum(axis=0)
-    dead = (t[:, None] == times) & (mine[:, None] == 1)
-    step = dead.sum(axis=0) / at_risk.sum(axis=0)
-    own = np.eye(k)[code]
-    # martingale residual of each cell at each time, times how its group differs from those at risk
-    residual = dead - weight * step
-    scores = own * residual.sum(axis=1)[:, None] - residual @ share.T
+    scores = _scores(t, mine, rival, code, k)
     total = scores.sum(axis=0)[:-1]
     variance = (scores.T @ scores)[:-1, :-1]
     if np.linalg.matrix_rank(variance) < k - 1:
         return SubdistributionTest(np.nan, np.nan, np.nan)
     statistic = float(total @ np.linalg.solve(variance, total))
     return SubdistributionTest(statistic, float(k - 1), float(chi2.sf(statistic, k - 1)))
+
+
+def subdistribution_test_of_replicates(
+    duration: ArrayLike,
+    event: ArrayLike,
+    competing: ArrayLike,
+    treated: ArrayLike,
+    replicate: ArrayLike,
+    *,
+    stratified: bool = False,
+) -> SubdistributionTest:
+    """Test two groups with replicates as the sample.
+
+    The scores of `subdistribution_test`, summed within replicates; their scatter around the mean of their group gives
+    the variance, referred to t (`kinocyte.statistics.clusters.variance_of_total`), as in
+    `kinocyte.statistics.logrank.log_rank_of_replicates`. Zhou, Fine, Latouche and Labopin (2012, Biostatistics 13,
+    371-383) sum the scores in the same way, for many clusters.
+
+    Parameters
+    ----------
+    duration, event, competing : array (n,)
+        As `subdistribution_test`.
+    treated : array (n,)
+        0 for the reference, 1 for the other group.
+    replicate : array (n,)
+        Replicate of each cell. Unless stratified, equal names in the two groups are different replicates.
+    stratified : bool
+        Compare within replicates, which hold both groups.
+
+    Returns
+    -------
+    SubdistributionTest
+        t and its degrees of freedom, positive where the treated group has more events than expected.
+
+    Raises
+    ------
+    ParameterError
+        If there are too few replicates.
+    """
+    mine, rival = (np.asarray(v, np.float64).ravel() for v in (event, competing))
+    t, _, _ = checked(duration, np.maximum(mine, rival), None)
+    arm = np.asarray(treated).ravel().astype(np.int64)
+    code = clusters_of(replicate, arm, stratified=stratified)
+    scores = np.zeros(t.size)
+    for part in np.unique(code) if stratified else (None,):
+        rows = np.flatnonzero(code == part) if part is not None else np.arange(t.size)
+        if mine[rows].any() and np.unique(arm[rows]).size == 2:
+            scores[rows] = _scores(t[rows], mine[rows], rival[rows], arm[rows], 2)[:, 1]
+    return SubdistributionTest(*t_of_total(scores, arm, code, stratified=stratified))
+
+
+def _scores(t: Floats, mine: Floats, rival: Floats, code: Ints, k: int) -> Floats:
+    """Return what each cell adds to the events of each group beyond what is expected, (n, k)."""
+    times = np.unique(t[mine == 1])
+    weight = _weights(t, mine, rival, code, times)
+    at_risk = np.stack([weight[code == g].sum(axis=0) for g in range(k)])
+    share = at_risk / at_risk.sum(axis=0)
+    dead = (t[:, None] == times) & (mine[:, None] == 1)
+    step = dead.sum(axis=0) / at_risk.sum(axis=0)
+    # martingale residual of each cell at each time, times how its group differs from those at risk
+    residual = dead - weight * step
+    return np.asarray(np.eye(k)[code] * residual.sum(axis=1)[:, None] - residual @ share.T)
 
 
 def _weights(t: Floats, mine: Floats, rival: Floats, code: Ints, times: Floats) -> Floats:
