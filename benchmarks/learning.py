@@ -112,7 +112,7 @@ def rows() -> dict[str, Callable[[], Row]]:
             SuperResolution(width=16, factor=4), real.binned(4), "psnr", 500, real.enlargements(4), 32, 4
         ),
         "frame_interpolation": lambda: Row(
-            FrameInterpolation(width=16, depth=3, largest_shift_px=12, error="squared"), real.movies(), "psnr", 900,
+            FrameInterpolation(width=16, depth=3, largest_shift_px=12, error="squared"), real.movies(), "psnr", 600,
             real.interpolations(), 96, 4, 1e-3,
         ),
         "denoise_segment": lambda: Row(

@@ -44,7 +44,7 @@ CASES = [
     (SuperResolution(**SMALL), 2, 1, 1),
     (SuperResolution(**SMALL, factor=4), 1, 1, 1),
     (SuperResolution(**SMALL, upsampling="resize"), 1, 2, 2),
-    (FrameInterpolation(**SMALL, largest_shift_px=3.5), 4, 2, 2),
+    (FrameInterpolation(**SMALL, largest_shift_px=2.5), 4, 2, 2),
     (DenoiseSegment(**SMALL), 2, 1, 5),
 ]
 IDS = [f"{t!r}-{n}-{m}" for t, n, m, _ in CASES]
@@ -126,7 +126,7 @@ def test_volumes_depend_on_planes_within_the_reach() -> None:
 
 
 def test_moving_by_whole_pixels_is_a_shift_and_by_halves_a_mean() -> None:
-    from kinocyte.learning.networks.motion import moved
+    from kinocyte.learning.networks.flow_estimate import moved
 
     image = torch.arange(30, dtype=torch.float64).reshape(1, 1, 5, 6)
     shift = torch.zeros(1, 2, 5, 6, dtype=torch.float64)
@@ -138,7 +138,7 @@ def test_moving_by_whole_pixels_is_a_shift_and_by_halves_a_mean() -> None:
 
 
 def test_moving_is_what_torch_samples() -> None:
-    from kinocyte.learning.networks.motion import moved
+    from kinocyte.learning.networks.flow_estimate import moved
 
     torch.manual_seed(1)
     image = torch.rand(2, 3, 7, 9, 11, dtype=torch.float64)
@@ -153,7 +153,7 @@ def test_moving_is_what_torch_samples() -> None:
 
 def test_the_order_of_two_frames_does_not_matter_where_time_has_no_arrow() -> None:
     torch.manual_seed(2)
-    network = FrameInterpolation(width=2, depth=1).build(2, 1, 2).eval()
+    network = restless(FrameInterpolation(width=2, depth=1), 2, 1, 2).float()
     arrow = FrameInterpolation(width=2, depth=1, turn_round=False).build(2, 1, 2).eval()
     arrow.load_state_dict(network.state_dict())
     frames = torch.rand(1, 2, 8, 8)
@@ -162,6 +162,51 @@ def test_the_order_of_two_frames_does_not_matter_where_time_has_no_arrow() -> No
         torch.testing.assert_close(forwards, backwards, rtol=0, atol=0)
         torch.testing.assert_close(forwards, (arrow(frames) + arrow(frames.flip(1))) / 2)
         assert not torch.equal(arrow(frames), arrow(frames.flip(1)))
+
+
+def blobs(shape: tuple[int, ...], moved_px: tuple[float, ...]) -> np.ndarray:
+    """Return three blobs that have moved by so much."""
+    places = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"))
+    width = np.array((1.5, 4.0, 4.0)[-len(shape) :]).reshape(-1, *[1] * len(shape))
+    total = np.zeros(shape)
+    for share in (0.3, 0.5, 0.7):
+        centre = (np.array(shape) * share + moved_px).reshape(width.shape)
+        total += np.exp(-(((places - centre) / width) ** 2).sum(axis=0) / 2)
+    return total
+
+
+@pytest.mark.parametrize(("shape", "shift"), [((48, 64), (3.0, -4.0)), ((8, 48, 64), (0.5, 3.0, -4.0))])
+def test_before_training_both_frames_are_moved_to_the_middle(shape: tuple[int, ...], shift: tuple[float, ...]) -> None:
+    network = FrameInterpolation(width=2, depth=3, flat=2, largest_shift_px=8).build(2, 1, len(shape)).eval()
+    around = [blobs(shape, tuple(when * s for s in shift)) for when in (-0.5, 0.5)]
+    middle = blobs(shape, tuple(0 * s for s in shift))
+    with torch.no_grad():
+        made = network(torch.tensor(np.stack(around)[None], dtype=torch.float32))[0, 0].numpy()
+    assert np.mean((made - middle) ** 2) < 0.2 * np.mean((np.mean(around, axis=0) - middle) ** 2)
+
+
+def test_an_estimated_shift_is_the_same_to_the_bit_in_a_tile_of_its_reach() -> None:
+    from kinocyte.learning.networks.flow_estimate import half_shifts, reach
+
+    torch.manual_seed(5)
+    before, after = torch.rand(2, 1, 2, 144, 140)
+    margin = -(-reach(3.0, [(2, 2)], 2)[0] // 2) * 2  # tiles begin on the coarsest grid
+    whole = half_shifts(before, after, 3.0, [(2, 2)])
+    low, high, n = 4, 4 + 2 * margin + 10, 10
+    tile = half_shifts(before[..., low:high, low:high], after[..., low:high, low:high], 3.0, [(2, 2)])
+    kept, place = slice(margin, margin + n), slice(low + margin, low + margin + n)
+    assert torch.equal(tile[..., kept, kept], whole[..., place, place])
+    assert high < 140
+    assert float(whole.abs().max()) > 1
+
+
+def test_nothing_moves_where_nothing_is_seen_or_nothing_changes() -> None:
+    from kinocyte.learning.networks.flow_estimate import half_shifts
+
+    flat = torch.full((1, 2, 8, 8), 0.3)
+    assert not half_shifts(flat, flat + 0.1, 4.0, [(2, 2)]).any()
+    frame = torch.rand(1, 2, 4, 8, 8)
+    assert not half_shifts(frame, frame, 4.0, [(1, 2, 2)]).any()
 
 
 def test_blurred_pooling_of_a_ramp() -> None:

@@ -88,7 +88,10 @@ class ImageModel:
             network = self.task.build(len(self.inputs), max(len(self.targets), 1), self.ndim)
         wanted = {n: tuple(t.shape) for n, t in network.state_dict().items()}
         if wanted != {n: a.shape for n, a in self.weights.items()}:
-            msg = f"The weights of the model '{self.name}' are not those of its network; get it again."
+            msg = (
+                f"The weights of the model '{self.name}' are not those of the network that this version of Kinocyte "
+                f"makes for {self.task.name()}; get or train it again, or use the version that saved it."
+            )
             raise ParameterError(msg)
         network.load_state_dict({n: torch.from_numpy(np.array(a)) for n, a in self.weights.items()}, assign=True)
         return network.eval()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from itertools import product
 from typing import Any
 
 import torch
 from torch import nn
 
 from kinocyte.core.errors import ParameterError
+from kinocyte.learning.networks.flow_estimate import half_shifts, moved, reach, scales
 from kinocyte.learning.networks.unet import UNet
 
 
 class MotionNet(nn.Module):
-    """Gives the frame between two frames: both are moved by fields of bounded shifts, blended and corrected.
+    """Gives the frame between two frames: both are moved to the middle, blended and corrected.
+
+    How far things moved is estimated from the frames (`kinocyte.learning.networks.flow_estimate`); a U-Net sees the
+    frames as they are and moved, and says by how much the shifts are to be changed, whose values count more, and what
+    is to be added. Its first weights say nothing: before training the result is the mean of the moved frames.
 
     Parameters
     ----------
@@ -25,7 +29,7 @@ class MotionNet(nn.Module):
     width, depth, flat : int
         As `UNet`.
     largest_shift_px : float
-        Longest shift along each axis.
+        Farthest that things move along each axis from the frame before to the frame after.
     both_ways : bool
         Once trained, also show the frames in reverse order, and give the mean of both results.
 
@@ -36,7 +40,8 @@ class MotionNet(nn.Module):
 
     References
     ----------
-    Liu et al., ICCV (2017), arXiv:1702.02463 (voxel flow).
+    Liu et al., ICCV (2017), arXiv:1702.02463 (voxel flow); Niklaus and Liu, CVPR (2018), arXiv:1803.10967 (frames
+    moved by an estimate, then corrected by a network).
     """
 
     def __init__(
@@ -58,55 +63,36 @@ class MotionNet(nn.Module):
                 "frame before, then those of the frame after."
             )
             raise ParameterError(msg)
-        self.ndim, self.n_targets, self.largest, self.both_ways = ndim, n_targets, largest_shift_px, both_ways
-        self.body = UNet(n_inputs, 2 * ndim + 1 + n_targets, ndim, width=width, depth=depth, flat=flat)
+        self.ndim, self.n_targets, self.both_ways = ndim, n_targets, both_ways
+        self.largest = largest_shift_px / 2
+        self.body = UNet(2 * n_inputs, 2 * ndim + 1 + n_targets, ndim, width=width, depth=depth, flat=flat)
+        nn.init.zeros_(self.body.out.weight)
+        halvings = [(1, 2, 2) if ndim == 3 and n < flat else (2,) * ndim for n in range(depth)]
+        self._factors = scales(self.largest, halvings)
         self.divisor = self.body.divisor
-        self.reach = tuple(max(r, math.ceil(largest_shift_px)) for r in self.body.reach)
+        estimated = reach(self.largest, self._factors, ndim)
+        # the network sees frames moved by the estimate, and moves them by it and as much again
+        self.reach = tuple(
+            max(a + max(b, math.ceil(self.largest) + 1), math.ceil(2 * self.largest) + 1)
+            for a, b in zip(self.body.reach, estimated, strict=True)
+        )
 
     def forward(self, x: Any) -> Any:
         """Return (batch, n_targets, [z], y, x) of (batch, 2 * n_targets, [z], y, x)."""
-        made = self._between(x)
+        n = self.n_targets
+        before, after = x[:, :n], x[:, n:]
+        with torch.no_grad():
+            shifts = half_shifts(before, after, self.largest, self._factors)
+        made = self._between(before, after, shifts)
         if self.training or not self.both_ways:
             return made
-        n = self.n_targets
-        return (made + self._between(torch.cat([x[:, n:], x[:, :n]], dim=1))) / 2
+        return (made + self._between(after, before, -shifts)) / 2
 
-    def _between(self, x: Any) -> Any:
-        n, d, out = self.n_targets, self.ndim, self.body(x).to(x.dtype)  # shifts in 16 bits would be coarse
-        shifts = torch.tanh(out[:, : 2 * d]) * self.largest
+    def _between(self, before: Any, after: Any, shifts: Any) -> Any:
+        d = self.ndim
+        seen = torch.cat([moved(before, -shifts), moved(after, shifts), before, after], dim=1)
+        out = self.body(seen).to(before.dtype)  # shifts in 16 bits would be coarse
+        more = torch.tanh(out[:, : 2 * d]) * self.largest
         share = torch.sigmoid(out[:, 2 * d : 2 * d + 1])
-        before, after = moved(x[:, :n], shifts[:, :d]), moved(x[:, n:], shifts[:, d:])
+        before, after = moved(before, more[:, :d] - shifts), moved(after, more[:, d:] + shifts)
         return share * before + (1 - share) * after + out[:, 2 * d + 1 :]
-
-
-def moved(image: Any, shifts: Any) -> Any:
-    """Return the values of an image at places shifted from each pixel, interpolated linearly; borders are repeated.
-
-    The place is kept as a whole number of pixels and a rest, so that a pixel's value is the same wherever the pixel
-    lies in the image (normalised coordinates round differently in a tile).
-
-    Parameters
-    ----------
-    image : Tensor of float32, shape (batch, channels, [z], y, x)
-    shifts : Tensor of float32, shape (batch, ndim, [z], y, x)
-        Pixels along each axis.
-    """
-    ndim = image.ndim - 2
-    whole = torch.floor(shifts)
-    rest = shifts - whole
-    # places and sizes as sums over the image, so that an exported network takes images of any size
-    ones = torch.ones_like(whole[:, 0], dtype=torch.long)
-    places = [torch.cumsum(ones, dim=axis + 1) - 1 for axis in range(ndim)]
-    lasts = [place.amax() for place in places]
-    flat, total = image.flatten(2), torch.zeros_like(image)
-    for corner in product((0, 1), repeat=ndim):
-        index = torch.zeros_like(ones)
-        weight = torch.ones_like(rest[:, :1])
-        for axis, step in enumerate(corner):
-            at = places[axis] + whole[:, axis].long() + step
-            index = index * (lasts[axis] + 1) + torch.minimum(at.clamp(min=0), lasts[axis])
-            part = rest[:, axis : axis + 1]
-            weight = weight * (part if step else 1 - part)
-        chosen = flat.gather(2, index.flatten(1)[:, None].expand(-1, flat.shape[1], -1))
-        total = total + weight * chosen.reshape_as(image)
-    return total

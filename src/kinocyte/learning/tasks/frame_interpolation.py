@@ -27,6 +27,7 @@ class FrameInterpolation(ImageTask):
     fewest_inputs: ClassVar[int] = 2
     references: ClassVar[tuple[str, ...]] = (
         "Priessner et al., Nat Methods 21, 322 (2024), doi:10.1038/s41592-023-02138-w (CAFI: the task)",
+        "Lucas and Kanade, IJCAI (1981), pp. 674-679 (how far things moved)",
         "Liu et al., ICCV (2017), arXiv:1702.02463 (frames moved by learnt fields)",
     )
 
@@ -71,7 +72,7 @@ class FrameInterpolation(ImageTask):
         return True
 
     def build(self, n_inputs: int, n_targets: int, ndim: int) -> Module:
-        """Return a network that moves both frames, blends and corrects them.
+        """Return a network that moves both frames to the middle by an estimate, and corrects motion and result.
 
         Raises
         ------
