@@ -221,7 +221,7 @@ def test_detectors_are_registered(detector):
 
 
 @pytest.mark.parametrize("planes", [None, 16])
-@pytest.mark.parametrize("detector", [LoG, DoG, Hessian])
+@pytest.mark.parametrize("detector", DETECTORS)
 def test_crowded_cells_are_no_noise(detector, planes):
     """Cells that cover the frame make the usual fluctuation of the filter; planes are three pixels apart."""
     settings = CellMovie(
@@ -250,3 +250,26 @@ def test_spots_among_bright_pixels_are_asked_for_more_where_the_ratio_is_higher(
     ]
     assert found == sorted(found, reverse=True)
     assert found[2] > 20 > found[-1] == 0
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_one_value_after_another_finds_what_each_finds_alone(detector):
+    rng = np.random.default_rng(8)
+    frame = rng.normal(20, 2, (90, 100))
+    for a, b in ((20, 20), (30, 60), (70, 40), (55, 85)):
+        frame[a - 3 : a + 4, b - 3 : b + 4] += rng.uniform(20, 60)
+    frame[5, 5] = np.nan
+    kept, values, places = {}, {"channel": "a", "radius_um": 2.0}, []
+    changes = (
+        {}, {"min_quality": 1e-3}, {"subpixel": False}, {"radius_um": 2.5}, {"min_snr": 0.0}, {"min_snr": 9.0},
+        {"foreground": "dark"}, {"median": True}, {"foreground": "bright"},
+    )  # fmt: skip
+    for change in changes:
+        values |= change
+        method, before = detector(**values), kept.get("answered")
+        spots = method.look(frame, SCALE, kept)
+        assert spots.equals(method.detect(frame, SCALE)), change
+        places.append(spots.height)
+        if set(change) <= {"min_quality", "subpixel"} and before is not None:
+            assert kept["answered"] is before, "the frame is not filtered again"
+    assert max(places) >= 4

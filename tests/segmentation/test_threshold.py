@@ -447,6 +447,8 @@ def test_one_value_after_another_gives_what_each_gives_alone():
         assert np.array_equal(looked.filtered, filtered)
         assert looked.level == level
         assert looked.labels.max() >= 3
+        if before and "level_factor" in change:
+            assert kept["known"][1] is before["known"], "the values are not counted again"
         if before and "min_area_um2" in change:
             assert all(kept[k][1] is v for k, v in before.items())
     assert before["split"] is kept["split"][1]  # the last change is none

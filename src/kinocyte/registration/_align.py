@@ -15,9 +15,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from kinocyte.core.threads import each
 from kinocyte.registration import _kernel
 from kinocyte.registration._spectrum import Grid, power_of, ring_mean
-from kinocyte.registration._threads import each
 
 Spectrum = NDArray[np.complex64]
 Floats = NDArray[np.float64]

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from kinocyte.core.threads import each
 from kinocyte.registration._merge import fill
 from kinocyte.registration._prepare import Frames
 from kinocyte.registration._resample_kernel import shifted
 from kinocyte.registration._spectrum import Image, taper
-from kinocyte.registration._threads import each
 from kinocyte.registration._track import Tracked
 
 Floats = NDArray[np.float64]

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from kinocyte.core.threads import each
 from kinocyte.registration._align import CHANCE, Aligned, Group, Spectrum, normalised
 from kinocyte.registration._masked import MaskedCorrelation
 from kinocyte.registration._merge import Window, fill, solve, spanning, spans
@@ -24,7 +25,6 @@ from kinocyte.registration._spectrum import (
     window,
     windowed,
 )
-from kinocyte.registration._threads import each
 
 Floats = NDArray[np.float64]
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from kinocyte.core.threads import each
 from kinocyte.registration._align import Aligned, Further, Group, Spectrum, normalised, quality_of
 from kinocyte.registration._coarse import Search
 from kinocyte.registration._spectrum import (
@@ -23,7 +24,6 @@ from kinocyte.registration._spectrum import (
     window,
     windowed,
 )
-from kinocyte.registration._threads import each
 
 Floats = NDArray[np.float64]
 Source = Callable[[int], Image | None]

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from kinocyte.core.threads import each
 from kinocyte.registration._spectrum import Grid, Image
-from kinocyte.registration._threads import each
 
 Spectrum = NDArray[np.complex128]
 

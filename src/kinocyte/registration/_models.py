@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from kinocyte.core.threads import each
 from kinocyte.registration._geometry import turn_matrices
 from kinocyte.registration._merge import fill
 from kinocyte.registration._prepare import Frames, shrink
 from kinocyte.registration._spectrum import Image, window, windowed
-from kinocyte.registration._threads import each
 from kinocyte.registration._track import Tracked
 
 Floats = NDArray[np.float64]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from kinocyte.core.errors import ParameterError
+from kinocyte.core.threads import each
 from kinocyte.registration import _project_kernel
 from kinocyte.registration._spectrum import Image, noise_sd
-from kinocyte.registration._threads import each
 from kinocyte.registration.base import Movie
 
 #: Images above this number of pixels are compared at half, a third .. of their resolution.

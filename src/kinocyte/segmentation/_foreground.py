@@ -81,21 +81,50 @@ def walk_of(source: Source, boxes: Iterable[Box]) -> Walk:
     return walk
 
 
-def foreground(source: Source, boxes: list[Box]) -> Foreground | None:
-    """Return the masks of a frame, before outlines are drawn; None where it shows no contrast."""
+class Known(NamedTuple):
+    """What the values of a frame say on their own: their range, the level of the rule, and Otsu's to judge it by."""
+
+    found: Extent
+    rule: float | None
+    otsu: float | None
+
+
+def known_of(source: Source, boxes: list[Box]) -> Known:
+    """Return what the values of a frame say; no level of a constant frame, nor where each pixel has its own."""
+    p, walk = source.rule, walk_of(source, boxes)
+    found = walks.extent(walk)
+    if found.is_constant or p.threshold in {"fixed", "adaptive"}:
+        return Known(found, None, None)
+    counted = levels.histogram_of(walk, found) if p.threshold in {"otsu", "triangle"} or p.min_contrast > 0 else None
+    otsu = levels.otsu_of(*counted) if counted is not None and (p.threshold == "otsu" or p.min_contrast > 0) else None
+    if p.threshold == "background":
+        rule = levels.above_background_of(walk, found, p.background_sd, dark=p.foreground == "dark")
+    elif p.threshold == "li":
+        rule = levels.li_of(walk, found)
+    elif p.threshold == "triangle" and counted is not None:
+        rule = levels.triangle_of(*counted)
+    else:
+        return Known(found, otsu if p.threshold == "otsu" else None, otsu)
+    return Known(found, rule, otsu)
+
+
+def foreground(source: Source, boxes: list[Box], known: Callable[[], Known] | None = None) -> Foreground | None:
+    """Return the masks of a frame, before outlines are drawn; None where it shows no contrast.
+
+    ``known`` returns what `known_of` does, where that was kept.
+    """
     p = source.rule
     if p.threshold == "fixed":
         return _between(source)
     if p.threshold == "adaptive":
         return _adaptive(source, boxes)
-    walk = walk_of(source, boxes)
-    found = walks.extent(walk)
-    if found.is_constant:
+    values = known() if known is not None else known_of(source, boxes)
+    if values.found.is_constant:
         return None
-    level = level_of(source, walk, found, boxes)
+    level = _level_of(source, values, boxes)
     mask = _beyond(source, level)
-    here = _classes(source, boxes, mask)
-    if here.n_fore == 0 or not _stands_out(source, boxes, here, walk, found):
+    here = _classes(source, boxes, mask, values.found)
+    if here.n_fore == 0 or not _stands_out(source, boxes, here, values):
         return None
     if p.hysteresis is None:
         return Foreground(mask, None)
@@ -106,19 +135,12 @@ def foreground(source: Source, boxes: list[Box]) -> Foreground | None:
 Level = Callable[[Box, NDArray[Any]], Any]
 
 
-def level_of(source: Source, walk: Walk, found: Extent, boxes: list[Box]) -> Level:
+def _level_of(source: Source, known: Known, boxes: list[Box]) -> Level:
     """Return the level of a box with given values: a number, or one for each pixel."""
-    p = source.rule
-    if p.threshold in LOCAL:
+    rule = known.rule
+    if rule is None:
         return _local_level(source, boxes)
-    if p.threshold == "background":
-        rule = levels.above_background_of(walk, found, p.background_sd, dark=p.foreground == "dark")
-    elif p.threshold == "li":
-        rule = levels.li_of(walk, found)
-    else:
-        from_histogram = {"otsu": levels.otsu_of, "triangle": levels.triangle_of}[p.threshold]
-        rule = from_histogram(*levels.histogram_of(walk, found))
-    return lambda _box, _values: rule * p.level_factor
+    return lambda _box, _values: rule * source.rule.level_factor
 
 
 def _local_level(source: Source, boxes: list[Box]) -> Level:
@@ -180,19 +202,17 @@ class _Classes(NamedTuple):
     std_back: float
 
 
-def _classes(source: Source, boxes: list[Box], mask: MaskOf) -> _Classes:
+def _classes(source: Source, boxes: list[Box], mask: MaskOf, found: Extent) -> _Classes:
     """Return size and mean of the foreground, mean and standard deviation of the background."""
-    found = walks.extent(walk_of(source, boxes))
     fore = back = walks.sums(lambda: (), found.low, found.high)
     for box in boxes:
-        values, here = source.values(box), mask(box)
-        rest = _and(~here, source.valid(box))
-        fore = fore.and_more(walks.sums(levels.blocks(values[here]), found.low, found.high))
-        back = back.and_more(walks.sums(levels.blocks(values[rest]), found.low, found.high))
+        values, here, valid = source.values(box), mask(box), source.valid(box)
+        more = walks.sums_of_both(_chosen(values, valid), _chosen(here, valid), found.low, found.high)
+        fore, back = fore.and_more(more[0]), back.and_more(more[1])
     return _Classes(fore.n, fore.mean, back.mean, back.std)
 
 
-def _stands_out(source: Source, boxes: list[Box], here: _Classes, walk: Walk, found: Extent) -> bool:
+def _stands_out(source: Source, boxes: list[Box], here: _Classes, known: Known) -> bool:
     """Tell whether the foreground lies far enough from the background, in standard deviations of the latter.
 
     A mask that takes more than Otsu's leaves a background that is only the tail of a distribution and spreads too
@@ -203,8 +223,7 @@ def _stands_out(source: Source, boxes: list[Box], here: _Classes, walk: Walk, fo
         return True
     judged = here
     if p.threshold != "otsu":
-        otsu = levels.otsu_of(*levels.histogram_of(walk, found))
-        halves = _classes(source, boxes, _beyond(source, lambda _box, _values: otsu))
+        halves = _classes(source, boxes, _beyond(source, lambda _box, _values: known.otsu), known.found)
         judged = halves if halves.n_fore < here.n_fore else here
     return abs(judged.mean_fore - judged.mean_back) >= p.min_contrast * judged.std_back
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kinocyte.core.compiled import kernel
 from kinocyte.core.scale import Scale
+from kinocyte.core.threads import each, spans
 from kinocyte.segmentation.levels import is_constant, otsu
 from kinocyte.segmentation.smoothing import gaussian, half_kernel, separable
 
@@ -35,6 +36,8 @@ AROUND = 2.0
 LEAST_BESIDE = 100
 #: standard deviations of the dark pixels by which bright ones stand out; noise reaches 2.7, a slope 3.5
 STANDS_OUT = 4.0
+#: parameters that choose among the local maxima of the filtered frame; whatever is not named here changes the frame
+_CHOICE = {"min_quality", "min_snr", "subpixel"}
 #: ratio to the fluctuation that asks for the whole of the usual answer of spots among bright pixels
 _AMONG_BRIGHT = 24.0
 
@@ -51,7 +54,12 @@ def laplacian_answer(image: Image, radii_um: Sequence[float], spacing_um: Sequen
     hat = [((np.arange(r + 1) / s) ** 2 - 1.0) * b / s**2 for s, r, b in zip(sigma, reach, bell, strict=True)]
     terms = [[hat[d] if a == d else bell[a] for a in range(image.ndim)] for d in range(image.ndim)]
     wide = _mirrored(image, reach)
-    return _cropped(-sum(separable(wide, t) for t in terms) / (np.pi * sigma[-1] ** 2), reach)
+    out = _cropped(separable(wide, terms[0]), reach)
+    for term in terms[1:]:
+        out += _inner(separable(wide, term), reach)
+    np.negative(out, out=out)
+    out /= np.pi * sigma[-1] ** 2
+    return out
 
 
 def difference_answer(image: Image, radius_um: float, spacing_um: Sequence[float]) -> Image:
@@ -88,32 +96,27 @@ def hessian_answer(image: Image, radii_um: Sequence[float], spacing_um: Sequence
     return np.asarray(np.where(falls, minor, 0.0))
 
 
-def find_spots(image: NDArray[Any], p: SpotDetector, scale: Scale) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the positions in pixels, one row a spot in the order of the axes, and the qualities."""
-    from scipy import ndimage as ndi
+def find_spots(
+    image: NDArray[Any], p: SpotDetector, scale: Scale, kept: dict[str, tuple[Any, Any]] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the positions in pixels, one row a spot in the order of the axes, and the qualities.
 
-    values = image.astype(np.float64)
-    valid = np.isfinite(values)
-    if not valid.any() or values[valid].min() == values[valid].max():
+    With ``kept``, the filtered frame is taken from there where the parameters that change it are the same.
+    """
+    known, key = (kept or {}).get("answered"), p.model_dump(exclude=_CHOICE) | {"apart": p.min_snr > 0}
+    if known is None or known[0] != key:
+        known = key, _answered(image, p, scale)
+        if kept is not None:
+            kept["answered"] = known
+    answered: _Answered | None = known[1]
+    if answered is None:
         return np.zeros((0, image.ndim)), np.zeros(0)
-    if not valid.all():
-        values = np.where(valid, values, np.median(values[valid]))
-    if p.foreground == "dark":
-        values = -values
-    if p.median:
-        values = ndi.median_filter(values, size=3 if image.ndim == 2 else (1, 3, 3), mode="mirror")
-    values -= values.mean()  # truncated kernels do not quite cancel a constant
-    answer = p.answer(values, scale)
-    pixels = peaks(answer, max(p.min_quality, 1e-9 * float(answer.max()), np.finfo(np.float64).tiny))
-    pixels = pixels[valid[tuple(pixels.T)]]
-    if p.min_snr > 0:
-        spacing = scale.spacing_um(image.ndim)
-        contrast, light = p.contrast(values, scale, answer), brightness(values, p, spacing)
-        sample = np.stack(np.unravel_index(sampled(values.size), values.shape), axis=1)
-        spots, some = (
-            Seen(contrast[tuple(at.T)], light[tuple(at.T)], at * np.array(spacing)) for at in (pixels, sample)
-        )
-        pixels = pixels[outstanding(spots, some, p)]
+    answer, pixels = answered.answer, answered.pixels
+    chosen = answer[tuple(pixels.T)] >= p.min_quality
+    pixels = pixels[chosen]
+    if answered.seen is not None:
+        spots, sample = answered.seen
+        pixels = pixels[outstanding(Seen(*(part[chosen] for part in spots)), sample, p)]
     quality = answer[tuple(pixels.T)]
     where = pixels.astype(np.float64)
     if p.subpixel:
@@ -122,6 +125,47 @@ def find_spots(image: NDArray[Any], p: SpotDetector, scale: Scale) -> tuple[NDAr
         start[:, 3 - image.ndim :] = pixels
         where = refined(volume, start, image.ndim == 3)[:, 3 - image.ndim :]
     return one_per_pixel(where, quality, image.shape)
+
+
+class _Answered(NamedTuple):
+    """A filtered frame, all its local maxima, and what they and pixels from all over it look like."""
+
+    answer: Image
+    pixels: NDArray[np.int64]
+    seen: tuple[Seen, Seen] | None
+
+
+def _answered(image: NDArray[Any], p: SpotDetector, scale: Scale) -> _Answered | None:
+    """Return what the filter says of a frame; None of a constant one."""
+    from scipy import ndimage as ndi
+
+    values = image.astype(np.float64)
+    valid = np.isfinite(values) if image.dtype.kind == "f" else None
+    if valid is not None and valid.all():
+        valid = None
+    known = values if valid is None else values[valid]
+    if not known.size or is_constant(known):
+        return None
+    if valid is not None:
+        values = np.where(valid, values, np.median(known))
+    if p.foreground == "dark":
+        np.negative(values, out=values)
+    if p.median:
+        values = ndi.median_filter(values, size=3 if image.ndim == 2 else (1, 3, 3), mode="mirror")
+    values -= values.mean()  # truncated kernels do not quite cancel a constant
+    answer = p.answer(values, scale)
+    pixels = peaks(answer, max(1e-9 * float(answer.max()), np.finfo(np.float64).tiny))
+    if valid is not None:
+        pixels = pixels[valid[tuple(pixels.T)]]
+    if p.min_snr == 0:
+        return _Answered(answer, pixels, None)
+    spacing = scale.spacing_um(image.ndim)
+    contrast, light = p.contrast(values, scale, answer), brightness(values, p, spacing)
+    sample = np.stack(np.unravel_index(sampled(values.size), values.shape), axis=1)
+    at_spots, all_over = (
+        Seen(contrast[tuple(at.T)], light[tuple(at.T)], at * np.array(spacing)) for at in (pixels, sample)
+    )
+    return _Answered(answer, pixels, (at_spots, all_over))
 
 
 def sampled(size: int) -> NDArray[np.int64]:
@@ -199,13 +243,15 @@ def peaks(answer: Image, least: float, box: Sequence[tuple[int, int]] | None = N
     With a box only the pixels within it are looked at; their neighbours may lie outside.
     """
     volume = np.ascontiguousarray(answer.reshape((1, *answer.shape)[-3:]))
-    candidates = np.argwhere(volume >= least)
-    if box is not None:
-        low, high = np.array(((0, 1), *box)[-3:]).T
-        candidates = candidates[((candidates >= low) & (candidates < high)).all(axis=1)]
-    top = np.zeros(len(candidates), bool)
-    _mark_peaks(volume, candidates, top)
-    return candidates[top][:, 3 - answer.ndim :]
+    low, high = np.array(((0, 1), *(box or [(0, n) for n in answer.shape]))[-3:]).T
+    top = np.zeros(volume.shape, bool)
+
+    def part(rows: tuple[int, int]) -> None:
+        begin, end = np.array((low[0], rows[0], low[2])), np.array((high[0], rows[1], high[2]))
+        _mark_peaks(volume, least, (np.maximum(begin, low), np.minimum(end, high)), top)
+
+    each(part, spans(volume.shape[1]), volume.size)
+    return np.argwhere(top)[:, 3 - answer.ndim :]
 
 
 def refined(volume: Image, start: NDArray[np.int64], is_deep: bool) -> NDArray[np.float64]:
@@ -262,24 +308,37 @@ def _mirrored(image: Image, reach: Sequence[int]) -> Image:
     return np.pad(image, [(r, r) for r in reach], mode="reflect") if image.size else image
 
 
+def _inner(image: Image, reach: Sequence[int]) -> Image:
+    return image[tuple(slice(r, n - r) for r, n in zip(reach, image.shape, strict=True))]
+
+
 def _cropped(image: Image, reach: Sequence[int]) -> Image:
-    return np.ascontiguousarray(image[tuple(slice(r, n - r) for r, n in zip(reach, image.shape, strict=True))])
+    return np.ascontiguousarray(_inner(image, reach))
 
 
 @kernel
-def _mark_peaks(volume, candidates, top):  # type: ignore[no-untyped-def]  # numba infers the types
+def _mark_peaks(volume, least, box, top):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Mark the pixels of a box that no earlier neighbour reaches and no later one overtops."""
     nz, ny, nx = volume.shape
-    for i in range(candidates.shape[0]):
-        z, y, x = candidates[i, 0], candidates[i, 1], candidates[i, 2]
-        value = volume[z, y, x]
-        top[i] = True
-        for c in range(max(z - 1, 0), min(z + 2, nz)):
-            for b in range(max(y - 1, 0), min(y + 2, ny)):
-                for a in range(max(x - 1, 0), min(x + 2, nx)):
-                    other = volume[c, b, a]
-                    earlier = (c * ny + b) * nx + a < (z * ny + y) * nx + x
-                    if other > value or (earlier and other == value):
-                        top[i] = False
+    low, high = box
+    for z in range(low[0], high[0]):
+        for y in range(low[1], high[1]):
+            for x in range(low[2], high[2]):
+                value = volume[z, y, x]
+                if not value >= least:
+                    continue
+                if (x > 0 and volume[z, y, x - 1] >= value) or (x + 1 < nx and volume[z, y, x + 1] > value):
+                    continue
+                top[z, y, x] = True
+                for c in range(max(z - 1, 0), min(z + 2, nz)):
+                    for b in range(max(y - 1, 0), min(y + 2, ny)):
+                        is_earlier = c < z or (c == z and b < y)
+                        if c == z and b == y:
+                            continue
+                        for a in range(max(x - 1, 0), min(x + 2, nx)):
+                            other = volume[c, b, a]
+                            if other > value or (is_earlier and other == value):
+                                top[z, y, x] = False
 
 
 @kernel

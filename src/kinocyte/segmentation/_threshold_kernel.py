@@ -17,12 +17,11 @@ from kinocyte.segmentation._foreground import (
     floor_of,
     foreground,
     height,
-    level_of,
+    known_of,
     outline_fraction,
     own_levels,
-    walk_of,
 )
-from kinocyte.segmentation._walks import extent, median
+from kinocyte.segmentation._walks import median
 from kinocyte.segmentation.components import Labels
 from kinocyte.segmentation.distance import squared_distance
 from kinocyte.segmentation.filters import apply_filters
@@ -32,9 +31,10 @@ from kinocyte.segmentation.watershed import flood, seeds_by_distance, seeds_by_p
 Mask = NDArray[np.bool_]
 
 _T = TypeVar("_T")
-#: parameters by what they change first; whatever is not named here changes the mask
+#: parameters by what they change first; whatever is not named here changes what the values say on their own
 _SIZE = {"min_area_um2", "max_area_um2", "min_volume_um3", "max_volume_um3", "exclude_border_um", "keep"}
 _SPLIT = {"split", "max_neck", "seed_distance_um", "seed_h_um"}
+_MASK = {"level_factor", "hysteresis", "outline_fraction", "fill_holes", "connectivity"}
 
 
 class Stages:
@@ -52,7 +52,7 @@ class Stages:
         self._p, self._kept = p, kept
 
     def once(self, stage: str, make: Callable[[], _T]) -> _T:
-        """Return what a stage makes: ``filtered``, ``parts``, ``split`` or ``level``."""
+        """Return what a stage makes: ``filtered``, ``known``, ``parts`` or ``split``."""
         if self._kept is None:
             return make()
         known, key = self._kept.get(stage), self._key(stage)
@@ -64,7 +64,8 @@ class Stages:
     def _key(self, stage: str) -> Any:
         if stage == "filtered":
             return self._p.filters
-        return self._p.model_dump(exclude=_SIZE if stage == "split" else _SIZE | _SPLIT)
+        later = {"known": _SIZE | _SPLIT | _MASK, "parts": _SIZE | _SPLIT, "split": _SIZE}[stage]
+        return self._p.model_dump(exclude=later)
 
 
 def segment(image: NDArray[Any], p: Threshold, scale: Scale, stages: Stages | None = None) -> Labels:
@@ -76,7 +77,7 @@ def segment(image: NDArray[Any], p: Threshold, scale: Scale, stages: Stages | No
     if image.size == 0 or (valid is not None and not valid.any()):
         return empty
     filtered = stages.once("filtered", lambda: apply_filters(image, p.filters, scale))
-    parts = stages.once("parts", lambda: _parts(Whole(p, filtered, valid, scale)))
+    parts = stages.once("parts", lambda: _parts(Whole(p, filtered, valid, scale), stages))
     if parts is None:
         return empty
     labels, n = stages.once("split", lambda: _split(parts, filtered, p, spacing_um))
@@ -109,19 +110,18 @@ def filtered_and_level(
     if image.size == 0:
         return image, None
     filtered = stages.once("filtered", lambda: apply_filters(image, p.filters, scale))
-    return filtered, stages.once("level", lambda: _one_level(Whole(p, filtered, valid, scale), filtered))
+    return filtered, _one_level(Whole(p, filtered, valid, scale), stages)
 
 
-def _one_level(source: Whole, filtered: NDArray[Any]) -> float | None:
+def _one_level(source: Whole, stages: Stages) -> float | None:
     """Return the level of a frame that has one."""
     p = source.rule
     if p.threshold == "fixed":
         return p.low if p.low is not None else p.high
-    walk = walk_of(source, source.boxes)
-    found = extent(walk)
-    if p.threshold in {"adaptive", *LOCAL} or found.is_constant:
+    if p.threshold in {"adaptive", *LOCAL}:
         return None
-    return float(level_of(source, walk, found, source.boxes)(source.boxes[0], filtered))
+    rule = stages.once("known", lambda: known_of(source, source.boxes)).rule
+    return None if rule is None else float(rule * p.level_factor)
 
 
 def _checked_spacing(image: NDArray[Any], channel: str, scale: Scale) -> tuple[float, ...]:
@@ -150,9 +150,9 @@ def finite_values(image: NDArray[Any]) -> tuple[NDArray[Any], Mask | None]:
     return np.where(valid, image, image.dtype.type(fill)), valid
 
 
-def _parts(source: Whole) -> tuple[Labels, int] | None:
+def _parts(source: Whole, stages: Stages) -> tuple[Labels, int] | None:
     """Return the connected parts of the mask and their number, or None where it is empty."""
-    mask = _foreground(source)
+    mask = _foreground(source, stages)
     if mask is None or not mask.any():
         return None
     if source.rule.fill_holes:
@@ -160,10 +160,10 @@ def _parts(source: Whole) -> tuple[Labels, int] | None:
     return components.label(mask, source.rule.connectivity)
 
 
-def _foreground(source: Whole) -> Mask | None:
+def _foreground(source: Whole, stages: Stages) -> Mask | None:
     """Return the mask, or None where the frame shows no contrast."""
     p, box = source.rule, source.boxes[0]
-    found = foreground(source, source.boxes)
+    found = foreground(source, source.boxes, lambda: stages.once("known", lambda: known_of(source, source.boxes)))
     if found is None:
         return None
     mask = _spread(found.narrow(box), found.wide and found.wide(box), p)
@@ -200,9 +200,10 @@ def landscape_of(
     if p.split == "intensity":
         values = np.asarray(filtered, dtype=np.float64)
         return -values if p.foreground == "dark" else values
-    landscape = np.sqrt(squared_distance(labels, tuple(s / spacing_um[-1] for s in spacing_um)))
-    landscape[np.isinf(landscape)] = 0.0
-    return landscape
+    landscape = squared_distance(labels, tuple(s / spacing_um[-1] for s in spacing_um))
+    if np.isinf(landscape.max(initial=0.0)):
+        landscape[np.isinf(landscape)] = 0.0
+    return np.sqrt(landscape, out=landscape)
 
 
 def parted(

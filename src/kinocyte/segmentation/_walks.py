@@ -23,6 +23,7 @@ GATHERED = 1 << 20
 #: digits of a 64-bit number that are found in one walk
 _DIGITS = (22, 21, 21)
 _STEPS = 30
+_PART = 1 << 14
 
 
 class Extent(NamedTuple):
@@ -50,8 +51,15 @@ def extent(walk: Walk) -> Extent:
         if not size:
             low, high, dtype = least, most, block.dtype
         low, high, size = min(low, least), max(high, most), size + block.size
-        whole = whole and (dtype.kind in "iub" or bool((np.rint(block) == block).all()))
+        whole = whole and (dtype.kind in "iub" or _is_whole(block))
     return Extent(low, high, size, dtype, whole)
+
+
+def _is_whole(values: NDArray[Any]) -> bool:
+    """Tell whether all values are whole numbers; the first that is none ends the search."""
+    flat = values.reshape(-1)
+    parts = (flat[i : i + _PART] for i in range(0, flat.size, _PART))
+    return all(bool((np.rint(part) == part).all()) for part in parts)
 
 
 class Sums(NamedTuple):
@@ -98,18 +106,50 @@ def sums(walk: Walk, origin: float, farthest: float, at_least: float = -np.inf, 
     at_least, at_most : float
         Other values are left out.
     """
+    none, factors = _nothing(origin, farthest)
+    for block in walk():
+        found = np.zeros(4, np.int64)
+        _add(np.ascontiguousarray(block, dtype=np.float64).reshape(-1), (*factors, at_least, at_most), found)
+        none = none.and_more(_counted(none, found))
+    return none
+
+
+def sums_of_both(values: NDArray[Any], chosen: NDArray[np.bool_], origin: float, farthest: float) -> tuple[Sums, Sums]:
+    """Return the sums of the values that are chosen, and of the others; see `sums`."""
+    none, factors = _nothing(origin, farthest)
+    found = np.zeros((2, 4), np.int64)
+    flat = np.ascontiguousarray(values, dtype=np.float64).reshape(-1)
+    _add_both(flat, np.ascontiguousarray(chosen).reshape(-1), factors, found)
+    return _counted(none, found[1]), _counted(none, found[0])
+
+
+def _nothing(origin: float, farthest: float) -> tuple[Sums, tuple[float, float, float, float]]:
+    """Return the sums of no value, and the factors by which values become steps."""
     origin, farthest = float(origin), float(farthest)
     shrink = 0.25 if abs(farthest / 4 - origin / 4) > 1e300 else 1.0  # a difference must stay a number
     unit = _STEPS - math.frexp(abs(farthest * shrink - origin * shrink))[1]
     half = unit // 2  # one factor of 2^1000 and more would be none
-    factors = (shrink, origin * shrink, math.ldexp(1.0, half), math.ldexp(1.0, unit - half), at_least, at_most)
-    total = [0, 0, 0]
-    for block in walk():
-        found = np.zeros(4, np.int64)
-        _add(np.ascontiguousarray(block, dtype=np.float64).reshape(-1), factors, found)
-        n, first, high, low = (int(v) for v in found)
-        total = [total[0] + n, total[1] + first, total[2] + (high << 31) + low]
-    return Sums(total[0], total[1], total[2], origin, unit, shrink)
+    factors = (shrink, origin * shrink, math.ldexp(1.0, half), math.ldexp(1.0, unit - half))
+    return Sums(0, 0, 0, origin, unit, shrink), factors
+
+
+def _counted(none: Sums, found: NDArray[np.int64]) -> Sums:
+    n, first, high, low = (int(v) for v in found)
+    return none._replace(n=n, first=first, second=(high << 31) + low)
+
+
+@kernel
+def _add_both(values, chosen, factors, out):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Add up as `_add` does, in the first row what is not chosen, in the second what is."""
+    shrink, origin, one, other = factors
+    for i in range(values.size):
+        q = np.int64(np.rint((values[i] * shrink - origin) * one * other))
+        square = q * q
+        k = np.int64(chosen[i])
+        out[k, 0] += 1
+        out[k, 1] += q
+        out[k, 2] += square >> 31
+        out[k, 3] += square & 0x7FFFFFFF
 
 
 @kernel

@@ -90,9 +90,8 @@ def keep(labels: Labels, wanted: NDArray[np.bool_]) -> tuple[Labels, int]:
 
 def pixel_counts(labels: Labels, n: int) -> NDArray[np.int64]:
     """Return how many pixels each of the objects 1..n has."""
-    _check_numbered(labels, n)
     counts = np.zeros(n + 1, np.int64)
-    _count(labels.reshape(-1), counts)
+    _check_highest(int(_count(labels.reshape(-1), counts)), n)
     return counts[1:]
 
 
@@ -147,7 +146,10 @@ def gap_to_border_um(labels: Labels, n: int, spacing_um: Sequence[float]) -> NDA
 
 def _check_numbered(labels: Labels, n: int) -> None:
     """Refuse labels beyond n, because the kernels write to tables of n rows without looking."""
-    highest = int(labels.max(initial=0))
+    _check_highest(int(labels.max(initial=0)), n)
+
+
+def _check_highest(highest: int, n: int) -> None:
     if highest > n:
         msg = f"The label image holds the value {highest} but should be numbered 1..{n}; renumber it first."
         raise ParameterError(msg)
@@ -267,8 +269,15 @@ def _translate(flat, lut, out):  # type: ignore[no-untyped-def]  # numba infers 
 
 @kernel
 def _count(flat, counts):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Count the pixels of each object, and return the greatest value; one beyond the table is not counted."""
+    highest = 0
     for i in range(flat.size):
-        counts[flat[i]] += 1
+        value = flat[i]
+        if value != 0:
+            highest = max(highest, value)
+            if value < counts.size:
+                counts[value] += 1
+    return highest
 
 
 @kernel

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.core.compiled import kernel
+from kinocyte.core.threads import each, spans
 
 #: a kernel ends this many standard deviations from its centre
 TRUNCATE = 4.0
@@ -70,20 +71,25 @@ def half_kernel(sigma_px: float) -> NDArray[np.float64]:
 
 def _blurred(image: NDArray[np.float64], wy: NDArray[np.float64], wx: NDArray[np.float64]) -> NDArray[np.float64]:
     out = np.empty_like(image)
-    _blur(image, wy, wx, np.empty(image.shape[1] + 2 * (wx.size - 1)), out)
+
+    def part(rows: tuple[int, int]) -> None:
+        _blur(image, (wy, wx), np.empty(image.shape[1] + 2 * (wx.size - 1)), out, rows)
+
+    each(part, spans(image.shape[0]), image.size)  # each row is computed on its own
     return out
 
 
 @kernel
-def _blur(image, wy, wx, line, out):  # type: ignore[no-untyped-def]  # numba infers the types
-    """Blur rows and columns in one walk, so that the half-blurred image never leaves the cache.
+def _blur(image, weights, line, out, rows):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Blur some rows along both axes in one walk, so that the half-blurred image never leaves the cache.
 
     The outermost taps are added first, as scipy does; this order decides the last bits.
     """
     ny, nx = image.shape
+    wy, wx = weights
     ry, rx = wy.size - 1, wx.size - 1
     middle = line[rx : rx + nx]
-    for y in range(ny):
+    for y in range(rows[0], rows[1]):
         row, target = image[y], out[y]
         for x in range(nx):
             middle[x] = row[x] * wy[0]

@@ -90,6 +90,24 @@ class SpotDetector(Segmenter):
         CalibrationError
             If a stack comes without a distance of planes.
         """
+        return self._detected(pixels, scale, None)
+
+    def look(self, pixels: Pixels, scale: Scale, kept: dict[str, tuple[Any, Any]]) -> pl.DataFrame:
+        """Return what `detect` returns, quickly while one value after another is tried on a frame.
+
+        Parameters
+        ----------
+        pixels : array or mapping of str to array
+            One frame, as for `detect`.
+        scale : Scale
+            Calibration.
+        kept : dict
+            Empty for a new frame. It then holds the filtered frame, which is taken again where a changed value does
+            not change it; its arrays must not be written to.
+        """
+        return self._detected(pixels, scale, kept)
+
+    def _detected(self, pixels: Pixels, scale: Scale, kept: dict[str, tuple[Any, Any]] | None) -> pl.DataFrame:
         from kinocyte.segmentation._spot_kernels import find_spots
 
         image = single_channel(pixels, self.channel)
@@ -98,7 +116,7 @@ class SpotDetector(Segmenter):
             msg = f"{found}; give (y, x) or (z, y, x) of real numbers."
             raise ParameterError(msg)
         scale.spacing_um(image.ndim)
-        return self.table(*find_spots(image, self, scale), scale)
+        return self.table(*find_spots(image, self, scale, kept), scale)
 
     def table(self, where_px: NDArray[np.float64], quality: NDArray[np.float64], scale: Scale) -> pl.DataFrame:
         """Return the table of spots at places in pixels, (n, 2) or (n, 3), in the order given."""

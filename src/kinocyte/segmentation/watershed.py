@@ -101,13 +101,13 @@ def flood(
     seeds, owner = seeds[crowded[owner]], owner[crowded[owner]]
     seeds = seeds[np.argsort(owner, kind="stable")]
     height, flat = _flat(landscape, labels)
-    shared = crowded[flat]
-    inside = _downhill(np.flatnonzero(shared), height, flat)
+    pieces = np.empty_like(flat)
+    inside = np.empty(flat.size, np.int64)  # as long as it may be; its end is never touched
+    inside = _downhill(inside[: _open(flat, crowded, pieces, inside)], height, flat)
     rank = np.empty(flat.size, np.int64)  # read in crowded objects only
     rank[inside] = np.arange(inside.size)
     lower = (np.diff(height[inside]) != 0) | (np.diff(flat[inside].astype(np.int64)) != 0)
     terrace = np.concatenate(([0], np.cumsum(lower)))
-    pieces = np.where(shared, 0, flat).astype(np.uint32)
     pieces[seeds] = np.arange(1, seeds.size + 1) + crowded.size
     queues = np.full((3, inside.size), -1)
     geometry = _steps(labels.shape, connectivity), _stack(labels.shape)
@@ -238,6 +238,21 @@ def _merge_hills(forest, images, geometry, limits, seed):  # type: ignore[no-unt
             parent[low] = high
             top = high
         seed[i] = top == i
+
+
+@kernel
+def _open(labels, crowded, pieces, inside):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Copy the labels but for crowded objects, and list the pixels of these; return their number."""
+    n = 0
+    for i in range(labels.size):
+        value = labels[i]
+        if value != 0 and crowded[value]:
+            pieces[i] = 0
+            inside[n] = i
+            n += 1
+        else:
+            pieces[i] = value
+    return n
 
 
 @kernel

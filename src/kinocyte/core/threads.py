@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -42,3 +43,9 @@ def each(work: Callable[[Item], Result], items: Iterable[Item], size: int) -> li
         return [work(item) for item in items]
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(work, items))
+
+
+def spans(length: int) -> list[tuple[int, int]]:
+    """Return begin and end of as many parts of a length as there are threads."""
+    ends = [length * k // threads() for k in range(threads() + 1)]
+    return list(pairwise(ends))
