@@ -62,10 +62,20 @@ class Desk:
             w for t in QApplication.topLevelWidgets() for w in [t, *t.findChildren(QWidget)] if w.objectName() == name
         )
 
+    def screen(self) -> Image.Image:
+        """Return the window as it stands on the screen: napari's own picture of it draws the frame number twice."""
+        window = self.window._qt
+        window.raise_()
+        self.wait(0.3)
+        window.screen().grabWindow(int(window.winId())).save(str(IMAGES / "one.png"))
+        shown = Image.open(IMAGES / "one.png").convert("RGB")
+        (IMAGES / "one.png").unlink()
+        return shown
+
     def picture(self, name: str, widget: Any = None) -> None:
         self.wait(0.3)
         if widget is None:
-            shown = Image.fromarray(self.window.viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
+            shown = self.screen()
         else:
             place = IMAGES / f"{name}.png"
             widget.grab().save(str(place))
@@ -264,6 +274,7 @@ def comfort(desk: Desk) -> None:
     desk.picture("shortcuts", dialog)
     dialog.reject()
     desk.window.show_panel("builder")
+    desk.session.say("Everything is saved.")
     desk.window.toggle_theme()
     desk.wait(0.5)
     desk.picture("light")

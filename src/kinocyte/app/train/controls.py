@@ -140,6 +140,7 @@ class Controls(QWidget):
         self.rank_every.setRange(1, 1000)
         self.rank_every.setPrefix("every ")
         self.rank_every.setSuffix(". frame")
+        self.rank_every.setSpecialValueText("every frame")
         self.rank = named(QPushButton("Which frames next?"), "train_rank")
         self.rank.setToolTip("Frames of which the model is unsure, and which are unlike each other, come first")
         self.ranked = named(QTableWidget(0, 4), "train_ranked")

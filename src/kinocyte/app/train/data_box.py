@@ -99,6 +99,7 @@ class DataBox(QWidget):
         self.every.setRange(1, 1000)
         self.every.setPrefix("every ")
         self.every.setSuffix(". frame")
+        self.every.setSpecialValueText("every frame")
         self.every.setToolTip("Neighbouring frames are nearly alike; 1 takes all")
         self.inputs = FolderLine("train_inputs", "Folder of images", "folder of images (TIFF, PNG, NPY)")
         self.targets = FolderLine("train_targets", "Folder of targets", "folder of masks or images, same names")

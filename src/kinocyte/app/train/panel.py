@@ -171,6 +171,9 @@ class TrainPanel(QWidget):
     def _on_begun(self, sentence: str, steps: int) -> None:
         self.controls.said.setText(f"{sentence}, {steps} steps. The first takes longest.")
 
+    def _on_doing(self, sentence: str) -> None:
+        self.controls.said.setText(sentence)
+
     def _on_progress(
         self, fraction: float, task: str = "", step: int = 0, seconds_left: float | None = None, **_more: Any
     ) -> None:

@@ -116,6 +116,7 @@ def rank(asked: Mapping[str, Any], teller: Teller, _stop: Stop) -> None:
 
     place = Path(asked["images"])
     model = load_image_model(asked["model"])
+    teller.say("doing", sentence="Reading the frames …")
     pairs = [fitting(model, p, asked["channels"]) for p in image_pairs(place)[:: asked["every"]]]
     order = rank_frames(
         model, pairs, applied(device=asked["device"]), told=lambda done, n: teller.progress("", done / n)
@@ -133,6 +134,7 @@ def report(asked: Mapping[str, Any], teller: Teller, _stop: Stop) -> None:
     """Write the report of `kinocyte evaluate model` on two folders, or on the images that the training held out."""
     inputs, targets = asked.get("inputs", ""), asked.get("targets", "")
     with tempfile.TemporaryDirectory(prefix="kinocyte-held-out-") as place:
+        teller.say("doing", sentence="The model is judged on images that it has not learnt from; a minute or more …")
         if not inputs:
             inputs, targets = _written(_held_out(asked), Path(place))
         out = _free(Path(asked["out"]) / "report")
