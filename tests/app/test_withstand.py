@@ -150,12 +150,15 @@ def test_the_panels_stand_in_an_existing_napari(store: str) -> None:
     widgets = [w.display_name for w in manifest.contributions.widgets or []]
     viewer = napari.Viewer(show=False)
     try:
-        session = plugin.session_of(viewer)
+        session = plugin.guest_of(viewer).session
         assert "kinocyte" in PluginManager.instance()
+        _, start = viewer.window.add_plugin_dock_widget("kinocyte", "Start")
+        start.panel.track_button.click()  # a button that leads to another panel leads there in napari, too
+        assert viewer.window.dock_widgets["Track a movie (kinocyte)"].panel.objectName() == "track_panel"
         for widget in widgets:
             _, standing = viewer.window.add_plugin_dock_widget("kinocyte", widget)
             assert standing.panel.isVisibleTo(standing)
-            assert plugin.session_of(viewer) is session
+            assert plugin.guest_of(viewer).session is session
         assert len(widgets) == len(manifest.contributions.commands or []) == 14
         session.open(store)
         for _ in range(3000):
