@@ -45,6 +45,19 @@ def test_faults_are_told_and_the_exit_code_is_1(tmp_path: Path, capsys: pytest.C
     assert document["target"] == "labels"
 
 
+def test_a_broken_file_is_named_beside_the_other_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, masks = write(tmp_path, 4)
+    (images / "im1.tif").write_bytes(b"nothing")
+    (masks / "im3_masks.tif").unlink()
+    assert run(["data", "check", str(images), str(masks), "--json"]) == 1
+    found = {f["check"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
+    assert found["unreadable"]["pairs"] == ["im1"]
+    assert "im1.tif" in found["unreadable"]["sentence"]
+    assert found["unpaired"]["pairs"] == ["im3.tif"]
+    assert run(["data", "check", str(images), str(masks), "--json", "--task", "denoise_segment"]) == 1
+    assert "unpaired" not in {f["check"] for f in json.loads(capsys.readouterr().out)["findings"]}
+
+
 def test_images_held_out_must_not_be_learnt_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images, masks = write(tmp_path / "a")
     held = write(tmp_path / "b", 2)

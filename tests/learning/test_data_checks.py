@@ -134,6 +134,20 @@ def test_objects_larger_than_what_is_seen() -> None:
     assert "patches 8" in sentences[1]
 
 
+def test_a_target_that_cannot_be_compared_is_not_called_empty() -> None:
+    image, labels = cells(9)
+    for bad in (Pair("bad", image[None], labels[:-3]), nan_target(image, labels)):
+        assert "empty" not in {check for _, check in kinds(check_pairs([*sound(), bad]))}
+
+
+@pytest.mark.parametrize(("values", "severity"), [((0, 255), "error"), ((0, 1, 2, 3, 5), "warning"), ((0, 1, 2), None)])
+def test_classes_have_numbers_without_gaps(values: tuple[int, ...], severity: str | None) -> None:
+    classes = np.resize(values, (32, 32))
+    pairs = [Pair(str(i), np.random.default_rng(i).random((1, 32, 32)), classes) for i in range(3)]
+    found = {k[0] for k in kinds(check_pairs(pairs, target="classes")) if k[1] == "classes"}
+    assert found == (set() if severity is None else {severity})
+
+
 def test_classes_that_are_labels() -> None:
     image, _ = cells(0)
     many = np.arange(64 * 64).reshape(64, 64) // 40

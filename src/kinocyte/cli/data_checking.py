@@ -86,7 +86,7 @@ def _show(report: FolderReport) -> None:
     words = {"labels": "labels of objects", "classes": "classes", "image": "images", "none": "nothing"}
     objects = f", {report.facts.pairs['objects'].sum()} objects" if kind == "labels" else ""
     assumed = " (guessed; --target says otherwise)" if guessed and kind != "none" else ""
-    out.print(f"{n} pairs{objects}; targets hold {words[kind]}{assumed}.", soft_wrap=True)
+    out.print(f"{n} pair{'' if n == 1 else 's'}{objects}; targets hold {words[kind]}{assumed}.", soft_wrap=True)
     for finding in findings:
         out.print(f"[{_COLOURS[finding.severity]}]{finding.severity:8}[/] ", end="")
         out.print(finding.sentence, markup=False, soft_wrap=True)

@@ -30,6 +30,7 @@ def read_pairs(
     group: str | None = None,
     partial: bool = False,
     keep_unlabelled: bool = False,
+    broken: dict[str, str] | None = None,
 ) -> list[Pair]:
     """Return the pairs of two folders; pixels are read when they are asked for.
 
@@ -51,6 +52,8 @@ def read_pairs(
         Leave files without a partner, instead of refusing them.
     keep_unlabelled : bool
         Keep images without a target, as pairs without one, instead of refusing them; some tasks learn from them too.
+    broken : dict of str to str, optional
+        Filled with the names of pairs whose files cannot be read, and why, instead of refusing them.
 
     Raises
     ------
@@ -58,15 +61,30 @@ def read_pairs(
         If a file has no partner, cannot be read, or the two of a pair differ in their frames.
     """
     if targets is None or target == "none":
-        return [p for path in image_paths(inputs) for p in _file_pairs(path, None, target, axes=axes, group=group)]
+        return _all_pairs([(path, None) for path in image_paths(inputs)], target, axes, group, broken)
     found = match_names(inputs, targets)
     alone = list(found.only_inputs) if keep_unlabelled else []
     lonely = unpaired(replace(found, only_inputs=()) if keep_unlabelled else found)
     if not found.pairs or (lonely and not partial):
         msg = f"The files of '{inputs}' and '{targets}' do not all pair by name: {'; '.join(lonely)}."
         raise InputFileError(msg)
-    both = [*found.pairs.values(), *((a, None) for a in alone)]
-    return [p for a, b in both for p in _file_pairs(a, b, target, axes=axes, group=group)]
+    return _all_pairs([*found.pairs.values(), *((a, None) for a in alone)], target, axes, group, broken)
+
+
+def _all_pairs(
+    files: Sequence[tuple[Path, Path | None]], target: Target, axes: str | None, group: str | None,
+    broken: dict[str, str] | None,
+) -> list[Pair]:  # fmt: skip
+    """Return the pairs of all files; those that cannot be read are put into ``broken``, where that is given."""
+    found: list[Pair] = []
+    for first, second in files:
+        try:
+            found += _file_pairs(first, second, target, axes=axes, group=group)
+        except InputFileError as error:
+            if broken is None:
+                raise
+            broken[stem(first)] = str(error)
+    return found
 
 
 def image_pairs(path: Path, *, axes: str | None = None) -> list[Pair]:

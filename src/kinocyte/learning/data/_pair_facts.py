@@ -50,6 +50,7 @@ class Facts:
     repeated: list[int] = field(default_factory=list)
     crumbs: list[int] = field(default_factory=list)
     tiny: list[int] = field(default_factory=list)
+    classes: frozenset[int] = frozenset()
     diameters_px: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     @property
@@ -108,7 +109,8 @@ def facts_of(pair: Pair, kind: str, enlargement: int) -> Facts:
         if kind == "labels":
             _look_at_labels(facts, labels)
         else:
-            facts.n_objects = len(np.setdiff1d(np.unique(labels), [0]))
+            facts.classes = frozenset(np.unique(labels).tolist()) - {0}
+            facts.n_objects = len(facts.classes)
     return facts
 
 

@@ -180,7 +180,7 @@ def _shapes(facts: Sequence[Facts]) -> list[Finding]:
             "error",
             "channels",
             odd,
-            f"Most images have {common} channels, but not {{}}; a network reads the same channels of every image.",
+            f"Most images have {common} channel(s), but not {{}}; a network reads the same channels of every image.",
         )
     if len({f.ndim for f in read}) > 1:
         found += _about(
@@ -305,7 +305,8 @@ def _calibration(facts: Sequence[Facts]) -> list[Finding]:
 
 
 def _empty(facts: Sequence[Facts]) -> list[Finding]:
-    empty = [f for f in facts if not f.fault and f.n_objects == 0]
+    looked_at = [f for f in facts if not (f.fault or f.misfit or f.nan_target)]
+    empty = [f for f in looked_at if f.n_objects == 0]
     if empty and len(empty) == len(facts):
         return _about("error", "empty", empty, "All targets are empty ({}): there is nothing to learn.")
     return _about(
@@ -387,9 +388,19 @@ def _sizes(facts: Sequence[Facts], task: Task | None, patch_px: Sequence[int] | 
 
 
 def _classes(facts: Sequence[Facts]) -> list[Finding]:
-    return _about(
+    found = _about(
         "warning",
         "classes",
         [f for f in facts if f.n_objects > 50],
         "The targets of {} hold more than 50 classes; are they labels of single objects?",
     )
+    every = frozenset[int]().union(*(f.classes for f in facts))
+    gaps = max(every, default=0) - len(every)
+    if gaps:
+        text = (
+            f"The targets hold the classes {_few(sorted(every))}, but not those between 0 and {max(every)} that are "
+            "missing here; number classes 1, 2, 3 .. without gaps, 0 for background."
+        )
+        severity: Severity = "error" if gaps > len(every) else "warning"
+        found.append(Finding(severity, "classes", tuple(f.name for f in facts if f.classes), text))
+    return found

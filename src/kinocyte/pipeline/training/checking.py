@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,7 @@ from kinocyte.core.errors import ParameterError
 if TYPE_CHECKING:
     from kinocyte.interop.pair_folders import NamedPairs
     from kinocyte.learning.data.checks import DataReport, Finding
+    from kinocyte.learning.data.pairs import Pair
     from kinocyte.learning.tasks.base import Task
 
 Target = Literal["labels", "classes", "image", "none"]
@@ -91,30 +92,41 @@ def check_folders(
     kind: Target = task.target if task is not None else target or "image"
     if targets is None:
         kind = "none"
-    alone = [] if targets is None else lonely(inputs, targets)
+    partial = task is not None and task.target_optional
+    alone = [] if targets is None else lonely(inputs, targets, unlabelled=partial)
     if held_out_targets is not None and held_out_inputs is not None:
         alone += lonely(held_out_inputs, held_out_targets)
+    broken: dict[str, str] = {}
+
+    def read(images: Path, goals: Path | None, kind: Target) -> list[Pair]:
+        return read_pairs(images, goals, target=kind, axes=axes, group=group, partial=True, broken=broken)
+
     guessed = task is None and target is None
     if guessed:
-        kind = guess_target(read_pairs(inputs, targets, target="image", axes=axes, group=group, partial=True)[0])
+        first = read(inputs, targets, "image")
+        kind = guess_target(first[0]) if first else "image"
     # labels come as the one channel of an image here, so that colour masks are found and not refused
-    pairs = read_pairs(inputs, targets, target=kind, axes=axes, group=group, partial=True)
+    pairs = read(inputs, targets, kind)
     if targets is None and task is not None:  # some tasks make targets of the images
         pairs = list(task.arranged(pairs))
         kind = task.target if all(p.has_target for p in pairs) else kind
-    held = (
-        read_pairs(held_out_inputs, held_out_targets, target=kind, axes=axes, group=group, partial=True)
-        if held_out_inputs is not None
-        else []
-    )
+    held = read(held_out_inputs, held_out_targets, kind) if held_out_inputs is not None else []
     size = None if patch_px is None else (patch_px, patch_px)
     report = check_pairs(pairs, held, target=kind, task=task, patch_px=size)
     unpaired = [Finding("error", "unpaired", names, sentence) for names, sentence in alone]
-    return FolderReport((*unpaired, *report.findings), report, kind, guessed)
+    unread = [Finding("error", "unreadable", (name,), sentence) for name, sentence in broken.items()]
+    return FolderReport((*unpaired, *unread, *report.findings), report, kind, guessed)
 
 
-def lonely(inputs: Path, targets: Path) -> list[tuple[tuple[str, ...], str]]:
+def lonely(inputs: Path, targets: Path, *, unlabelled: bool = False) -> list[tuple[tuple[str, ...], str]]:
     """Return the names of files without a partner, with a sentence about them.
+
+    Parameters
+    ----------
+    inputs, targets : Path
+        Folders of images and of their targets.
+    unlabelled : bool
+        Whether images may be without a target.
 
     Raises
     ------
@@ -124,6 +136,8 @@ def lonely(inputs: Path, targets: Path) -> list[tuple[tuple[str, ...], str]]:
     from kinocyte.interop.pair_folders import match_names, unpaired
 
     found: NamedPairs = match_names(inputs, targets)
+    if unlabelled:
+        found = replace(found, only_inputs=())
     alone = [tuple(p.name for p in side) for side in (found.only_inputs, found.only_targets) if side]
     sentences = [s[0].upper() + s[1:] + "; rename it or take it out." for s in unpaired(found)]
     if not found.pairs:
