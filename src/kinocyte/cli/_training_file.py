@@ -90,7 +90,10 @@ def read_table(path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror or error}; name a training file."
+        raise InputFileError(msg) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         msg = f"{path} cannot be read as a training file: {error}"
         raise InputFileError(msg) from error
 

@@ -11,6 +11,9 @@ from kinocyte.cli.console import out as console
 from kinocyte.cli.console import table
 from kinocyte.core.errors import KinocyteError, ParameterError
 
+#: letters of a card that are shown; authors of packages write what they like
+_LONGEST = 3000
+
 app = App(name="model", help="List, install, check and export trained models.")
 
 
@@ -94,10 +97,15 @@ def _scaled(n: Any) -> str:
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return "; ".join(f"{k}: {_plain(v)}" for k, v in value.items())[:400]
+        return _whole("; ".join(f"{k}: {_plain(v)}" for k, v in value.items()))
     if isinstance(value, (list, tuple)):
-        return "; ".join(_plain(v) for v in value)[:400]
-    return f"{value:.4g}" if isinstance(value, float) else str(value)[:400]
+        return _whole("; ".join(_plain(v) for v in value))
+    return f"{value:.4g}" if isinstance(value, float) else _whole(str(value))
+
+
+def _whole(text: str) -> str:
+    """Return a text; of one longer than a page its first words."""
+    return text if len(text) <= _LONGEST else text[:_LONGEST].rpartition(" ")[0] + " .."
 
 
 @app.command

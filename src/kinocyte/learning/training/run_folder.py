@@ -109,6 +109,9 @@ class RunFolder:
 def _json(path: Path) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        msg = f"{path.parent} is no folder of a training: there is no {path.name} in it."
+        raise InputFileError(msg) from error
     except (OSError, ValueError) as error:
         msg = f"{path} cannot be read: {error}; {path.parent} is no folder of a training."
         raise InputFileError(msg) from error

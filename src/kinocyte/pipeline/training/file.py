@@ -192,6 +192,7 @@ class ImageTraining(_Table):
         pairs = task.arranged(self.data.pairs(folder, task, names))
         replayed = [] if self.replay is None else task.arranged(self.replay.pairs(folder, task, names))
         inputs = self.input or (start.inputs if start is not None else _channels(pairs))
+        _need_channels(pairs[0], inputs)
         targets = self.target or (start.targets if start is not None else _goals(pairs, task))
         size = self.pixel_um or (None if start is None else start.pixel_um) or _pixel_um(pairs)
         fitted = size if task.enlargement == 1 else None  # a target of finer pixels stays on the grid of its image
@@ -251,6 +252,17 @@ def _channels(pairs: Sequence[Pair]) -> tuple[InputChannel, ...]:
     return tuple(InputChannel(name=n) for n in names)
 
 
+def _need_channels(pair: Pair, inputs: Sequence[InputChannel]) -> None:
+    n = len(pair.image)
+    if n != len(inputs):
+        names = ", ".join(c.name for c in inputs)
+        msg = (
+            f"'{pair.name}' has {n} channel(s), the model reads {len(inputs)} ({names}); say by channels in [data] "
+            "which to learn from."
+        )
+        raise ParameterError(msg)
+
+
 def _goals(pairs: Sequence[Pair], task: Task) -> tuple[InputChannel, ...]:
     """Return the channels of the targets, or the classes that the first images hold."""
     if task.target == "labels":
@@ -287,7 +299,10 @@ def parse_image_training(table: Mapping[str, Any], place: str) -> ImageTraining:
         clauses = "; ".join(_clause(e) for e in error.errors(include_url=False))
         raise ParameterError(f"{place}: {clauses}.") from error
     if wanted.start is None or "method" in wanted.task:
-        registry.parse("task", wanted.task)  # a wrong key is refused before anything is read
+        try:
+            registry.parse("task", wanted.task)  # a wrong key is refused before anything is read
+        except ParameterError as error:
+            raise ParameterError(f"{place}: {error}") from error
     return wanted
 
 

@@ -73,11 +73,12 @@ def train_images(
     MissingExtraError
         If torch is not installed.
     """
-    from kinocyte.learning.devices import need_torch
+    from kinocyte.learning.devices import need_torch, pick
     from kinocyte.learning.training.fit import fit
     from kinocyte.learning.training.run_folder import begin_run, resume_run
 
     need_torch("Training")
+    pick(wanted.training.device)  # refused before an image is read
     lesson, task = wanted.lesson(folder)
     first = int(os.environ.get("RANK", "0")) == 0
     start = resume_run if resume or not first else begin_run
