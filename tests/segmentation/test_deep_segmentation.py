@@ -80,6 +80,18 @@ def test_a_stack_is_read_plane_by_plane_by_a_model_for_planes(blob_model: Path) 
     assert 0.5 < quality.min() <= quality.max() <= 1
 
 
+def test_what_was_not_taken_holds_no_objects(blob_model: Path) -> None:
+    method, nothing = StarDist(model=str(blob_model)), np.full((64, 64), np.nan)
+    labels, quality = method.segment_with_quality(nothing, SCALE)
+    assert labels.shape == (64, 64)
+    assert not labels.any()
+    assert quality.size == 0
+    stack = np.stack([frame(), nothing]).astype(np.float32)
+    planes = method.segment(stack, Scale.isotropic(0.5, 1.0, z_um=1.0))
+    assert planes[0].max() == 3
+    assert not planes[1].any()
+
+
 def test_the_model_and_the_data_must_fit(blob_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="names 2 channel"):
         StarDist(model=str(blob_model), channel=("dna", "rna")).segment(frame(), SCALE)

@@ -110,8 +110,10 @@ class DeepSegmenter(ReadsChannels, Segmenter):
         return self._wanted(labels, quality, scale)
 
     def _read(self, model: ImageModel, image: NDArray[Any], scale: Scale) -> tuple[Labels, Quality]:
-        from kinocyte.learning.inference.apply import apply
+        from kinocyte.learning.inference.apply import apply, has_values
 
+        if not has_values(image):  # such as a frame that was not taken
+            return np.zeros(image.shape[1:], np.uint32), np.zeros(0, np.float32)
         settings = {name: value for name, value in self.overrides().items() if value is not None}
         reading = apply(model, image, pixel_um=scale.spacing_um(model.ndim), settings=settings, **self.how)
         return self.objects(reading, model)

@@ -155,8 +155,13 @@ def restored_frame(model: ImageModel, image: NDArray[Any], **how: Any) -> Single
     return done[0] if image.ndim == model.ndim + 1 else np.stack(done, axis=1)
 
 
+def has_values(image: NDArray[Any]) -> bool:
+    """Tell whether each channel of an image (channels, [z], y, x) has a value anywhere."""
+    return bool(np.isfinite(image).any(axis=tuple(range(1, image.ndim))).all())
+
+
 def _restored_part(model: ImageModel, part: NDArray[Any], how: Mapping[str, Any]) -> Singles:
-    if np.isfinite(part).any(axis=tuple(range(1, part.ndim))).all():
+    if has_values(part):
         return restore(model, part, **how)
     y, x = (n * model.task.enlargement for n in part.shape[-2:])
     return np.full((len(model.targets) or len(part), *part.shape[1:-2], y, x), np.nan, np.float32)
