@@ -233,6 +233,7 @@ class Window(QObject):
         self.viewer.title = f"{experiment.name} – Kinocyte" if experiment is not None else "Kinocyte"
         if experiment is not None:
             settings.note_recent(experiment.url)
+            self.panel("start").refresh()
             self.show_panel("navigator")
 
     def ask_open(self) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent
+from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent, QKeySequence
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
     QHBoxLayout,
     QHeaderView,
+    QShortcut,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -31,6 +32,7 @@ from kinocyte.pipeline.plain.movies import FileOptions
 
 _COLUMNS = ("movie", "frames", "size", "channels", "µm/px", "min")
 _ROW_PX = 26
+_IN_TABLE = Qt.ShortcutContext.WidgetShortcut
 
 
 class TakesFiles(QWidget):
@@ -107,7 +109,7 @@ class FileList(TakesFiles):
         self.fold.inner.addWidget(self.options_form)
         self._lay_out(name)
         self.options_form.changed.connect(self.read)
-        self.table.itemSelectionChanged.connect(lambda: self.chosen.emit(self.current()))
+        self.table.itemSelectionChanged.connect(self._row_chosen)
 
     def _lay_out(self, name: str) -> None:
         column = QVBoxLayout(self)
@@ -120,6 +122,14 @@ class FileList(TakesFiles):
             push_button("Clear", f"{name}_clear", "Forget all files of this list", self.clear),
         ):
             row.addWidget(button)
+        self.leave_out = push_button(
+            "Leave out the chosen line",
+            f"{name}_leave_out",
+            "Forget what is chosen in the table (Del)",
+            self._leave_out,
+        )
+        self.leave_out.hide()
+        QShortcut(QKeySequence(Qt.Key.Key_Delete), self.table, self._leave_out, context=_IN_TABLE)
         column.addLayout(row)
         self.table.setHorizontalHeaderLabels(list(_COLUMNS))
         self.table.verticalHeader().hide()
@@ -133,6 +143,7 @@ class FileList(TakesFiles):
         self.table.hide()
         column.addWidget(self.table)
         column.addWidget(self.problem)
+        column.addWidget(self.leave_out)
         column.addWidget(self.fold)
         self.fold.hide()
 
@@ -194,15 +205,38 @@ class FileList(TakesFiles):
         self.table.setFixedHeight(min(6, max(1, len(facts))) * _ROW_PX + 46)
         self.table.setVisible(bool(facts))
         self.fold.setVisible(bool(facts))
-        problem = next((f.problem for f in facts if f.problem), "")
-        self.problem.setText(problem)
-        self.problem.setVisible(bool(problem))
+        problem = self._show_problem()
         if any(f"'{label_of(key)}'" in problem for key in FileOptions.model_fields):
             self.fold.button.setChecked(True)
         n = len(self.movies())
         self.invitation.setText(f"{n} movie{'s' if n != 1 else ''}. More can be dropped here." if facts else _AGAIN)
         self.changed.emit()
         self.chosen.emit(self.current())
+
+    def _show_problem(self) -> str:
+        """Show why the chosen line cannot be used, or the first that cannot, and return that."""
+        row = self.table.currentRow()
+        chosen = self.facts[row].problem if 0 <= row < len(self.facts) else ""
+        problem = chosen or next((f.problem for f in self.facts if f.problem), "")
+        self.problem.setText(problem)
+        self.problem.setVisible(bool(problem))
+        self.leave_out.setVisible(bool(problem))
+        return problem
+
+    def _row_chosen(self) -> None:
+        self._show_problem()
+        self.chosen.emit(self.current())
+
+    def _leave_out(self) -> None:
+        """Forget the chosen line; a folder goes with all its movies."""
+        row = self.table.currentRow()
+        if not 0 <= row < len(self.facts):
+            return
+        self.paths.remove(self.facts[row].path)
+        if self.paths:
+            self.read()
+        else:
+            self.clear()
 
     def _ask_files(self) -> None:
         names, _ = QFileDialog.getOpenFileNames(self, "Movies")

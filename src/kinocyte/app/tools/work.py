@@ -116,6 +116,8 @@ def in_the_window(sentence: str) -> str:
     sentence = re.sub(r"leave --method out", "choose that method", sentence)
     sentence = sentence.replace("; name another folder with --out.", "; choose another folder.")
     sentence = re.sub(r"estimate first: kinocyte \w+ estimate FILES --out DIR", "estimate first.", sentence)
+    sentence = re.sub(r"give --axes, such as --axes (\w+)", r"fill in --axes, such as \1", sentence)
+    sentence = re.sub(r"leave (--[a-z-]+) out or add (--[a-z-]+) to trust the option", r"empty \1 or tick \2", sentence)
     return re.sub(r"--([a-z][a-z-]+)", field, sentence)
 
 
