@@ -204,25 +204,27 @@ def _search(  # noqa: C901, PLR0912, PLR0917 - numba calls by position; a call p
     room, total = max(n * 4, 1024), 0
     found, square = np.empty(room, np.int32), np.empty(room)
     at = np.empty(3)
+    expected, common = step.shape[1] > 0, len(reach) == 1
     for f in range(len(first) - 1):
         for i in range(first[f], first[f + 1]):
             for b in range(f + 1, len(first) - 1):
                 gap = frames[b] - frames[f]
                 if gap > reach.shape[1] or not source[i]:
                     break
-                limit = reach[i if len(reach) > 1 else 0, gap - 1]
+                limit = reach[0 if common else i, gap - 1]
                 if limit < 0.0:
                     continue
                 x, y, z = position[i, 0], position[i, 1], position[i, 2]
-                if step.shape[1] > 0:
+                if expected:
                     x, y, z = x + step[i, gap - 1, 0], y + step[i, gap - 1, 1], z + step[i, gap - 1, 2]
                 radius, shift = np.sqrt(limit), first[b] + i - first[f]
-                x0 = cell_of(x - radius, low[b, 0], size[b], shape[b, 0])
-                x1 = cell_of(x + radius, low[b, 0], size[b], shape[b, 0])
-                y0 = cell_of(y - radius, low[b, 1], size[b], shape[b, 1])
-                y1 = cell_of(y + radius, low[b, 1], size[b], shape[b, 1])
-                z0 = cell_of(z - radius, low[b, 2], size[b], shape[b, 2])
-                z1 = cell_of(z + radius, low[b, 2], size[b], shape[b, 2])
+                wide, high = shape[b, 0], shape[b, 1]
+                x0, x1 = cell_of(x - radius, low[b, 0], size[b], wide), cell_of(x + radius, low[b, 0], size[b], wide)
+                y0, y1 = cell_of(y - radius, low[b, 1], size[b], high), cell_of(y + radius, low[b, 1], size[b], high)
+                z0, z1 = 0, 0
+                if shape[b, 2] > 1:
+                    z0 = cell_of(z - radius, low[b, 2], size[b], shape[b, 2])
+                    z1 = cell_of(z + radius, low[b, 2], size[b], shape[b, 2])
                 count, cells = 0, (x1 - x0 + 1) * (y1 - y0 + 1) * (z1 - z0 + 1)
                 many = keep > 0 and (cells > 4 * keep or len(run) > 0)
                 if total + keep > room:
@@ -235,7 +237,7 @@ def _search(  # noqa: C901, PLR0912, PLR0917 - numba calls by position; a call p
                 for cz in range(z0, z1 + 1):
                     for cy in range(y0, y1 + 1):
                         # a row of cells along x is one run of objects
-                        row = offset[b] + (cz * shape[b, 1] + cy) * shape[b, 0]
+                        row = offset[b] + (cz * high + cy) * wide
                         begin, end = cell_first[row + x0], cell_first[row + x1 + 1]
                         if total + count + end - begin > room:
                             room, found, square = _grow(found, square, total + count, total + count + end - begin)
@@ -244,8 +246,8 @@ def _search(  # noqa: C901, PLR0912, PLR0917 - numba calls by position; a call p
                             if d <= limit and allowed[member[m]]:
                                 found[total + count], square[total + count] = member[m], d
                                 count += 1
-                if keep > 0 and not many:
-                    count = _nearest(square[total : total + count], found[total : total + count], keep, shift)
+                if keep > 0 and not many and count > 1:
+                    count = _nearest(square, found, total, count, keep, shift)
                 total += count
                 if keep == 0 and total > MOST:
                     return start, found[:0], square[:0], b
@@ -254,12 +256,22 @@ def _search(  # noqa: C901, PLR0912, PLR0917 - numba calls by position; a call p
 
 
 @kernel
-def _nearest(square: Any, found: Any, keep: int, shift: int) -> int:
-    """Sort the nearest objects to the front and return how many are kept."""
-    count, most = 0, min(keep, len(square))
-    kept = (square[:most], found[:most])
-    for k in range(len(square)):
-        count = _insert(square[k], found[k], shift, kept, count)
+def _nearest(square: Any, found: Any, first: int, count: int, keep: int, shift: int) -> int:  # noqa: PLR0917 - numba calls by position
+    """Sort the nearest of the objects at ``first`` .. to the front and return how many are kept."""
+    if count > keep:
+        kept = (square[first : first + keep], found[first : first + keep])
+        filled = 0
+        for k in range(first, first + count):
+            filled = _insert(square[k], found[k], shift, kept, filled)
+        return filled
+    for k in range(first + 1, first + count):  # the same without a look at what is too many
+        near, at, place = square[k], found[k], k
+        while place > first and (
+            square[place - 1] > near or (square[place - 1] == near and abs(found[place - 1] - shift) > abs(at - shift))
+        ):
+            square[place], found[place] = square[place - 1], found[place - 1]
+            place -= 1
+        square[place], found[place] = near, at
     return count
 
 

@@ -119,6 +119,14 @@ class Known(NamedTuple):
         Density of the middle of the daughters in cells that do not shift.
     hidden : numpy.ndarray of float64, shape (m,)
         Probability that the second daughter is seen so much later: what hid the first hid her as well.
+    beside : numpy.ndarray of float64, shape (m,)
+        Density of both daughters where one moves on while the other appears beside her.
+    log_apart : numpy.ndarray of float64, shape (m,)
+        Logarithm of their squared distance.
+    life : numpy.ndarray of int64, shape (m,)
+        How long the second daughter lives, see `Starts`.
+    since_before : numpy.ndarray of float64, shape (m,)
+        Probability that she was missed in all frames before.
     """
 
     triples: Triples
@@ -127,14 +135,29 @@ class Known(NamedTuple):
     move: Floats
     still: Floats
     hidden: Floats
+    beside: Floats
+    log_apart: Floats
+    life: Ints
+    since_before: Floats
 
     @classmethod
-    def of(cls, t: Triples, starts: Starts, motion: Motion) -> Self:
+    def of(cls, t: Triples, starts: Starts, motion: Motion, spread_um2: float) -> Self:
         """Return the parts with what follows from them."""
         late = motion.variance_um2[np.maximum(t.gap_first, t.gap_second) - 1] / 2.0
         late_by = np.maximum(t.gap_second - t.gap_first, 0).astype(np.float64)
-        still = _normal(t.to_middle, late, motion.dimensions)
-        return cls(t, starts, motion, motion.step_density(t.to_first, t.gap_first), still, motion.missed**late_by)
+        move = motion.step_density(t.to_first, t.gap_first)
+        return cls(
+            t,
+            starts,
+            motion,
+            move=move,
+            still=_normal(t.to_middle, late, motion.dimensions),
+            hidden=motion.missed**late_by,
+            beside=_BESIDE * move * _normal(t.to_second, spread_um2, motion.dimensions),
+            log_apart=np.log(np.maximum(t.apart, 1e-300)),
+            life=starts.life[t.second],
+            since_before=starts.since_before[t.second],
+        )
 
 
 class Habits(NamedTuple):
@@ -166,7 +189,7 @@ class Habits(NamedTuple):
 
 def probability(t: Triples, starts: Starts, motion: Motion, habits: Habits) -> Floats:
     """Return how probable each division is, beside all others that have one of its objects in common."""
-    return _responsible(t, _odds(Known.of(t, starts, motion), habits)[0], starts.rival)[0]
+    return _responsible(t, _odds(Known.of(t, starts, motion, habits.spread_um2), habits)[0], starts.rival)[0]
 
 
 def learn_habits(t: Triples, starts: Starts, motion: Motion, max_distance_um: float) -> Habits:
@@ -176,8 +199,8 @@ def learn_habits(t: Triples, starts: Starts, motion: Motion, max_distance_um: fl
     sampled = starts.begins & (np.cumsum(starts.begins) % every == 0)
     # the part of the objects that the sample of their starts stands for
     objects = len(starts.begins) * (float(sampled.sum()) / count if count else 1.0)
-    known = Known.of(t.of_daughters(sampled), starts.take(sampled), motion)
     n, wide = motion.dimensions, max_distance_um**2 / 4.0
+    known = Known.of(t.of_daughters(sampled), starts.take(sampled), motion, wide)
     rate = max(len(known.starts.begins), 1) / max(objects, 1.0)
     normal = Habits(0.8 * rate, 0.2 * rate, n * wide, n / 2.0, 0.5, wide / 4.0, wide, np.ones(2 * LIVES))
     best, likeliest = normal, -np.inf
@@ -196,18 +219,17 @@ def learn_habits(t: Triples, starts: Starts, motion: Motion, max_distance_um: fl
 
 def _odds(known: Known, h: Habits) -> tuple[Floats, Floats, Floats]:
     """Return the odds of each division, the share of it that is symmetric, and that in which cells shift."""
-    t, starts, motion = known.triples, known.starts, known.motion
+    t, motion = known.triples, known.motion
     n = motion.dimensions
     still = (1.0 - h.drifting) * known.still
     shifted = h.drifting * _normal(t.to_middle, h.drift_um2, n)
-    both = (1.0 - _BESIDE) * (still + shifted) * _nakagami(t.apart, h.apart_um2, h.shape, n)
-    beside = _BESIDE * known.move * _normal(t.to_second, h.spread_um2, n)
+    both = (1.0 - _BESIDE) * (still + shifted) * _nakagami(t.apart, known.log_apart, h.apart_um2, h.shape, n)
     # starts out of nowhere stand anywhere, so that rates become a density of objects
-    rate = h.divided / (h.fresh + starts.since_before[t.second]) / motion.density
-    scale = rate * h.lives[starts.life[t.second]] * known.hidden
+    rate = h.divided / (h.fresh + known.since_before) / motion.density
+    scale = rate * h.lives[known.life] * known.hidden
     tiny = 1e-300
-    odds = np.maximum(scale * (both + beside) / known.move, tiny)
-    return odds, both / (both + beside + tiny), shifted / (still + shifted + tiny)
+    odds = np.maximum(scale * (both + known.beside) / known.move, tiny)
+    return odds, both / (both + known.beside + tiny), shifted / (still + shifted + tiny)
 
 
 def _responsible(t: Triples, odds: Floats, rival: Floats) -> tuple[Floats, Floats]:
@@ -241,7 +263,7 @@ def _learnt(h: Habits, prior: Habits, known: Known, objects: float, *, held: boo
         shape=float(np.clip(mean**2 / max(spread, 1e-300), n / 2.0, _LARGEST_SHAPE)),
         drifting=(float(moved.sum()) + _BELIEF / 2.0) / total,
         drift_um2=max(drift, float(motion.variance_um2[0])),
-        lives=_lives(starts.life, (t.second, p), nowhere),
+        lives=_lives(starts.life, (known.life, p), nowhere),
     )
 
 
@@ -253,7 +275,7 @@ def _lives(life: Ints, daughters: tuple[Ints, Floats], nowhere: Floats) -> Float
 
     every = counted(life) + 1.0
     belief = _BELIEF * every / every.sum()
-    of_daughters = counted(life[daughters[0]], daughters[1]) + belief
+    of_daughters = counted(*daughters) + belief
     of_others = counted(life, nowhere) + belief
     of_daughters, of_others = of_daughters / of_daughters.sum(), of_others / of_others.sum()
     at_least = np.cumsum(of_daughters[::-1])[::-1] / np.cumsum(of_others[::-1])[::-1]
@@ -272,8 +294,10 @@ def _normal(square_um2: Floats, variance_um2: Floats | float, dimensions: int) -
     return np.asarray(density / (2.0 * np.pi * variance_um2) ** (dimensions / 2.0))
 
 
-def _nakagami(square_um2: Floats, mean_um2: float, shape: float, dimensions: int) -> Floats:
+def _nakagami(square_um2: Floats, log: Floats, mean_um2: float, shape: float, dimensions: int) -> Floats:
     """Return the density of a vector whose squared length has a gamma distribution, per um^2 or um^3."""
-    y = np.maximum(square_um2, 1e-12 * mean_um2)
-    log = shape * math.log(shape / mean_um2) - math.lgamma(shape) + (shape - 1.0) * np.log(y) - shape * y / mean_um2
+    least = 1e-12 * mean_um2
+    y = np.maximum(square_um2, least)
+    log = np.maximum(log, math.log(least))
+    log = shape * math.log(shape / mean_um2) - math.lgamma(shape) + (shape - 1.0) * log - shape * y / mean_um2
     return np.asarray(np.exp(log) / (np.pi if dimensions == 2 else 2.0 * np.pi * np.sqrt(y)))

@@ -94,12 +94,8 @@ def _cells(
         return low, size, shape
     if len(first) < 2:
         return np.zeros((0, 3)), np.ones(0), np.ones((0, 3), np.int64)
-    begin, count = first[:-1], np.diff(first).astype(np.float64)
-    mean = np.add.reduceat(position_um, begin) / count[:, None]
-    off = position_um - np.repeat(mean, np.diff(first), axis=0)
-    spread = 2.5 * np.sqrt(np.add.reduceat(off * off, begin) / count[:, None])
-    low = np.maximum(np.minimum.reduceat(position_um, begin), mean - spread)
-    high = np.minimum(np.maximum.reduceat(position_um, begin), mean + spread)
+    low, high = _bulk(position_um, first)
+    count = np.diff(first).astype(np.float64)
     extent = np.maximum(high - low, 0.0)
     order = np.sort(extent, axis=1)[:, ::-1]
     size = np.zeros(len(count))
@@ -114,6 +110,27 @@ def _cells(
         if not many.any():
             return low, size, cells.astype(np.int64)
         size[many] *= 2.0
+
+
+@kernel
+def _bulk(position: Any, first: Any) -> Any:
+    """Return the box around the objects of each frame, no wider than 2.5 standard deviations to either side."""
+    frames = len(first) - 1
+    low, high = np.empty((frames, 3)), np.empty((frames, 3))
+    for f in range(frames):
+        count = first[f + 1] - first[f]
+        for a in range(3):
+            total, spread = 0.0, 0.0
+            least, most = position[first[f], a], position[first[f], a]
+            for i in range(first[f], first[f + 1]):
+                total += position[i, a]
+                least, most = min(least, position[i, a]), max(most, position[i, a])
+            mean = total / count
+            for i in range(first[f], first[f + 1]):
+                spread += (position[i, a] - mean) ** 2
+            spread = 2.5 * np.sqrt(spread / count)
+            low[f, a], high[f, a] = max(least, mean - spread), min(most, mean + spread)
+    return low, high
 
 
 @kernel
@@ -141,4 +158,7 @@ def _fill(position: Any, first: Any, low: Any, size: Any, shape: Any, offset: An
 @kernel
 def cell_of(x: float, low: float, size: float, cells: int) -> int:
     """Return the cell of a coordinate along one axis; what lies outside belongs to the border cells."""
-    return int(min(max((x - low) / size, 0.0), cells - 1.0))
+    c = (x - low) / size
+    if c >= cells:
+        return cells - 1
+    return int(c) if c > 0.0 else 0

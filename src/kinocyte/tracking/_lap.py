@@ -71,16 +71,23 @@ def _by_likelihood(
     rivals = _without(matching, branches)
     margin = margins(known.start, known.target, rivals, matching.edge)
     source = np.flatnonzero((matching.edge >= 0) & ~lost)
-    plain = _costed(at, Links(source, matching.following[source], np.empty(0)), penalties)
+    plain = _costed(at, matching, Links(source, matching.following[source], np.empty(0)), penalties)
     links = Links.concatenate([plain, *(b.links for b in branches)])
     margin = np.concatenate([margin[source], *(b.worth for b in branches)])
+    if not branches:
+        return links, confidence(margin)
     # the same pair may be a division in one direction of time and a merge in the other
     _, once = np.unique(links.source * at.n + links.target, return_index=True)
     return links.take(once), confidence(margin[once])
 
 
-def _costed(at: Points, links: Links, penalties: tuple[Penalty, Penalty, Penalty, Penalty]) -> Links:
+def _costed(
+    at: Points, matching: Matching, links: Links, penalties: tuple[Penalty, Penalty, Penalty, Penalty]
+) -> Links:
     """Return the links with their costs: squared distances, wherever objects were expected, times penalties."""
+    if matching.step_um is None:  # that is what they were chosen by
+        cost = matching.candidates.square_um2[matching.edge[links.source]]
+        return links._replace(cost=np.where(cost == 0.0, SMALLEST, cost))
     frame, target = at.frame(), links.target.astype(np.int32)
     away = at.position_um[links.target] - at.position_um[links.source]
     square = (away * away).sum(axis=1)

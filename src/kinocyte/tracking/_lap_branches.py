@@ -20,7 +20,9 @@ from kinocyte.tracking._points import Points
 from kinocyte.tracking._solution import Links
 
 _LEAST = 0.3  # probability from which a division is taken: about half of the F1 that can be reached
-_NEAREST = 8
+_NEAREST = 8  # daughters that a mother may have in a frame, the nearest ones
+_MOTHERS = 64
+_FEW = 8  # where one object in so many may be a daughter, they are asked for their mothers
 _FIRM = 3.0  # a link worth this (odds of 20) keeps its target from being a daughter
 
 
@@ -84,21 +86,22 @@ def _triples(  # noqa: PLR0917 - one place calls it
 ) -> Triples:
     """Return every way in which an object that goes on may have a second daughter."""
     daughters = (incoming < _FIRM) & (at.frame_index() > 0)
-    found = search(
-        at.position_um,
-        at.first,
-        build_grid_of(at.position_um, at.first, daughters),  # they are few
-        frames=at.frames,
-        reach_um2=np.full((1, gaps), max_distance_um**2),
-        keep=_NEAREST,
-        step_um=step_um,
-        source=following >= 0,
-    )
-    mother = np.repeat(np.arange(at.n), np.diff(found.start))
+    reach_um2 = np.full((1, gaps), max_distance_um**2)
+    pairs = None
+    if step_um is None and daughters.sum() * _FEW < at.n:
+        pairs = _asking_daughters(at, daughters, following >= 0, reach_um2)
+    if pairs is None:
+        grid = build_grid_of(at.position_um, at.first, daughters)
+        found = search(
+            at.position_um, at.first, grid, frames=at.frames, reach_um2=reach_um2, keep=_NEAREST, step_um=step_um,
+            source=following >= 0,
+        )  # fmt: skip
+        pairs = np.repeat(np.arange(at.n), np.diff(found.start)), found.target.astype(np.int64)
+    mother, second = pairs
     x = at.position_um
-    cost = penalty.cost(_square(x[found.target] - x[mother]), mother, found.target)
-    keep = (following[mother] != found.target) & (cost <= max_distance_um**2)
-    mother, second, cost = mother[keep], found.target[keep].astype(np.int64), cost[keep]
+    cost = penalty.cost(_square(x[second] - x[mother]), mother, second.astype(np.int32))
+    keep = (following[mother] != second) & (cost <= max_distance_um**2)
+    mother, second, cost = mother[keep], second[keep], cost[keep]
     first, frame = following[mother], at.frame()
     gap_first, gap_second = frame[first] - frame[mother], frame[second] - frame[mother]
     # where one object would have been when the daughters were seen
@@ -116,6 +119,35 @@ def _triples(  # noqa: PLR0917 - one place calls it
         gap_first=gap_first,
         gap_second=gap_second,
     )
+
+
+def _asking_daughters(
+    at: Points, daughters: NDArray[np.bool_], mothers: NDArray[np.bool_], reach_um2: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Return what a search by the mothers finds, by searching backwards from the daughters, who are few.
+
+    None where a daughter stands among so many mothers that not all of them were looked at.
+    """
+    back, last = at.backwards(), at.n - 1
+    grid = build_grid_of(back.position_um, back.first, mothers[::-1])
+    found = search(
+        back.position_um, back.first, grid, frames=back.frames, reach_um2=reach_um2, keep=_MOTHERS,
+        source=daughters[::-1],
+    )  # fmt: skip
+    count = np.diff(found.start)
+    if count.max(initial=0) >= _MOTHERS:
+        return None
+    mother, second = last - found.target.astype(np.int64), last - np.repeat(np.arange(at.n), count)
+    index = at.frame_index()
+    off = second - at.first[index[second]] - (mother - at.first[index[mother]])
+    order = np.lexsort((np.abs(off), found.square_um2, index[second], mother))
+    mother, second = mother[order], second[order]
+    later = index[second]
+    new = np.ones(len(mother), np.bool_)
+    new[1:] = (mother[1:] != mother[:-1]) | (later[1:] != later[:-1])
+    begin = np.flatnonzero(new)
+    rank = np.arange(len(mother)) - np.repeat(begin, np.diff(np.append(begin, len(mother))))
+    return mother[rank < _NEAREST], second[rank < _NEAREST]
 
 
 def _square(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

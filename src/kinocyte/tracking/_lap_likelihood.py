@@ -16,10 +16,12 @@ Where objects turn out to keep part of their last step, the whole is repeated ar
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.tracking._assignment import assign
 from kinocyte.tracking._candidates import Candidates, search
 from kinocyte.tracking._grid import Grid, build_grid
@@ -103,9 +105,10 @@ def link_by_likelihood(
     penalties : tuple of Penalty
         What widens the distance of links and of gaps.
     """
-    motion = learn_motion(at, reach_um, penalties)
     grid = build_grid(at.position_um, at.first)
-    found = match(at, grid, motion, penalties)
+    near = _nearest(at, grid, reach_um[:1] ** 2)
+    motion = learn_motion(at, near, reach_um, penalties)
+    found = match(at, grid, motion, penalties, near=near)
     share = persistence(at, found.following)
     if share < _PERSISTENT:
         return found
@@ -121,8 +124,17 @@ def link_by_likelihood(
     return found
 
 
+def _nearest(
+    at: Points, grid: Grid, reach_um2: NDArray[np.float64], step_um: NDArray[np.float64] | None = None
+) -> Candidates:
+    """Return the nearest objects of the next frame."""
+    reach = reach_um2[None, :]
+    return search(at.position_um, at.first, grid, frames=at.frames, reach_um2=reach, keep=_NEAREST, step_um=step_um)
+
+
 def learn_motion(
     at: Points,
+    near: Candidates,
     reach_um: NDArray[np.float64],
     penalties: Penalties,
 ) -> Motion:
@@ -139,8 +151,9 @@ def learn_motion(
     inside = (penalties[0].part(part), penalties[1].part(part))
     motion = guess(some, reach_um)
     grid = build_grid(some.position_um, some.first)
+    near = _inside(near, part.start, int(at.first[last - 1]), part.stop)
     for rounds in _LEARNT_IN:
-        found = match(some, grid, motion, inside, rounds=rounds)
+        found = match(some, grid, motion, inside, near=near, rounds=rounds)
         motion = learn(some, found.following, motion)
     return motion
 
@@ -153,13 +166,17 @@ def match(
     step_um: NDArray[np.float64] | None = None,
     *,
     limits: Limits | None = None,
+    near: Candidates | None = None,
     rounds: int = _ROUNDS,
 ) -> Matching:
-    """Return the matching of largest worth under a motion model, around expected positions where steps are given."""
+    """Return the matching of largest worth under a motion model, around expected positions where steps are given.
+
+    ``near`` is what `_nearest` found, where that is known.
+    """
     frame = at.frame()
-    known, value, bound = _candidates(
-        at, grid, motion, motion.reach_um2[None, :1], _NEAREST, (penalties, step_um, limits)
-    )
+    around = (penalties, step_um, limits)
+    near = near or _nearest(at, grid, motion.reach_um2[:1], step_um)
+    known, value, bound = _valued(near, at, frame, motion, _NEAREST, around)
     edge, net, price = assign(known.start, known.target, value, at.n)
     for turn in range(rounds):
         # the first time also look at what falls a little short, as prices change
@@ -169,14 +186,12 @@ def match(
         if (reach < 0.0).all():
             break
         keep = min(_NEAREST << (turn + 1), _MOST)
-        more, extra, _ = _candidates(at, grid, motion, reach, keep, (penalties, step_um, limits))
-        source = np.repeat(np.arange(at.n), np.diff(more.start))
-        gain = extra - net[source] - price[more.target]
-        if not (gain > _TINY).any():
+        found = search(at.position_um, at.first, grid, frames=at.frames, reach_um2=reach, keep=keep, step_um=step_um)
+        more, extra, _ = _valued(found, at, frame, motion, keep, around)
+        improved, *parts = _extended((*known, value), (*more, extra), (net, price), frame, slack)
+        if not improved:
             break
-        if slack:  # those to the next frame are known
-            gain[frame[more.target] - frame[source] == 1] -= slack
-        known, value = _merge(known, value, more, extra, gain > _TINY - slack)
+        known, value = Candidates(*parts[:3]), parts[3]
         edge, net, price = assign(known.start, known.target, value, at.n)
     following = np.where(edge >= 0, known.target[edge] if len(value) else -1, -1).astype(np.int64)
     return Matching(following, edge, known, value, motion, step_um)
@@ -207,20 +222,27 @@ def _stretch(at: Points, least: int) -> tuple[int, int]:
     return first, last
 
 
-def _candidates(  # noqa: PLR0917 - one place calls it
+def _inside(near: Candidates, first: int, last: int, end: int) -> Candidates:
+    """Return candidates of some objects in a row, those from ``last`` on having none that are still among them."""
+    begin, stop = near.start[first], near.start[last]
+    start = np.full(end - first + 1, stop - begin)
+    start[: last - first] = near.start[first:last] - begin
+    return Candidates(start, near.target[begin:stop] - np.int32(first), near.square_um2[begin:stop])
+
+
+def _valued(  # noqa: PLR0917 - one place calls it
+    found: Candidates,
     at: Points,
-    grid: Grid,
+    frame: NDArray[np.int64],
     motion: Motion,
-    reach_um2: NDArray[np.float64],
     keep: int,
     around: tuple[Penalties, NDArray[np.float64] | None, Limits | None],
 ) -> tuple[Candidates, NDArray[np.float64], NDArray[np.float64]]:
     """Return candidates with their costs, their worth, and per object what one left out may be worth at most."""
     penalties, step_um, limits = around
-    from_expected = limits is not None and limits.from_expected
-    found = search(at.position_um, at.first, grid, frames=at.frames, reach_um2=reach_um2, keep=keep, step_um=step_um)
-    frame = at.frame()
-    value = worth(found.square_um2, found.start, found.target, at=at, motion=motion, from_expected=from_expected)
+    where = (frame, at.position_um)
+    measured = step_um is None or (limits is not None and limits.from_expected)
+    value = worth(found.square_um2, found.start, found.target, at=where, motion=motion, measured=measured)
     full = np.diff(found.start) >= keep
     bound = np.full(at.n, -1.0)
     bound[full] = value[found.start[1:][full] - 1]
@@ -233,31 +255,46 @@ def _candidates(  # noqa: PLR0917 - one place calls it
             penalties[0].cost(found.square_um2, source, found.target),
         )
         found = found._replace(square_um2=cost)
-        value = worth(cost, found.start, found.target, at=at, motion=motion, from_expected=from_expected)
+        measured = limits is not None and limits.from_expected
+        value = worth(cost, found.start, found.target, at=where, motion=motion, measured=measured)
     if limits is not None:
         beyond = found.square_um2 > np.repeat(limits.own_um2, np.diff(found.start)) * (1.0 + 1e-12)
         value[beyond] = -1.0
     return found, value, bound
 
 
-def _merge(
-    known: Candidates,
-    value: NDArray[np.float64],
-    more: Candidates,
-    extra: NDArray[np.float64],
-    which: NDArray[np.bool_],
-) -> tuple[Candidates, NDArray[np.float64]]:
-    """Return the candidates of both sets, those of one object together."""
-    added = np.concatenate([[0], np.cumsum(which)])[more.start]
-    start = known.start + added
-    at_old = np.arange(len(value)) + np.repeat(added[:-1], np.diff(known.start))
-    at_new = np.arange(int(added[-1])) + np.repeat(known.start[1:], np.diff(added))
-    target = np.empty(int(start[-1]), np.int32)
-    square, worths = np.empty(len(target)), np.empty(len(target))
-    for old, new, out in (
-        (known.target, more.target, target),
-        (known.square_um2, more.square_um2, square),
-        (value, extra, worths),
-    ):
-        out[at_old], out[at_new] = old, new[which]
-    return Candidates(start, target, square), worths
+@kernel
+def _extended(known: Any, more: Any, dual: Any, frame: Any, slack: float) -> Any:
+    """Add to the candidates of each object those that improve on what it gains, or fall short by less than ``slack``.
+
+    Candidates are ``start, target, square, worth``. Returns whether any improves, and the candidates of both sets.
+    """
+    start, target, square, worths = known
+    new_start, new_target, new_square, extra = more
+    net, price = dual
+    improved, added = False, 0
+    taken = np.zeros(len(new_target), np.bool_)
+    for i in range(len(start) - 1):
+        for e in range(new_start[i], new_start[i + 1]):
+            gain = extra[e] - net[i] - price[new_target[e]]
+            improved |= gain > _TINY
+            if slack > 0.0 and frame[new_target[e]] - frame[i] == 1:
+                gain -= slack  # those to the next frame are known
+            taken[e] = gain > _TINY - slack
+            added += taken[e]
+    if not improved:
+        added = -len(target)
+    both_start = np.zeros(len(start), np.int64)
+    both = np.empty(len(target) + added, np.int32)
+    both_square, both_worth = np.empty(len(both)), np.empty(len(both))
+    count = 0
+    for i in range(len(start) - 1 if improved else 0):
+        for e in range(start[i], start[i + 1]):
+            both[count], both_square[count], both_worth[count] = target[e], square[e], worths[e]
+            count += 1
+        for e in range(new_start[i], new_start[i + 1]):
+            if taken[e]:
+                both[count], both_square[count], both_worth[count] = new_target[e], new_square[e], extra[e]
+                count += 1
+        both_start[i + 1] = count
+    return improved, both_start, both, both_square, both_worth

@@ -110,12 +110,25 @@ class Motion(NamedTuple):
         for g, reach in enumerate(self.reach_um2):
             gap = np.full(len(steps), g + 1)
             value = np.log(self.step_density(steps * reach, gap)) + self.bonus[g]
-            # worth falls with distance: the first step that is worth no more than net bounds those that are
-            some = np.flatnonzero(net < value[0])
-            place = np.searchsorted(-value, -net[some], side="left")
-            out[some, g] = steps[np.minimum(place, _STEPS)] * reach
-        out[net <= 2.0 * _FLOOR] = self.reach_um2
+            _reach(net, value, steps * reach, out[:, g])
         return out
+
+
+@kernel
+def _reach(net: Any, value: Any, square: Any, out: Any) -> None:
+    """Write the first of the ascending distances whose worth is no more than each net one, if any is worth more."""
+    for i in range(len(net)):
+        if net[i] <= 2.0 * _FLOOR:
+            out[i] = square[-1]
+        elif net[i] < value[0]:
+            few, many = 1, len(value) - 1  # worth falls with distance
+            while few < many:
+                k = (few + many) // 2
+                if value[k] > net[i]:
+                    few = k + 1
+                else:
+                    many = k
+            out[i] = square[few]
 
 
 def ball(radius_um: NDArray[np.float64], dimensions: int) -> NDArray[np.float64]:
@@ -132,16 +145,26 @@ def guess(at: Points, reach_um: NDArray[np.float64]) -> Motion:
 
 def persistence(at: Points, following: NDArray[np.int64]) -> float:
     """Return the share of its last step that an object repeats on average, 0 for a random walk."""
-    frame = at.frame()
     a = _some(np.flatnonzero(following >= 0))
-    a = a[(frame[following[a]] - frame[a] == 1) & (following[following[a]] >= 0)]
-    b = following[a]
-    keep = frame[following[b]] - frame[b] == 1
-    a, b = a[keep], b[keep]
-    x = at.position_um
-    one, two = x[b] - x[a], x[following[b]] - x[b]
-    total = float((one * one).sum())
-    return float((one * two).sum()) / total if len(a) >= _PSEUDO and total > 0.0 else 0.0
+    count, total, kept = _repeated(a, following, at.frame(), at.position_um)
+    return kept / total if count >= _PSEUDO and total > 0.0 else 0.0
+
+
+@kernel
+def _repeated(some: Any, following: Any, frame: Any, x: Any) -> Any:
+    """Return the number of pairs of consecutive steps, and the sums of their squared firsts and of their products."""
+    count, total, kept = 0, 0.0, 0.0
+    for a in some:
+        b = following[a]
+        c = following[b]
+        if c < 0 or frame[b] - frame[a] != 1 or frame[c] - frame[b] != 1:
+            continue
+        count += 1
+        for k in range(3):
+            one = x[b, k] - x[a, k]
+            total += one * one
+            kept += one * (x[c, k] - x[b, k])
+    return count, total, kept
 
 
 def expected_steps(at: Points, following: NDArray[np.int64], share: float, gaps: int) -> NDArray[np.float64]:
@@ -206,9 +229,9 @@ def worth(
     start: NDArray[np.int64],
     target: NDArray[np.int32],
     *,
-    at: Points,
+    at: tuple[NDArray[np.int64], NDArray[np.float64]],
     motion: Motion,
-    from_expected: bool = False,
+    measured: bool = False,
 ) -> NDArray[np.float64]:
     """Return what each candidate is worth; see the head of the module.
 
@@ -218,15 +241,14 @@ def worth(
         Squared distances, or costs, of the candidates.
     start, target : numpy.ndarray
         Candidates ``start[i]:start[i + 1]`` of object ``i`` and their targets.
-    at : Points
-        The objects; the largest distance is meant between them, wherever one was expected.
+    at : tuple of numpy.ndarray
+        Frame and position of each object; the largest distance is meant between them, wherever one was expected.
     motion : Motion
         The model.
-    from_expected : bool
-        Mean the largest distance from where the object is expected instead.
+    measured : bool
+        Mean the largest distance as the squared ones are measured instead.
     """
-    between = not from_expected
-    return _worth(square_um2, (start, target), (at.frame(), at.position_um), motion.table(), between)  # type: ignore[no-any-return]
+    return _worth(square_um2, (start, target), at, motion.table(), not measured)  # type: ignore[no-any-return]
 
 
 @kernel
@@ -291,10 +313,10 @@ def _fast(
     if step_um is not None:
         step = step - step_um[source, 0]
     square = (step * step).sum(axis=1) / variance_um2
-    share, ratio = 0.05, 9.0
+    share, ratio, slow = 0.05, 9.0, np.exp(-0.5 * square)
     for _ in range(10):
         fast = share * np.exp(-0.5 * square / ratio) / ratio ** (n / 2.0)
-        weight = fast / (fast + (1.0 - share) * np.exp(-0.5 * square) + 1e-300)
+        weight = fast / (fast + (1.0 - share) * slow + 1e-300)
         total = float(weight.sum())
         share = float(np.clip((total + 0.05 * _PSEUDO) / (len(square) + _PSEUDO), 0.005, 0.5))
         spread = (float((weight * square).sum()) / n + 9.0 * _PSEUDO) / (total + _PSEUDO)

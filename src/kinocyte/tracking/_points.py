@@ -98,14 +98,17 @@ def points(objects: pl.DataFrame) -> Points:
     frame = _frames(objects)
     axes = [_floats(objects, a) for a in ("x_um", "y_um")]
     axes.append(_floats(objects, "z_um") if "z_um" in objects.columns else np.zeros(len(ids)))
-    position = np.stack(axes, axis=1)
     order = by_frame(ids, frame)
     _refuse_duplicates(ids)
-    somewhere = np.asarray((np.abs(position) <= _FARTHEST_UM).all(axis=1), dtype=np.bool_)  # False for NaN
+    somewhere = np.ones(len(ids), np.bool_)
+    for axis in axes:
+        somewhere &= np.abs(axis) <= _FARTHEST_UM  # False for NaN
     order = order[somewhere[order]]
-    frames, counts = np.unique(frame[order], return_counts=True)
-    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Points(ids[order], np.ascontiguousarray(position[order]), frames, first, order)
+    ids, frame = ids[order], frame[order]
+    position = np.stack([axis[order] for axis in axes], axis=1)
+    begin = np.concatenate([[True], frame[1:] != frame[:-1]])[: len(frame)]
+    first = np.append(np.flatnonzero(begin), len(frame)).astype(np.int64)
+    return Points(ids, position, frame[begin], first, order)
 
 
 def features(objects: pl.DataFrame, at: Points, names: Sequence[str]) -> NDArray[np.float64]:
@@ -154,7 +157,12 @@ def links_frame(
             "confidence": confidence,
         }
     )
-    return table.with_columns(pl.col("cost", "confidence").fill_nan(None)).sort("source_id", "target_id")
+    table = table.with_columns(pl.col("cost", "confidence").fill_nan(None))
+    ids, ends = at.object_id[source], at.object_id[target]
+    later = ids[1:] > ids[:-1]
+    if (later | ((ids[1:] == ids[:-1]) & (ends[1:] > ends[:-1]))).all():
+        return table  # as it mostly is where ids count the objects frame by frame
+    return table.sort("source_id", "target_id")
 
 
 def integers(objects: pl.DataFrame, name: str, table: str = TABLE) -> NDArray[np.int64]:
