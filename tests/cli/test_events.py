@@ -102,3 +102,15 @@ def test_a_track_with_two_rows_at_one_time_is_named_as_the_table_names_it(
     words = ["events", "transitions", str(tmp_path / "t.csv"), "--track", "cell", "--time", "t", "--signal", "s"]
     assert run([*words, "--threshold", "1", "--out", str(tmp_path / "o.csv")]) == 2
     assert "Track c7 has several rows at t = 0" in capsys.readouterr().err
+
+
+def test_tracks_of_one_name_in_several_wells_are_told_apart(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their times need not coincide, so that nothing else would tell that two cells were taken for one."""
+    later = pl.when(pl.col("well") == "A").then(0.5).otherwise(0.0)
+    pl.read_csv(table).with_columns(pl.col("minutes") + later).write_csv(table)
+    words = [str(table), "--track", "cell", "--time", "minutes", "--signal", "pi", "--threshold", "200"]
+    assert run(["events", "transitions", *words, "--out", str(tmp_path / "out.csv")]) == 2
+    assert "--by well" in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()

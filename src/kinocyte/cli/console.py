@@ -42,6 +42,15 @@ def print_json(document: Mapping[str, Any]) -> None:
     print(json.dumps(document, ensure_ascii=False, allow_nan=False))  # noqa: T201 - what a program reads is not styled
 
 
+def score(value: object) -> object:
+    """Return a score as tables show it: counts whole, shares with four digits, a dash where there is none."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.0f}" if value == round(value) and abs(value) > 1 else f"{value:.4f}"
+    return value
+
+
 def _cell(value: object) -> str:
     if value is None:
         return ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from kinocyte.cli.console import err, out, print_json, table
+from kinocyte.cli.console import err, out, print_json, score, table
 from kinocyte.core.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _show_tracking(
     scores: TrackingScores, particles: Mapping[str, float | None], frames: pl.DataFrame, errors: Path | None
 ) -> None:
     every = {**scores.as_dict(), **particles}
-    rows = [(n, _shown(v), _TRACKING[n.partition("(")[0]]) for n, v in every.items()]
+    rows = [(n, score(v), _TRACKING[n.partition("(")[0]]) for n, v in every.items()]
     table("Tracking against the truth", ("score", "value", "what it is"), rows)
     worst = frames.filter(frames["penalty"] > 0)
     _show_errors("Frames with errors", worst, "penalty", errors)
@@ -187,7 +187,7 @@ def _show_errors(title: str, rows: pl.DataFrame, by: str, errors: Path | None) -
         shown = rows.with_row_index("place").sort(by, descending=True, maintain_order=True).head(_SHOWN)
         shown = shown.sort("place").drop("place")
         count = f"{title}: the worst {_SHOWN} of {rows.height}" if rows.height > _SHOWN else title
-        table(count, [c.replace("_", " ") for c in shown.columns], [map(_shown, row) for row in shown.iter_rows()])  # type: ignore[misc] # an iterator of cells serves as a row
+        table(count, [c.replace("_", " ") for c in shown.columns], [map(score, row) for row in shown.iter_rows()])  # type: ignore[misc] # an iterator of cells serves as a row
     else:
         out.print("There is no error.")
     if errors is not None:
@@ -258,17 +258,9 @@ def segmentation(
 
 def _show_segmentation(report: SegmentationReport, outlines: Mapping[str, float | None], errors: Path | None) -> None:
     mean = report.mean
-    rows = [(n.replace("_", " "), _shown(v), _shown(mean.get(n))) for n, v in report.pooled.as_dict().items()]
-    rows += [(n.replace("_", " "), "-", _shown(v)) for n, v in outlines.items()]
+    rows = [(n.replace("_", " "), score(v), score(mean.get(n))) for n, v in report.pooled.as_dict().items()]
+    rows += [(n.replace("_", " "), "-", score(v)) for n, v in outlines.items()]
     table("Segmentation against the truth", ("score", "all objects", "mean of images"), rows)
     missed = report.per_image.select("image", "f1", "mean_matched_iou", "false_negatives", "false_positives")
     wrong = missed.with_columns(errors=missed["false_negatives"] + missed["false_positives"])
     _show_errors("Images with errors (at an overlap of 0.5)", wrong.filter(wrong["errors"] > 0), "errors", errors)
-
-
-def _shown(value: object) -> object:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.0f}" if value == round(value) and abs(value) > 1 else f"{value:.4f}"
-    return value

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kinocyte.cli.console import out, print_json, table
+from kinocyte.cli.console import out, print_json, score, table
 from kinocyte.core.errors import ParameterError, TableError, nearest
 
 if TYPE_CHECKING:
@@ -124,10 +124,7 @@ def _numbered(annotated: pl.DataFrame, called: pl.DataFrame) -> tuple[pl.DataFra
 
 
 def _show(scores: EventScores, errors: Path | None) -> None:
-    def shown(value: Any) -> Any:
-        return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else value
-
-    rows = [(name.replace("_", " "), shown(v), _SCORES[name]) for name, v in scores.as_dict().items()]
+    rows = [(name.replace("_", " "), score(v), _SCORES[name]) for name, v in scores.as_dict().items()]
     table("Events against the truth", ("score", "value", "what it is"), rows)
     table("Classes", ("annotated", "called", "tracks"), scores.confusion.rows())
     if errors is not None:

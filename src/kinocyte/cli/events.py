@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 app = App(name="events", help_format="plaintext", help="Find events of tracks in any CSV or Parquet.")
 
 _NAMES = ("track_id", "time_min", "object_id")
+#: columns that tell places apart, so that tracks of the same name in two of them are two tracks
+_PLACES = ("well", "position", "site", "field", "fov", "movie", "plate")
 
 
 @app.command
@@ -84,6 +86,7 @@ def transitions(
     formula = f"({signal}) {'>' if direction == 'rise' else '<'} {level}"
     method = ThresholdTransition(when=formula)
     require(read, [track, time, *by, *method.columns], table=file.name)
+    _check_places(read, (*by, track), track)
     cells, keys = _as_cells(read.filter(read[track].is_not_null()), (*by, track), time, method.columns)
     detected = method.detect(cells, name)
     found, notes = detected.events, list(detected.notes)
@@ -115,6 +118,24 @@ def _named_plainly(read: pl.DataFrame, signal: str, others: tuple[str, ...]) -> 
     while plain in read.columns:
         plain += "_"
     return read.rename({signal: plain}), plain
+
+
+def _check_places(read: pl.DataFrame, key: tuple[str, ...], track: str) -> None:
+    """Raise where tracks of one name stand in several places that nobody named."""
+    import polars as pl
+
+    for name in (c for c in read.columns if c.strip().lower() in _PLACES and c not in key):
+        if read.schema[name].is_float():
+            continue
+        several = (
+            read.group_by(*key).agg(pl.col(name).n_unique()).filter((pl.col(name) > 1) & pl.col(track).is_not_null())
+        )
+        if several.height:
+            msg = (
+                f"Track {several[track].min()} stands in several values of '{name}', which makes it several tracks; name "
+                f"the column, --by {' '.join((*(k for k in key if k != track), name))}, or take it out of the table."
+            )
+            raise TableError(msg)
 
 
 def _number(text: str) -> float:
