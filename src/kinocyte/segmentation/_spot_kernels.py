@@ -13,7 +13,7 @@ from kinocyte.core.compiled import kernel
 from kinocyte.core.scale import Scale
 from kinocyte.core.threads import each, spans
 from kinocyte.segmentation.levels import is_constant, otsu
-from kinocyte.segmentation.smoothing import gaussian, half_kernel, separable
+from kinocyte.segmentation.smoothing import gaussian, half_kernel, mirrored_difference, separable
 
 if TYPE_CHECKING:
     from kinocyte.segmentation.spots import SpotDetector
@@ -53,6 +53,9 @@ def laplacian_answer(image: Image, radii_um: Sequence[float], spacing_um: Sequen
     bell = [np.exp(-0.5 * (np.arange(r + 1) / s) ** 2) for s, r in zip(sigma, reach, strict=True)]
     hat = [((np.arange(r + 1) / s) ** 2 - 1.0) * b / s**2 for s, r, b in zip(sigma, reach, bell, strict=True)]
     terms = [[hat[d] if a == d else bell[a] for a in range(image.ndim)] for d in range(image.ndim)]
+    if image.ndim == 2 and all(r < n for r, n in zip(reach, image.shape, strict=True)):
+        columns, rows = (np.stack([t[a] for t in terms]) for a in (0, 1))
+        return mirrored_difference(image, columns, rows, float(np.pi * sigma[-1] ** 2))
     wide = _mirrored(image, reach)
     out = _cropped(separable(wide, terms[0]), reach)
     for term in terms[1:]:

@@ -106,3 +106,65 @@ def _blur(image, weights, line, out, rows):  # type: ignore[no-untyped-def]  # n
             left, right, w = line[rx - j : rx - j + nx], line[rx + j : rx + j + nx], wx[j]
             for x in range(nx):
                 target[x] += (left[x] + right[x]) * w
+
+
+def mirrored_difference(
+    image: NDArray[np.float64], columns: NDArray[np.float64], rows: NDArray[np.float64], divisor: float
+) -> NDArray[np.float64]:
+    """Return minus the sum of two separable convolutions, divided by a number; the image is mirrored at its sides.
+
+    Parameters
+    ----------
+    image : array of float64, (y, x)
+        Larger along each axis than the kernels reach.
+    columns, rows : array of float64, (2, n)
+        For each of both the weights along y and along x, from the centre of the kernel outwards.
+    divisor : float
+        What the sum is divided by.
+
+    Returns
+    -------
+    array of float64
+        The bits of `separable` on a padded image, without ever making one.
+    """
+    image, out = np.ascontiguousarray(image), np.empty(image.shape)
+    ny, nx = image.shape
+
+    def part(span: tuple[int, int]) -> None:
+        line, sums = np.empty(nx + 2 * (rows.shape[1] - 1)), np.empty((2, nx))
+        _blur_both(image, (columns, rows, divisor), (line, sums), out, span)
+
+    each(part, spans(ny), image.size)
+    return out
+
+
+@kernel
+def _blur_both(image, weights, lines, out, span):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Blur some rows by both kernels, as `_blur` does, and write minus their sum, divided."""
+    columns, rows, divisor = weights
+    line, sums = lines
+    ny, nx = image.shape
+    ry, rx = columns.shape[1] - 1, rows.shape[1] - 1
+    middle = line[rx : rx + nx]
+    for y in range(span[0], span[1]):
+        for k in range(2):
+            wy, wx, target = columns[k], rows[k], sums[k]
+            row = image[y]
+            for x in range(nx):
+                middle[x] = row[x] * wy[0]
+            for j in range(ry, 0, -1):
+                above, below, w = image[abs(y - j)], image[ny - 1 - abs(ny - 1 - y - j)], wy[j]
+                for x in range(nx):
+                    middle[x] += (above[x] + below[x]) * w
+            for x in range(rx):
+                line[rx - 1 - x] = middle[x + 1]
+                line[rx + nx + x] = middle[nx - 2 - x]
+            for x in range(nx):
+                target[x] = middle[x] * wx[0]
+            for j in range(rx, 0, -1):
+                left, right, w = line[rx - j : rx - j + nx], line[rx + j : rx + j + nx], wx[j]
+                for x in range(nx):
+                    target[x] += (left[x] + right[x]) * w
+        first, second, whole = sums[0], sums[1], out[y]
+        for x in range(nx):
+            whole[x] = -(first[x] + second[x]) / divisor
