@@ -127,13 +127,13 @@ def _check_places(read: pl.DataFrame, key: tuple[str, ...], track: str) -> None:
     for name in (c for c in read.columns if c.strip().lower() in _PLACES and c not in key):
         if read.schema[name].is_float():
             continue
-        several = (
-            read.group_by(*key).agg(pl.col(name).n_unique()).filter((pl.col(name) > 1) & pl.col(track).is_not_null())
-        )
+        tracks = read.filter(pl.col(track).is_not_null()).group_by(*key).agg(pl.col(name).n_unique())
+        several = tracks.filter(pl.col(name) > 1)
         if several.height:
+            one, named = several[track].sort().to_list()[0], " ".join((*(k for k in key if k != track), name))
             msg = (
-                f"Track {several[track].min()} stands in several values of '{name}', which makes it several tracks; name "
-                f"the column, --by {' '.join((*(k for k in key if k != track), name))}, or take it out of the table."
+                f"Track {one} stands in several values of '{name}', which makes it several tracks; "
+                f"name the column, --by {named}, or take it out of the table."
             )
             raise TableError(msg)
 

@@ -228,7 +228,8 @@ def occurred(column: pl.Series, *, name: str = "cells") -> tuple[pl.Series, tupl
         **dict.fromkeys(EVENT_CLASSES), "event": True, "none": False,
         "true": True, "false": False, "yes": True, "no": False, "1": True, "0": False, "censored": False,
         # what spreadsheets of other languages make of true and false
-        "wahr": True, "falsch": False, "ja": True, "nein": False, "vrai": True, "faux": False, "oui": True, "non": False,
+        "wahr": True, "falsch": False, "ja": True, "nein": False,
+        "vrai": True, "faux": False, "oui": True, "non": False,
     }  # fmt: skip
     for word in words.drop_nulls().unique().sort():
         if word not in meaning:
