@@ -15,7 +15,7 @@ import tifffile
 from kinocyte.cli import _model_report as report
 from kinocyte.cli import run
 from kinocyte.cli._model_words import augmented, methods
-from kinocyte.cli.model_evaluating import _warned, cropped
+from kinocyte.cli.model_evaluating import _show, _warned, cropped
 from kinocyte.core.errors import InputFileError, ParameterError
 from kinocyte.learning.data.augment import Augmentation
 from kinocyte.learning.data.pairs import Pair, digest
@@ -120,6 +120,15 @@ def test_images_of_the_training_are_known_again() -> None:
         (_warned(judged, None), "objects, F1"),
     ):
         assert said in methods(m, found, RECORD, len(pairs))[-1]
+
+
+def test_changes_are_shown_where_no_report_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    pairs, m = labelled(2), model(Above(), 0.0)
+    _show(judge(m, pairs, predict), None, sensitivity(m, pairs[:1], predict), None, [])
+    shown = capsys.readouterr().out
+    assert "mean average precision under changes" in shown
+    assert "blur px" in shown
+    assert shown.count("as it is") >= 3
 
 
 def test_what_a_row_is_of_stands_in_each_part_of_a_wide_table() -> None:

@@ -30,7 +30,10 @@ def train_images(wanted: ImageTraining, folder: Path, out: Path, *, resume: bool
     if made.before:
         console.print(f"The run in {out} is finished; its model is in {made.model}.", markup=False, soft_wrap=True)
         return 0
-    table("Held-out images", ["score", "value"], list(made.scores.items()))
+    if made.scores:
+        table("Held-out images", ["score", "value"], list(made.scores.items()))
+    else:
+        console.print("No image was held out: judge the model by images it has not seen (kinocyte evaluate model).")
     console.print(f"The model is in {made.model}.", markup=False, soft_wrap=True)
     return 0
 

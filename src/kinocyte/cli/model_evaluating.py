@@ -129,7 +129,7 @@ def model(
     if json:
         print_json(document)
     else:
-        _show(judged, swept, run, document.get("written", []))
+        _show(judged, swept, tried, run, document.get("written", []))
     return 0
 
 
@@ -206,7 +206,7 @@ def _document(name: str, judged: Judgement, swept: Sweep | None, tried: Any, run
     }
 
 
-def _show(judged: Judgement, swept: Sweep | None, run: Path | None, written: list[str]) -> None:
+def _show(judged: Judgement, swept: Sweep | None, tried: Any, run: Path | None, written: list[str]) -> None:
     from kinocyte.cli._model_report import score_table, verdict
 
     scores = score_table(judged)
@@ -223,5 +223,8 @@ def _show(judged: Judgement, swept: Sweep | None, run: Path | None, written: lis
     if swept is not None:
         rows_of_sweep = swept.table.select("rank", "name", "step", "score").iter_rows()
         table(f"Checkpoints by {swept.score.replace('_', ' ')}", ("rank", "name", "step", "score"), rows_of_sweep)
+    if tried is not None and tried.height and not written:  # else the report draws it
+        rows_tried = [(w.replace("_", " "), v, x, "as it is" if same else "") for w, v, x, same in tried.iter_rows()]
+        table(f"{judged.main.replace('_', ' ')} under changes", ("changed", "to", "score", ""), rows_tried)
     for path in written:
         err.print(f"written: {path}", markup=False, soft_wrap=True)

@@ -43,7 +43,7 @@ def compared(runs: Sequence[RunFolder]) -> pl.DataFrame:
     """
     asked = [_flat(run.asked) for run in runs]
     names = list(dict.fromkeys(name for one in asked for name in one))
-    differing = [n for n in names if len({repr(one.get(n)) for one in asked}) > 1]
+    differing = [n for n in names if len({repr(_shown(one.get(n))) for one in asked}) > 1]
     rows = [
         {"run": str(run.path), **_outcome(run), **{n: _shown(one.get(n)) for n in differing}}
         for run, one in zip(runs, asked, strict=True)
@@ -76,4 +76,6 @@ def _flat(table: Mapping[str, Any], place: str = "") -> dict[str, Any]:
 
 
 def _shown(value: Any) -> Any:
+    if value == []:  # as good as nothing
+        return None
     return value if value is None or isinstance(value, (int, float, str)) else str(value)

@@ -159,6 +159,6 @@ def named_task(name: str) -> Task:
 
     found = registry.parse("task", {"method": name})
     if not isinstance(found, Task):
-        msg = f"'{name}' is no task of deep learning; see `kinocyte methods`."
+        msg = f"'{name}' is no task of deep learning."
         raise ParameterError(msg)
     return found
