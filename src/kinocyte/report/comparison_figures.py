@@ -214,9 +214,24 @@ def doses(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
         if ec50.len() and ec50[0] is not None:
             axes.axvline(ec50[0], color=colour, linewidth=0.8, linestyle=(0, (2, 2)))
     if (points["dose"] == 0).any():
-        axes.text(least, 1.01, "0", transform=axes.get_xaxis_transform(), ha="center", fontsize=8.5, color=INK)
+        _mark_zero(axes, least, positive.unique().sort().to_list() or [1.0])
     _legend(axes, parameters)
     return figure
+
+
+def _mark_zero(axes: Axes, at: float, given: Sequence[float]) -> None:
+    """Call the place left of the lowest dose 0, and name powers of ten from that dose on only; few: the doses."""
+    low, high = axes.get_xlim()
+    powers = 10.0 ** np.arange(np.ceil(np.log10(given[0]) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
+    if powers.size < 2:
+        shown, names = list(given[:: 1 + len(given) // 6]), [f"{d:g}" for d in given[:: 1 + len(given) // 6]]
+    else:
+        shown = powers[:: 1 + powers.size // 7].tolist()
+        names = [f"$10^{{{round(np.log10(p))}}}$" for p in shown]
+    axes.set_xticks([at, *shown], ["0", *names])
+    minor = [m for m in axes.get_xticks(minor=True) if m >= given[0]]
+    axes.set_xticks(minor, minor=True)
+    axes.set_xlim(low, high)
 
 
 def _groups(frames: Frames) -> list[Any]:
