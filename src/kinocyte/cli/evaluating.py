@@ -112,12 +112,7 @@ def tracking(
     sides = read_sides(truth, result, seg=seg, truth_links=truth_links, result_links=result_links)
     scale = _scale(pixel_size_um, z_step_um)
     scores = score_tracking(
-        sides.reference,
-        sides.result,
-        masks=sides.masks,
-        scale=scale,
-        max_distance_um=max_distance_um,
-        partial=partial,
+        sides.reference, sides.result, masks=sides.masks, scale=scale, max_distance_um=max_distance_um, partial=partial
     )
     particles = particle_scores(sides, scores.graph.comparison, scale, gate_um, max_distance_um)
     found = _numbered(scores.errors, sides.start)

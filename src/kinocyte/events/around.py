@@ -88,13 +88,7 @@ def around_event(
     if window_min is not None and not window_min > 0:
         msg = f"A window of {window_min} min holds nothing; give minutes above 0."
         raise ParameterError(msg)
-    found = events.filter(pl.col("event") == event).select(*names, "track_id", "class", pl.col("time_min"))
-    if found.is_empty() and not events.is_empty():
-        msg = f"No row of the events holds '{event}'; {nearest(event, events['event'].unique().to_list())}."
-        raise ParameterError(msg)
-    if found.select(*names, "track_id").is_duplicated().any():
-        msg = f"A track has the event '{event}' in two rows; keep one, such as the first."
-        raise TableError(msg)
+    found = _once_a_track(events, event, names)
     rows = objects.select(*names, "track_id", pl.col("time_min").alias("_time"), *columns).join(
         found, on=[*names, "track_id"], nulls_equal=True
     )
@@ -115,3 +109,15 @@ def around_event(
     )
     out = found.join(means, on=[*names, "track_id"], how="left", nulls_equal=True).sort(*names, "track_id")
     return out.with_columns(pl.col("n_before", "n_after").fill_null(0))
+
+
+def _once_a_track(events: pl.DataFrame, event: str, names: Sequence[str]) -> pl.DataFrame:
+    """Return class and time of one event, one row a track."""
+    found = events.filter(pl.col("event") == event).select(*names, "track_id", "class", "time_min")
+    if found.is_empty() and not events.is_empty():
+        msg = f"No row of the events holds '{event}'; {nearest(event, events['event'].unique().to_list())}."
+        raise ParameterError(msg)
+    if found.select(*names, "track_id").is_duplicated().any():
+        msg = f"A track has the event '{event}' in two rows; keep one, such as the first."
+        raise TableError(msg)
+    return found
