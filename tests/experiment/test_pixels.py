@@ -221,3 +221,25 @@ def test_one_flipped_bit_is_found_out(tmp_path: Path, sharded: bool) -> None:
         with pytest.raises(StoreError, match=rf"Frame 1 of .* is damaged .*{said}"):
             read(1)
     assert opened.image().frame(1, "a").max() == 2
+
+
+def test_an_image_that_a_run_replaces_or_a_person_deletes_is_not_called_damaged(tmp_path: Path) -> None:
+    import shutil
+
+    writer = kinocyte.create(tmp_path / "e.zarr").new_position(
+        well="B2", field="1", shape=(2, 1, 1, 16, 16), dtype="uint16", channels=["a"], scale=Scale.isotropic(0.5, 1.0)
+    )
+    for t in range(2):
+        writer.write(t, np.ones((1, 16, 16), np.uint16))
+    position = writer.finish()
+    for value in (1, 2):  # the second time as a run does it while a window looks on
+        with position.write_labels("n") as labels:
+            for t in range(2):
+                labels.write(t, np.full((16, 16), value, np.uint32))
+        if value == 1:
+            seen = position.labels("n")
+            assert seen.frame(0).max() == 1
+    assert seen.frame(1).max() == 2
+    shutil.rmtree(tmp_path / "e.zarr")
+    with pytest.raises(StoreError, match="There is no image at .* any more: it was moved or deleted"):
+        seen.frame(0)

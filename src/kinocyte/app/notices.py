@@ -59,6 +59,7 @@ class NoticeBar(QWidget):
         self._appear.setInterval(300)
         self._appear.timeout.connect(self._show_job)
         session.said.connect(self.say)
+        session.experiment_changed.connect(self._quiet)  # what went wrong with another experiment is in Messages
         session.jobs.trouble.connect(lambda _title, sentence, _trace: self.say(sentence, "error"))
         session.jobs.started.connect(self._started)
         session.jobs.ended.connect(self._ended)
@@ -75,6 +76,7 @@ class NoticeBar(QWidget):
 
     def _quiet(self) -> None:
         self.sentence.setText("")
+        self.sentence.setToolTip("")
 
     # ------------------------------------------------------------ what goes on
     def _started(self, job: Job) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from kinocyte.experiment.storage import Storage
 if TYPE_CHECKING:
     import zarr
 
+#: rests before a frame that does not agree with its checksum is read again: a run that ends needs less
+_WAITS_S = (0.02, 0.1)
 _PLAIN_TYPES = frozenset(f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)) - {"float8"}
 
 
@@ -145,31 +148,37 @@ class _Frames:
             frame if a == "t" else (slice(None) if channel is None else channel) if a == "c" else slice(None)
             for a in self.axes
         )
-        try:
-            pixels = np.asarray(array[index])
-        except (OSError, ValueError, RuntimeError) as error:
-            raise StoreError(self._damaged(frame, str(error))) from error
-        if level == 0:
-            self._check_pixels(frame, channel, pixels)
-        return pixels
+        cause: Exception | None = None
+        for wait_s in (*_WAITS_S, 0.0):
+            try:
+                pixels = np.asarray(array[index])
+            except (OSError, ValueError, RuntimeError) as error:
+                cause = error
+            else:
+                cause = None
+                if level > 0 or self._is_as_written(frame, channel, pixels):
+                    return pixels
+            time.sleep(wait_s)  # a run may be putting a new image in the place of this one
+            self._checks = read_checks(self._storage, self._path) or self._checks
+        why = str(cause) if cause is not None else "its pixels are not those that were written"
+        raise StoreError(self._damaged(frame, why)) from cause
 
     @cached_property
     def _checks(self) -> list[list[int]] | None:
         return read_checks(self._storage, self._path)
 
-    def _check_pixels(self, frame: int, channel: int | None, pixels: NDArray[Any]) -> None:
+    def _is_as_written(self, frame: int, channel: int | None, pixels: NDArray[Any]) -> bool:
         """Compare a frame with the checksum that was noted when it was written, where one was."""
         if self._checks is None or frame >= len(self._checks):
-            return
+            return True
         noted = self._checks[frame]
         if channel is not None and len(noted) == self.size("c"):
-            wrong = checksum(pixels) != noted[channel]
-        else:
-            wrong = len(noted) == 1 and checksum(pixels) != noted[0]
-        if wrong:
-            raise StoreError(self._damaged(frame, "its pixels are not those that were written"))
+            return checksum(pixels) == noted[channel]
+        return len(noted) != 1 or checksum(pixels) == noted[0]
 
     def _damaged(self, frame: int, why: str) -> str:
+        if not (self._storage.is_web or self._storage.exists(self._path)):  # chunks that are missing read as black
+            return f"There is no image at {self.place} any more: it was moved or deleted, or its disk is not there."
         return f"Frame {frame} of {self.place} is damaged ({why}); {self._mend}."
 
 

@@ -54,7 +54,7 @@ class FilterRow(QFrame):
         self.way.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.way.setMinimumContentsLength(7)
         self.value = named(QLineEdit(), f"{name}_value")
-        self.value.setFixedWidth(60)
+        self.value.setFixedWidth(78)
         self.value.setToolTip("The limit; drag the orange line, or type it")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

@@ -164,7 +164,8 @@ class TrackPanel(ToolPanel):
         self.step = step
         for number, made in enumerate(self.pages):
             made.setVisible(number == step)
-        shown = [f"<b>{n + 1} {t}</b>" if n == step else f"{n + 1} {t}" for n, t in enumerate(_STEPS)]
+        names = [f"{n + 1} {t}".replace(" ", "&nbsp;") for n, t in enumerate(_STEPS)]
+        shown = [f"<b>{name}</b>" if n == step else name for n, name in enumerate(names)]
         self.trail.setText(" › ".join(shown))
         self._refresh()
         if step == DETECT:
