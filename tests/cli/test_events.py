@@ -114,3 +114,29 @@ def test_tracks_of_one_name_in_several_wells_are_told_apart(
     assert run(["events", "transitions", *words, "--out", str(tmp_path / "out.csv")]) == 2
     assert "--by well" in capsys.readouterr().err
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_network_and_how_far_it_is_off(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--track", "cell", "--by", "well", "--time", "minutes"]
+    made, fallen = tmp_path / "deep.csv", tmp_path / "fallen.csv"
+    assert run(["events", "deep", str(table), *words, "--signal", "pi", "--out", str(made), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    found = pl.read_csv(made)
+    steps = found.filter(pl.col("track_id").is_in([f"cell {k}" for k in range(5)]))
+    assert said["tracks"] == found.height == 20
+    assert said["counts"]["event"] == (found["class"] == "event").sum() >= 8
+    assert steps["time_min"].drop_nulls().to_numpy() == pytest.approx(29.0, abs=2.0)
+    assert found["p_event"].is_between(0, 1).all()
+    assert run(["events", "deep", str(table), *words, "--signal=-pi", "--out", str(fallen)]) == 0
+    assert (pl.read_csv(fallen)["class"] == "event").sum() == 0, "the model knows steps up"
+    assert run(["events", "deep", str(table), *words, "--signal", "pi", "--model", "mine", "--out", "x.csv"]) == 2
+    assert "no model 'mine'" in capsys.readouterr().err
+    truth = found.with_columns(pl.col("track_id").str.extract(r"(\d+)").cast(pl.Int64)).rename({"well": "film"})
+    truth.write_csv(tmp_path / "truth.csv")
+    same = ["evaluate", "events", str(tmp_path / "truth.csv"), str(tmp_path / "truth.csv"), "--json"]
+    assert run(same) == 2
+    assert "--by" in capsys.readouterr().err
+    assert run([*same, "--by", "film"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == 1.0
+    assert run([*same, "--by", "fim"]) == 2
+    assert "did you mean 'film'" in capsys.readouterr().err

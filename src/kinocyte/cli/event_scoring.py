@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from kinocyte.cli.console import out, print_json, score, table
 from kinocyte.core.errors import ParameterError, TableError, nearest
@@ -36,6 +38,7 @@ def events(
     /,
     *,
     event: str | None = None,
+    by: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     tolerance_min: float | None = None,
     errors: Path | None = None,
     json: bool = False,
@@ -43,7 +46,7 @@ def events(
     """Score called events against annotated ones: confusion of classes, precision, recall, and errors of time.
 
     Tracks that were annotated as excluded are not scored; a track that was not called counts as none. Tables that
-    hold the columns well and position may hold several positions.
+    hold the columns well and position, or those of --by, may hold several positions.
 
     Parameters
     ----------
@@ -53,6 +56,8 @@ def events(
         Such a table of what was called, as `kinocyte export` and `kinocyte events transitions` write it.
     event : str
         Name of the event, where the tables hold several in their column event.
+    by : tuple of str
+        Further columns of both tables that tell tracks of the same name apart, such as movie.
     tolerance_min : float
         An event called further than this from its annotated time is both false and missed.
     errors : Path
@@ -65,7 +70,7 @@ def events(
 
     check_errors_file(errors)
     annotated, called = _rows(truth, event), _rows(result, event)
-    annotated, called, names = _numbered(annotated, called)
+    annotated, called, names = _numbered(annotated, called, by)
     scores = score_events(annotated, called, tolerance_min=tolerance_min)
     off = scores.errors if names is None else names.join(scores.errors, on="track_id", how="right").drop("track_id")
     if errors is not None:
@@ -104,11 +109,19 @@ def _rows(path: Path, event: str | None) -> pl.DataFrame:
     return rows.with_columns(pl.col("class").cast(pl.String))
 
 
-def _numbered(annotated: pl.DataFrame, called: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame | None]:
+def _numbered(
+    annotated: pl.DataFrame, called: pl.DataFrame, by: tuple[str, ...]
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame | None]:
     """Return both tables with tracks that are told apart between positions, and what the numbers stand for."""
     import polars as pl
 
-    key = [c for c in _PLACE if c in annotated.columns and c in called.columns]
+    for column in by:
+        lacking = next((t for t in (annotated, called) if column not in t.columns), None)
+        if lacking is not None:
+            msg = f"One of the tables lacks the column '{column}' of --by; {nearest(column, lacking.columns)}."
+            raise TableError(msg)
+    places = dict.fromkeys((*by, *_PLACE))
+    key = [c for c in places if c in annotated.columns and c in called.columns]
     if not key:
         return annotated, called, None
     tracks = [t.select(*(pl.col(c).cast(pl.String) for c in key), pl.col("track_id")) for t in (annotated, called)]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from kinocyte.cli.console import out as console
+from kinocyte.cli.console import print_json
 from kinocyte.cli.console import table as show
 from kinocyte.core.errors import ParameterError, TableError, nearest
 
@@ -73,7 +73,7 @@ def transitions(
     from kinocyte.core.schema import require
     from kinocyte.events.expression import parse
     from kinocyte.events.threshold_transition import ThresholdTransition
-    from kinocyte.interop.plain_tables import check_new, read_table, write_table
+    from kinocyte.interop.plain_tables import check_new, read_table
 
     check_new(out)
     level = threshold if threshold == "auto" else str(_number(threshold))
@@ -90,24 +90,112 @@ def transitions(
     cells, keys = _as_cells(read.filter(read[track].is_not_null()), (*by, track), time, method.columns)
     detected = method.detect(cells, name)
     found, notes = detected.events, list(detected.notes)
-    found = found.rename({"track_id": "track_id_"})
-    events = keys.join(found, on="track_id_", how="right", maintain_order="right").drop("track_id_")
-    events = events.rename({track: "track_id"})
-    write_table(events, out)
-    counts = dict.fromkeys(("event", "none", "censored_left", "excluded"), 0)
-    counts |= dict(events["class"].value_counts().iter_rows())
+    events = _written(found, keys, track, out)
     used = events["threshold"].drop_nulls()
-    summary = {"file": str(file), "out": str(out), "tracks": events.height, "counts": counts,
+    summary = {"file": str(file), "out": str(out), "tracks": events.height, "counts": _counts(events),
                "threshold": float(used[0]) if used.len() else None, "notes": notes}  # fmt: skip
     if json:
-        print(json_format.dumps(summary))  # noqa: T201 - for programs
+        print_json(summary)
         return 0
-    show(f"{name} of {events.height} tracks", ("class", "tracks"), list(counts.items()))
+    _show(name, events)
     if used.len():
         console.print(f"threshold {used[0]:.6g}; the times stand in {out}", markup=False, soft_wrap=True)
     for note in notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     return 0
+
+
+@app.command
+def deep(
+    file: Path,
+    /,
+    *,
+    track: str,
+    time: str,
+    signal: Annotated[tuple[str, ...], Parameter(consume_multiple=True)],
+    out: Path,
+    model: str = "events-step",
+    name: str = "event",
+    min_confidence: float = 0.5,
+    by: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    json: bool = False,
+) -> int:
+    """Find events that a network was trained to see; no PyTorch is needed.
+
+    Writes one row a track: the --by columns, track_id (as the table names it), event, class (event, none,
+    censored_left; excluded: no signal), time_min and time_se_min (in the unit of the time column), confidence,
+    p_event, p_none, p_censored_left, first_min, last_min and n_frames (when the track was seen).
+
+    --json prints one object: file, out, tracks, model, counts {event, none, censored_left, excluded}.
+
+    Parameters
+    ----------
+    file : Path
+        CSV or Parquet with one row a track and time. Give all cells: what is low and high is taken from all of them.
+    track : str
+        Column that tells tracks apart.
+    time : str
+        Column of the time.
+    signal : tuple of str
+        Columns or formulas in the order of the model's signals; for a signal that steps down its negative, written
+        --signal=-calcein.
+    out : Path
+        CSV or Parquet (by its ending) to write; it must not exist yet.
+    model : str
+        Package that 'kinocyte train' made, folder or zip; or events-step, which comes with Kinocyte and was trained on
+        simulated signals that step up.
+    name : str
+        What the event is called.
+    min_confidence : float
+        Least probability of an event; below it the likelier of the other classes is taken.
+    by : tuple of str
+        Further columns that tell tracks apart, such as well and position; each of their values is a population.
+    json : bool
+        Print one JSON object instead of a table.
+    """
+    from kinocyte.core.schema import require
+    from kinocyte.events.deep import Deep
+    from kinocyte.interop.plain_tables import check_new, read_table
+
+    check_new(out)
+    read, signals = read_table(file), []
+    for one in signal:
+        read, plain = _named_plainly(read, one, (track, time, *by))
+        signals.append(plain)
+    method = Deep(signals=tuple(signals), model=model, min_confidence=min_confidence)
+    require(read, [track, time, *by, *method.columns], table=file.name)
+    _check_places(read, (*by, track), track)
+    cells, keys = _as_cells(read.filter(read[track].is_not_null()), (*by, track), time, method.columns, also=by)
+    found = method.detect(cells, name, by=by).events
+    events = _written(found.drop(by), keys, track, out)
+    summary = {"file": str(file), "out": str(out), "tracks": events.height, "model": model, "counts": _counts(events)}
+    if json:
+        print_json(summary)
+        return 0
+    _show(name, events)
+    console.print(f"The times stand in {out}.", markup=False, soft_wrap=True)
+    return 0
+
+
+def _written(found: pl.DataFrame, keys: pl.DataFrame, track: str, out: Path) -> pl.DataFrame:
+    """Write events with the names of their tracks, and return them."""
+    from kinocyte.interop.plain_tables import write_table
+
+    found = found.rename({"track_id": "track_id_"})
+    events = keys.join(found, on="track_id_", how="right", maintain_order="right").drop("track_id_")
+    events = events.rename({track: "track_id"})
+    write_table(events, out)
+    return events
+
+
+def _counts(events: pl.DataFrame) -> dict[str, int]:
+    """Return how many tracks have each class."""
+    counts = dict.fromkeys(("event", "none", "censored_left", "excluded"), 0)
+    return counts | dict(events["class"].value_counts().iter_rows())
+
+
+def _show(name: str, events: pl.DataFrame) -> None:
+    show(f"{name} of {events.height} tracks", ("class", "tracks"), list(_counts(events).items()))
 
 
 def _named_plainly(read: pl.DataFrame, signal: str, others: tuple[str, ...]) -> tuple[pl.DataFrame, str]:
@@ -147,7 +235,7 @@ def _number(text: str) -> float:
 
 
 def _as_cells(
-    read: pl.DataFrame, key: tuple[str, ...], time: str, columns: tuple[str, ...]
+    read: pl.DataFrame, key: tuple[str, ...], time: str, columns: tuple[str, ...], *, also: tuple[str, ...] = ()
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the rows as event methods take them, and which number stands for which track."""
     import polars as pl
@@ -169,7 +257,7 @@ def _as_cells(
         )
         raise TableError(msg)
     number = read.select(pl.struct(key).rank("dense").cast(pl.Int64).alias("track_id")).to_series()
-    cells = read.select(columns).with_columns(
+    cells = read.select(list(dict.fromkeys((*columns, *also)))).with_columns(
         number, read[time].cast(pl.Float64).alias("time_min"), pl.int_range(read.height).alias("object_id")
     )
     return cells, read.select(*key, number.alias("track_id_")).unique(maintain_order=True)

@@ -128,6 +128,9 @@ def _show(losses: dict[str, Any]) -> None:
 def _summary(found: dict[str, Any]) -> None:
     from kinocyte.cli.console import table
 
+    if not any(dict(zip(found["classes"], found["confusion"], strict=True))["event"]):
+        err.print("warning: no track of the held-out movies has the event, so the scores say nothing of events; "
+                  "annotate more movies.", style="yellow", soft_wrap=True)  # fmt: skip
     rows = zip(found["classes"], found["confusion"], strict=True)
     table("Held-out movies: true class (rows) and called class", ["", *found["classes"]], [(c, *r) for c, r in rows])
     names = ("precision", "recall", "left_censored_called_event", "mean_absolute_error", "covered_95",

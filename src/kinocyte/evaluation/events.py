@@ -104,7 +104,10 @@ def _checked(events: pl.DataFrame, *, name: str) -> pl.DataFrame:
     )
     if out["track_id"].is_duplicated().any():
         track = out.filter(pl.col("track_id").is_duplicated())["track_id"][0]
-        msg = f"The {name} events have two rows for track {track}; score one kind of event at a time."
+        msg = (
+            f"The {name} events have two rows for track {track}; score one kind of event at a time, and give tracks of "
+            "the same name in several movies names of their own (on the command line: name the columns, --by)."
+        )
         raise TableError(msg)
     timeless = out.filter((pl.col("class") == "event") & ~pl.col("time_min").is_finite().fill_null(value=False))
     if len(timeless):
