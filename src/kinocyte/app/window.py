@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
@@ -63,7 +64,8 @@ class Window(QObject):
 
         super().__init__()
         # napari loads these with the first layer, which held the window for half of the time that opening took
-        import_module("xarray")
+        if find_spec("xarray") is not None:  # only where other packages brought it
+            import_module("xarray")
         import_module("scipy.ndimage")
         import_module("pint").get_application_registry().parse_units("um")
         self.viewer: Any = napari.Viewer(title="Kinocyte", show=False)
@@ -87,6 +89,7 @@ class Window(QObject):
         self.crash.install()
         self._qt.installEventFilter(self)
         self.session.experiment_changed.connect(self._retitle)
+        self.session.position_changed.connect(lambda: QTimer.singleShot(0, self._whole_labels))
         self._restore_layout()
         if show:
             self.show()
@@ -211,6 +214,11 @@ class Window(QObject):
             bar.setElideMode(Qt.TextElideMode.ElideNone)
             bar.setUsesScrollButtons(True)
 
+    def _whole_labels(self) -> None:
+        """Give the name of the slider its room: napari cuts it to what the window had when the movie was opened."""
+        if not self._closed:
+            self.viewer.window._qt_viewer.dims._resize_axis_labels()
+
     def panel(self, name: str) -> Any:
         """Return a panel by name, which is made if nobody looked at it yet."""
         self._looked_at(name)
@@ -333,7 +341,9 @@ class Window(QObject):
     # ------------------------------------------------------------ closing
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Ask before a run is interrupted, and save what should be remembered."""
-        if watched is self._qt and event.type() == QEvent.Type.Close and not self._closed:
+        if watched is self._qt and event.type() == QEvent.Type.Resize and not self._closed:
+            QTimer.singleShot(0, self._whole_labels)
+        if not self._closed and event.type() == QEvent.Type.Close and watched is self._qt:
             if not self._may_close:
                 event.ignore()
                 working = any(getattr(p, "is_running", False) for p in self.panels.values())
