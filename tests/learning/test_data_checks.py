@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from kinocyte.learning.data.checks import DataReport, check_pairs, guess_target
 from kinocyte.learning.data.pairs import Pair
+from kinocyte.learning.tasks.denoise_segment import DenoiseSegment
+from kinocyte.learning.tasks.stardist import StarDist
 from kinocyte.pipeline.pairs import read_pairs
 
 
@@ -132,6 +134,14 @@ def test_objects_larger_than_what_is_seen() -> None:
     assert len(sentences) == 2
     assert "sees 4 pixels" in sentences[0]
     assert "patches 8" in sentences[1]
+
+
+def test_images_without_labels_are_fine_where_a_task_takes_them() -> None:
+    bare = Pair("bare", cells(9)[0][None])
+    assert not check_pairs([*sound(), bare], task=StarDist()).ok
+    report = check_pairs([*sound(), bare], task=DenoiseSegment())
+    assert report.ok
+    assert not any("bare" in f.pairs for f in report.findings if f.check in {"empty", "unreadable"})
 
 
 def test_a_target_that_cannot_be_compared_is_not_called_empty() -> None:

@@ -14,7 +14,9 @@ from kinocyte import Scale  # noqa: E402
 from kinocyte.cli import run  # noqa: E402
 from kinocyte.evaluation.segmentation import score_segmentation  # noqa: E402
 from kinocyte.experiment.editing_shapes import Disc  # noqa: E402
+from kinocyte.learning.data.pairs import Pair  # noqa: E402
 from kinocyte.learning.model import load_image_model  # noqa: E402
+from kinocyte.pipeline.training.run import experiment_training  # noqa: E402
 from tests.deep_models import blob_finder, saved  # noqa: E402
 
 SCALE = Scale.isotropic(0.5, 1.0)
@@ -136,3 +138,12 @@ def test_the_command_learns_from_an_experiment_beginning_with_a_model(
     assert "gfp" in capsys.readouterr().err
     assert run(["train", "train.toml", "--out", "more", "--steps", "3"]) == 2
     assert "belong to --from-experiment" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("positions", "held_out"), [(("A1/1",), 0.0), (("A1/1", "A2/1"), 0.15)])
+def test_nothing_is_held_out_where_one_position_is_labelled(
+    positions: tuple[str, ...], held_out: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [Pair(f"{p}, frame {t}", np.zeros((1, 8, 8)), group=p) for p in positions for t in range(3)]
+    monkeypatch.setattr("kinocyte.pipeline.pairs.experiment_pairs", lambda *_, **__: pairs)
+    assert experiment_training(Path("e.zarr"), "nuclei", start=None).training.held_out == held_out

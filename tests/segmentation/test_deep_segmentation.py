@@ -95,6 +95,8 @@ def test_what_was_not_taken_holds_no_objects(blob_model: Path) -> None:
 def test_the_model_and_the_data_must_fit(blob_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="names 2 channel"):
         StarDist(model=str(blob_model), channel=("dna", "rna")).segment(frame(), SCALE)
+    with pytest.raises(ParameterError, match="names 2 channel"):  # before any frame is read
+        StarDist(model=str(blob_model), channel=("dna", "rna")).ready(SCALE, 2)
     with pytest.raises(ParameterError, match="no channel 'rna'"):
         StarDist(model=str(blob_model), channel="rna").segment({"dna": frame()}, SCALE)
     with pytest.raises(ParameterError, match="is for stardist"):

@@ -80,7 +80,7 @@ class DeepSegmenter(ReadsChannels, Segmenter):
         CalibrationError
             If the pixel size is too far from that of the training images.
         """
-        self.check_model(scale, ndim)
+        self.check_channels(self.check_model(scale, ndim))
 
     def segment(self, pixels: Pixels, scale: Scale, *, seed: int = 0) -> Labels:
         """Return the label image of one frame; see `kinocyte.segmentation.base.Segmenter.segment`.

@@ -44,6 +44,7 @@ class Facts:
     constant: bool = False
     few_levels: bool = False
     target_is_image: bool = False
+    unlabelled: bool = False
     thumbnail: Array | None = None
     n_objects: int = 0
     is_mask: bool = False
@@ -74,8 +75,8 @@ class Facts:
         }  # fmt: skip
 
 
-def facts_of(pair: Pair, kind: str, enlargement: int) -> Facts:
-    """Return the facts of a pair; one that cannot be read has its fault in words."""
+def facts_of(pair: Pair, kind: str, enlargement: int, *, optional: bool = False) -> Facts:
+    """Return the facts of a pair; one that cannot be read, or lacks a target that is not optional, has its fault."""
     facts = Facts(pair.name, pair.group, pair.pixel_um)
     try:
         image = pair.image
@@ -85,7 +86,8 @@ def facts_of(pair: Pair, kind: str, enlargement: int) -> Facts:
         return facts
     _look_at_image(facts, image)
     if target is None:
-        if kind != "none":
+        facts.unlabelled = True
+        if kind != "none" and not optional:
             facts.fault = f"'{pair.name}' has no target."
         return facts
     facts.nan_target = target.dtype.kind == "f" and not bool(np.isfinite(target).all())

@@ -101,7 +101,8 @@ def check_pairs(
     """
     kind: TargetKind = task.target if task is not None else target
     every = [*pairs, *held_out]
-    facts = [facts_of(p, kind, 1 if task is None else task.enlargement) for p in every]
+    enlargement, optional = (1, False) if task is None else (task.enlargement, task.target_optional)
+    facts = [facts_of(p, kind, enlargement, optional=optional) for p in every]
     n = len(pairs)
     found = [
         *_readable(facts),
@@ -305,7 +306,7 @@ def _calibration(facts: Sequence[Facts]) -> list[Finding]:
 
 
 def _empty(facts: Sequence[Facts]) -> list[Finding]:
-    looked_at = [f for f in facts if not (f.fault or f.misfit or f.nan_target)]
+    looked_at = [f for f in facts if not (f.fault or f.misfit or f.nan_target or f.unlabelled)]
     empty = [f for f in looked_at if f.n_objects == 0]
     if empty and len(empty) == len(facts):
         return _about("error", "empty", empty, "All targets are empty ({}): there is nothing to learn.")

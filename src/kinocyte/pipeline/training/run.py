@@ -132,8 +132,13 @@ def experiment_training(
     steps: int | None = None,
     corrected_only: bool = False,
 ) -> ImageTraining:
-    """Return what learns from the labels of an experiment with their corrections, with settings for few images."""
+    """Return what learns from the labels of an experiment with their corrections, with settings for few images.
+
+    Where all labels are of one position, nothing is held out, which the checks before training say.
+    """
     training = FEW_IMAGES["training"] if steps is None else {**FEW_IMAGES["training"], "steps": steps}
+    if _positions(path, population, corrected_only=corrected_only) == 1:  # frames of a position stay together
+        training = {**training, "held_out": 0.0}
     asked = {
         "name": f"{path.stem}-{population}",
         "description": f"Segments {population} as in {path.stem}.",
@@ -149,6 +154,12 @@ def experiment_training(
         "training": training,
     }
     return parse_image_training(asked, "the command")
+
+
+def _positions(path: Path, population: str, *, corrected_only: bool) -> int:
+    from kinocyte.pipeline.pairs import experiment_pairs
+
+    return len({p.group for p in experiment_pairs(path, population, corrected_only=corrected_only)})
 
 
 #: how to learn from the few images that one person annotates
