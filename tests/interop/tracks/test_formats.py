@@ -160,6 +160,34 @@ def test_cellphe_gets_a_table_and_the_outlines_it_names(data: Path, tmp_path: Pa
     assert names == set(table["ROI_FILENAME"])
 
 
+def test_a_folder_for_cellphe_comes_back_with_its_outlines(data: Path, tmp_path: Path) -> None:
+    read = read_tracks(data / "ecoli_trackmate_geff/FakeTracks.xml")
+    write_tracks(tmp_path / "phe", read, format="cellphe")
+    back = read_tracks(tmp_path / "phe")
+    truth = read.objects  # those without links are tracks of their own
+    places = [
+        d.select("frame", "x_um", "y_um", "time_min").sort("frame", "x_um", "y_um") for d in (truth, back.objects)
+    ]
+    assert places[0].equals(places[1])
+    assert back.links.height == kept_links(read, "cellphe")
+    assert back.scale is not None
+    assert read.scale is not None
+    assert back.scale.x_um == pytest.approx(read.scale.x_um, rel=1e-3)  # found from the places of the outlines
+    true, found = read.contours.items(), read_tracks(tmp_path / "phe", pixel_size_um=read.scale.x_um).contours.items()
+    row = {tuple(xy): i for i, *xy in truth.select("object_id", "x_um", "y_um").iter_rows()}
+    for i, *xy in back.objects.select("object_id", "x_um", "y_um").iter_rows():
+        np.testing.assert_allclose(found[i], true[row[tuple(xy)]], atol=1e-3)
+
+
+def test_a_folder_for_cellphe_that_lacks_an_outline_is_refused(data: Path, tmp_path: Path) -> None:
+    read = read_tracks(data / "ecoli_trackmate_geff/FakeTracks.xml")
+    write_tracks(tmp_path / "phe", read, format="cellphe")
+    table = tmp_path / "phe/tracks.csv"
+    table.write_text(table.read_text().replace(",1-", ",x-", 1))
+    with pytest.raises(InputFileError, match="names the region 'x-"):
+        read_tracks(tmp_path / "phe")
+
+
 def test_trackmate_tables_have_four_header_rows_and_come_back(data: Path, tmp_path: Path) -> None:
     read = read_tracks(data / "ecoli_trackmate_geff/Ecoli_growth_on_agar_pad.xml.gz")
     write_tracks(tmp_path / "tables", read, format="trackmate-csv")

@@ -64,7 +64,7 @@ _ALL = (
     Format("rois", "zip of ImageJ regions", "imagej_rois:write_rois", (".zip",), ".zip", False),
     Format("mastodon", "table for Mastodon's CSV importer", "text_writers:write_mastodon", (), ".csv"),
     Format("celltrackr", "table for celltrackR", "text_writers:write_celltrackr", (), ".csv", False),
-    Format("cellphe", "folder for CellPhe: table and outlines", "text_writers:write_cellphe", lineage=False),
+    Format("cellphe", "folder for CellPhe: table and outlines", "cellphe:write_cellphe", lineage=False),
     Format("celltrackscolab", "table of spots for CellTracksColab", "text_writers:write_colab", (), ".csv", False),
     Format("kinocyte", "one row an object with track_id and all features", "text_writers:write_kinocyte", (), ".csv",
            False),
@@ -76,7 +76,7 @@ _READERS: Mapping[str, str] = MappingProxyType({
     "trackmate": "trackmate:read_trackmate", "trackmate-csv": "trackmate_csv:read_trackmate_csv",
     "geff": "geff:read_geff", "ctc": "ctc:read_ctc_tracks", "particles": "particles:read_particles",
     "rois": "imagej_rois:read_rois", "motilitylab-json": "text_writers:read_motilitylab_json",
-    "table": "text_writers:read_positions",
+    "cellphe": "cellphe:read_cellphe", "table": "text_writers:read_positions",
 })  # fmt: skip
 
 
@@ -92,7 +92,8 @@ def recognise(path: Path) -> str:
     Returns
     -------
     str
-        ``trackmate``, ``trackmate-csv``, ``geff``, ``ctc``, ``particles``, ``rois``, ``motilitylab-json`` or ``table``.
+        ``trackmate``, ``trackmate-csv``, ``geff``, ``ctc``, ``particles``, ``rois``, ``motilitylab-json``,
+        ``cellphe`` or ``table``.
 
     Raises
     ------
@@ -106,7 +107,7 @@ def recognise(path: Path) -> str:
     if found is None:
         msg = (
             f"'{path}' holds no tracks that are known; read are TrackMate XML and CSV, GEFF, Cell Tracking Challenge "
-            "folders, ISBI and Icy XML, ImageJ regions, and tables of positions."
+            "and CellPhe folders, ISBI and Icy XML, ImageJ regions, and tables of positions."
         )
         raise InputFileError(msg)
     return found
@@ -114,6 +115,7 @@ def recognise(path: Path) -> str:
 
 def _folder(path: Path) -> str | None:
     from kinocyte.interop.label_files import frame_files
+    from kinocyte.interop.tracks.cellphe import is_cellphe
     from kinocyte.interop.tracks.geff import is_geff
     from kinocyte.interop.tracks.trackmate_csv import is_trackmate_csv
 
@@ -122,6 +124,8 @@ def _folder(path: Path) -> str | None:
     for folder in (path / "TRA", path):
         if frame_files(folder, "man_track") or frame_files(folder, "mask"):
             return "ctc"
+    if is_cellphe(path):
+        return "cellphe"
     return "trackmate-csv" if is_trackmate_csv(path) else None
 
 

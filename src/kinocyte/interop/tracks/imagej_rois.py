@@ -195,7 +195,7 @@ def read_rois(
     size, step = pixel_size_um or 1.0, z_step_um or 1.0
     notes = [] if pixel_size_um else ["regions are in pixels: one is taken as 1 um; give --pixel-size-um"]
     rows, outlines, skipped = [], {}, 0
-    for k, (where, content) in enumerate(_contents(path), start=1):
+    for k, (where, content) in enumerate(contents(path), start=1):
         roi = unpack(content, where)
         if roi is None or not len(roi.xy):
             skipped += 1
@@ -228,8 +228,14 @@ def read_rois(
         raise InputFileError(msg) from error
 
 
-def _contents(path: Path) -> list[tuple[str, bytes]]:
-    """Return names and contents of all regions; nothing is written, so names in the zip are only names."""
+def contents(path: Path) -> list[tuple[str, bytes]]:
+    """Return names and contents of all regions of a zip, or of one ``.roi``; names in the zip are only names.
+
+    Raises
+    ------
+    InputFileError
+        If the zip is damaged or holds a region larger than any is.
+    """
     try:
         if not zipfile.is_zipfile(path):
             return [(path.name, path.read_bytes())]

@@ -184,8 +184,14 @@ def _names(dialect: Dialect) -> set[str]:
     return {c for c in columns if c}
 
 
-def _numbers(rows: pl.DataFrame, column: str, path: Path) -> pl.Series:
-    """Return a column as floats."""
+def numbers(rows: pl.DataFrame, column: str, path: Path) -> pl.Series:
+    """Return a column as floats, NaN where it is empty.
+
+    Raises
+    ------
+    InputFileError
+        If a cell is no number.
+    """
     text = rows[column].str.strip_chars()
     text = text.str.replace(r"^\((.*)\)$", "$1")
     numbers = pl.select(
@@ -209,11 +215,11 @@ def _objects(
     columns: dict[str, pl.Series] = {}
     for target, column, factor in (("x_um", dialect.x, size), ("y_um", dialect.y, size), ("z_um", dialect.z, depth)):
         if column in rows.columns:
-            values = _numbers(rows, column, path)
+            values = numbers(rows, column, path)
             columns[target] = values if factor == 1.0 else values * factor
-    times = _numbers(rows, dialect.time, path) if dialect.time in rows.columns else None
+    times = numbers(rows, dialect.time, path) if dialect.time in rows.columns else None
     if dialect.frame:
-        columns["frame"] = whole_numbers(_numbers(rows, dialect.frame, path), dialect.frame, path) - dialect.first_frame
+        columns["frame"] = whole_numbers(numbers(rows, dialect.frame, path), dialect.frame, path) - dialect.first_frame
     elif times is not None:
         columns["frame"] = pl.Series(frames_of(times.to_numpy()))
     if times is not None:
@@ -223,7 +229,7 @@ def _objects(
     else:
         notes.append("times are counted in frames: one is taken as 1 min; give --frame-interval-min")
     if dialect.id and dialect.id in rows.columns:
-        columns["object_id"] = whole_numbers(_numbers(rows, dialect.id, path), dialect.id, path, text=rows[dialect.id])
+        columns["object_id"] = whole_numbers(numbers(rows, dialect.id, path), dialect.id, path, text=rows[dialect.id])
     else:
         columns["object_id"] = pl.Series(np.arange(1, rows.height + 1))
     table = pl.DataFrame([s.alias(n) for n, s in columns.items()])
@@ -280,7 +286,7 @@ def chained(objects: pl.DataFrame, track: pl.Series) -> pl.DataFrame:
 
 
 def _parents(rows: pl.DataFrame, objects: pl.DataFrame, dialect: Dialect, path: Path) -> pl.DataFrame:
-    parents = whole_numbers(_numbers(rows, dialect.parent, path), dialect.parent, path, text=rows[dialect.parent])
+    parents = whole_numbers(numbers(rows, dialect.parent, path), dialect.parent, path, text=rows[dialect.parent])
     known = objects["object_id"].implode()
     table = pl.DataFrame({"source_id": parents, "target_id": objects["object_id"]})
     lost = table.filter(~pl.col("source_id").is_in(known) & (pl.col("source_id") != -1))

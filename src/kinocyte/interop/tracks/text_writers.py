@@ -186,33 +186,6 @@ def _spot_columns() -> list[pl.Expr]:
     ]  # fmt: skip
 
 
-def write_cellphe(path: Path, data: TrackData, *, overwrite: bool = False) -> None:
-    """Write a folder for CellPhe: ``tracks.csv`` (its source ``Trackmate_auto``) and ``rois.zip`` with the outlines.
-
-    Frames and cells count from 1. Objects without an outline are left out, for CellPhe measures inside outlines; where
-    there are label images instead, outlines are traced in them.
-    """
-    from kinocyte.interop.tracks.imagej_rois import write_rois
-    from kinocyte.interop.tracks.outlines import with_outlines
-
-    data = with_outlines(data)
-    outlined = set(data.contours.object_id.tolist())
-    table = tracked(data).filter(pl.col("object_id").is_in(list(outlined)))
-    if not table.height:
-        msg = f"'{data.name}' has no outlines, which CellPhe needs; segment with outlines or write another format."
-        raise TableError(msg)
-    name = pl.col("frame").add(1).cast(pl.String) + "-" + pl.col("track_id").cast(pl.String)
-    table = table.select(
-        (pl.col("frame") + 1).alias("FRAME"), pl.col("track_id").alias("TRACK_ID"), name.alias("ROI_FILENAME"),
-        "object_id", *_spot_columns()[:4],
-    )  # fmt: skip
-    names = dict(table.select("object_id", "ROI_FILENAME").iter_rows())
-    with published(path, overwrite=overwrite) as place:
-        place.mkdir()
-        table.drop("object_id").write_csv(place / "tracks.csv")
-        write_rois(place / "rois.zip", data, names=names)
-
-
 def write_kinocyte(path: Path, data: TrackData, *, overwrite: bool = False) -> None:
     """Write one row an object with its ``track_id``, all features and our column names."""
     table = tracked(data)
