@@ -56,6 +56,6 @@ def test_false_detections_are_not_taken_for_daughters() -> None:
 def test_density_of_daughters_is_one_in_all(dimensions: int, shape: float) -> None:
     r = np.linspace(1e-6, 60.0, 200_001)
     shell = 2 * np.pi * r if dimensions == 2 else 4 * np.pi * r**2
-    density = _nakagami(r**2, 81.0, shape, dimensions)
+    density = _nakagami(r**2, np.log(r**2), 81.0, shape, dimensions)
     assert np.trapezoid(density * shell, r) == pytest.approx(1.0, abs=1e-4)
     assert np.trapezoid(density * shell * r**2, r) == pytest.approx(81.0, rel=1e-3)

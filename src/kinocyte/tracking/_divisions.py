@@ -23,11 +23,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kinocyte.core.compiled import kernel
 from kinocyte.tracking._motion import Motion
 
 Floats = NDArray[np.float64]
@@ -91,19 +92,27 @@ class Starts:
     @classmethod
     def of(cls, following: Ints, incoming: Floats, frame: Ints, motion: Motion) -> Self:
         """Return what follows from the links made so far, ``incoming`` being what each is worth, -1 for none."""
-        length, last = np.ones(len(following), np.int64), np.arange(len(following))
-        for _ in range(LIVES - 1):
-            goes_on = following[last] >= 0
-            last = np.where(goes_on, following[last], last)
-            length += goes_on
-        unknown = (length < LIVES) & (frame[last] + len(motion.reach_um2) > frame.max(initial=0))
+        length, end = _lengths(np.ascontiguousarray(following), frame)
+        unknown = (length < LIVES) & (end + len(motion.reach_um2) > frame.max(initial=0))
         age = np.minimum(frame - frame.min(initial=0), _LONGEST)
         rival = np.exp(np.clip(incoming, 0.0, 600.0))
-        return cls((incoming < 0.0) & (age > 0), rival, length - 1 + LIVES * unknown, motion.missed**age)
+        since_before = (motion.missed ** np.arange(_LONGEST + 1))[age]
+        return cls((incoming < 0.0) & (age > 0), rival, length - 1 + LIVES * unknown, since_before)
 
     def take(self, which: NDArray[np.bool_]) -> Starts:
         """Return some of them."""
         return Starts(*(getattr(self, f.name)[which] for f in fields(self)))
+
+
+@kernel
+def _lengths(following: Any, frame: Any) -> Any:
+    """Return how many objects a track has from each object on, up to ``LIVES``, and the frame in which it ends."""
+    length, end = np.ones(len(following), np.int64), frame.copy()
+    for i in range(len(following) - 1, -1, -1):
+        j = following[i]
+        if j >= 0:
+            length[i], end[i] = min(length[j] + 1, LIVES), end[j]
+    return length, end
 
 
 class Known(NamedTuple):

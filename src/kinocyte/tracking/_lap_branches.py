@@ -67,7 +67,7 @@ def find_splits(
     starts = Starts.of(following, incoming, at.frame(), motion)
     habits = learn_habits(triples, starts, motion, max_distance_um)
     p = probability(triples, starts, motion, habits)
-    start = np.searchsorted(triples.mother, np.arange(at.n + 1)).astype(np.int64)
+    start = np.append(0, np.cumsum(np.bincount(triples.mother, minlength=at.n))).astype(np.int64)
     edge, _, _ = assign(start, triples.second.astype(np.int32), p - _LEAST, at.n)
     chosen = edge[edge >= 0]
     links = Links(triples.mother[chosen], triples.second[chosen], triples.cost[chosen])

@@ -181,8 +181,7 @@ def match(
     for turn in range(rounds):
         # the first time also look at what falls a little short, as prices change
         slack = _SLACK if turn == 0 else 0.0
-        reach = motion.reach_for(np.maximum(net - slack, 0.0))
-        reach[bound <= net, 0] = -1.0
+        reach = motion.reach_for(np.maximum(net - slack, 0.0), bound <= net)
         if (reach < 0.0).all():
             break
         keep = min(_NEAREST << (turn + 1), _MOST)
@@ -208,9 +207,56 @@ def relink(found: Matching, mothers: NDArray[np.int64], daughters: NDArray[np.in
     first[found.following[mothers]] = True
     closed = taken[known.target] | first[known.target] | np.repeat(settled, np.diff(known.start))
     closed[found.edge[mothers]] = False
-    edge, _, _ = assign(known.start, known.target, np.where(closed, -1.0, found.worth), n)
+    # links change only where something hangs together with what was closed
+    rows = np.flatnonzero(_connected(known.start, known.target, found.worth, taken | first))
+    inside = np.flatnonzero(np.repeat(_among(rows, n), np.diff(known.start)))
+    start = np.append(0, np.cumsum(np.diff(known.start)[rows]))
+    chosen, _, _ = assign(start, known.target[inside], np.where(closed[inside], -1.0, found.worth[inside]), n)
+    edge = found.edge.copy()
+    edge[rows] = np.where(chosen >= 0, inside[chosen] if len(inside) else -1, -1)
     following = np.where(edge >= 0, known.target[edge] if len(known.target) else -1, -1).astype(np.int64)
     return replace(found, following=following, edge=edge)
+
+
+def _among(places: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
+    out = np.zeros(n, np.bool_)
+    out[places] = True
+    return out
+
+
+@kernel
+def _connected(start: Any, target: Any, worth: Any, seed: Any) -> Any:
+    """Tell of each row whether a chain of candidates worth something leads from it to one of the columns."""
+    n = len(start) - 1
+    first = np.zeros(len(seed) + 1, np.int64)
+    for e in range(len(target)):
+        first[target[e] + 1] += worth[e] > 0.0
+    for j in range(len(seed)):
+        first[j + 1] += first[j]
+    slot, row = first[:-1].copy(), np.empty(first[-1], np.int64)
+    for i in range(n):
+        for e in range(start[i], start[i + 1]):
+            if worth[e] > 0.0:
+                row[slot[target[e]]] = i
+                slot[target[e]] += 1
+    reached, seen = np.zeros(n, np.bool_), seed.copy()
+    waiting, count = np.empty(len(seed), np.int64), 0
+    for j in range(len(seed)):
+        if seed[j]:
+            waiting[count], count = j, count + 1
+    while count > 0:
+        count -= 1
+        j = waiting[count]
+        for k in range(first[j], first[j + 1]):
+            i = row[k]
+            if reached[i]:
+                continue
+            reached[i] = True
+            for e in range(start[i], start[i + 1]):
+                if worth[e] > 0.0 and not seen[target[e]]:
+                    seen[target[e]] = True
+                    waiting[count], count = target[e], count + 1
+    return reached
 
 
 def _stretch(at: Points, least: int) -> tuple[int, int]:

@@ -92,13 +92,15 @@ class Motion(NamedTuple):
             axis=1,
         )
 
-    def reach_for(self, net: NDArray[np.float64]) -> NDArray[np.float64]:
+    def reach_for(self, net: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return up to which squared distance a link may be worth more than ``net``; -1 = nowhere.
 
         Parameters
         ----------
         net : numpy.ndarray of float64, shape (n,)
             What each object gains already.
+        known : numpy.ndarray of bool, shape (n,)
+            Objects whose links to the next frame are all known.
 
         Returns
         -------
@@ -107,17 +109,21 @@ class Motion(NamedTuple):
         """
         steps = np.linspace(0.0, 1.0, _STEPS + 1) ** 2
         out = np.full((len(net), len(self.reach_um2)), -1.0)
+        skip = known
         for g, reach in enumerate(self.reach_um2):
             gap = np.full(len(steps), g + 1)
             value = np.log(self.step_density(steps * reach, gap)) + self.bonus[g]
-            _reach(net, value, steps * reach, out[:, g])
+            _reach(net, skip, value, steps * reach, out[:, g])
+            skip = np.zeros(len(net), np.bool_)
         return out
 
 
 @kernel
-def _reach(net: Any, value: Any, square: Any, out: Any) -> None:
+def _reach(net: Any, skip: Any, value: Any, square: Any, out: Any) -> None:
     """Write the first of the ascending distances whose worth is no more than each net one, if any is worth more."""
     for i in range(len(net)):
+        if skip[i]:
+            continue
         if net[i] <= 2.0 * _FLOOR:
             out[i] = square[-1]
         elif net[i] < value[0]:
