@@ -107,7 +107,8 @@ def table(
     """Make one table of another, as the steps of a TOML file say: the [[table.step]] of a pipeline file.
 
     The file holds one [[step]] after the other: query, derive, differentiate, calibrate, merge_states,
-    collapse_tracks, collapse_pairs, group_by_frame, join_populations. Each is described by: kinocyte methods table.
+    collapse_tracks, around_event, collapse_pairs, group_by_frame, join_populations. The reference of the
+    pipeline file describes each, and kinocyte schema prints their keys.
 
     Parameters
     ----------
@@ -122,7 +123,8 @@ def table(
     time : str
         Column of the time, where it is not called time_min; it is called so in the steps.
     other : tuple of str
-        Further tables for join_populations and for the events of collapse_tracks, as NAME=FILE.
+        Further tables for join_populations, and the events of collapse_tracks and around_event, as NAME=FILE, such as
+        events=deaths.csv.
     """
     from kinocyte.interop.plain_tables import check_new, read_table, write_table
 
@@ -134,11 +136,17 @@ def table(
         try:
             made = operation.apply(made, others=others)
         except KinocyteError as error:
-            msg = f"{steps.name}, step {number} ({operation.name()}): {error}"
+            wanted = getattr(operation, "other", None) or ("events" if _asks_for_events(operation) else None)
+            hint = f" Further tables are given by --other {wanted}=FILE." if wanted and wanted not in others else ""
+            msg = f"{steps.name}, step {number} ({operation.name()}): {error}{hint}"
             raise ParameterError(msg) from error
     write_table(made, out)
     console.print(f"{made.height} rows and {made.width} columns stand in {out}", markup=False, soft_wrap=True)
     return 0
+
+
+def _asks_for_events(operation: TableOperation) -> bool:
+    return any(getattr(operation, key, None) for key in ("event", "at"))
 
 
 def _operations(steps: Path) -> list[TableOperation]:

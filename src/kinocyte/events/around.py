@@ -30,7 +30,7 @@ class AroundEvent(TableOperation):
         Parameters as `TableOperation.apply`.
         """
         if not others or "events" not in others:
-            msg = f"Means around '{self.event}' need the table of events; pass it as others = {{'events': ..}}."
+            msg = f"Means around '{self.event}' need the table of events; give it, others = {{'events': ..}}."
             raise ParameterError(msg)
         require(frame, ("track_id", "time_min"), table="table")
         names = [c for c in track_key(frame) if c != "track_id"]

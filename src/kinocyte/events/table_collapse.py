@@ -104,7 +104,7 @@ class CollapseTracks(TableOperation):
     def _at_event(self, rows: pl.DataFrame, key: list[str], others: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         """Return the row of each track that is nearest to the time of its event."""
         if "events" not in others:
-            msg = f"Values at '{self.at}' need the table of events; pass it as others = {{'events': ..}}."
+            msg = f"Values at '{self.at}' need the table of events; give it, others = {{'events': ..}}."
             raise ParameterError(msg)
         events = others["events"]
         require(events, (*key, "event", "class", "time_min"), table="events")
