@@ -16,10 +16,12 @@ from torch.nn import functional
 
 from kinocyte.core.errors import ParameterError
 
-#: what is added to squared slopes of normalised grey values, so that where nothing is to be seen nothing moves
-_FLAT = 1e-4
+#: what is added to weighted squares of slopes of normalised grey values, so that where nothing is seen nothing moves
+_FLAT = 1e-3
+#: difference of grey values from which on a pixel counts less, so that what shows in one frame only moves nothing
+_ALIKE = 0.05
 #: looks at each scale; pixels to each side of the two means of what pixels say; most that one look adds
-_LOOKS, _WINDOW_PX, _STEP_PX = 2, 3, 1.0
+_LOOKS, _WINDOW_PX, _STEP_PX = 2, 4, 1.0
 #: farthest shift that is looked for at the coarsest scale
 _COARSEST_PX = 1.5
 
@@ -51,8 +53,8 @@ def reach(largest_px: float, factors: Sequence[Sequence[int]], ndim: int) -> tup
 def half_shifts(before: Any, after: Any, largest_px: float, factors: Sequence[Sequence[int]]) -> Any:
     """Return how far the pixels of the frame in the middle are from where they were, and will be on the other side.
 
-    The shift v of the pixel at x makes before(x - v) and after(x + v) alike around it in least squares, all channels
-    together; found from the coarsest scale to the finest.
+    The shift v of the pixel at x makes before(x - v) and after(x + v) alike around it, all channels together, with the
+    least sum of differences (by reweighted least squares); found from the coarsest scale to the finest.
 
     Parameters
     ----------
@@ -130,8 +132,9 @@ def _step(before: Any, after: Any, shifts: Any) -> list[Any]:
     left, right = moved(before, -shifts), moved(after, shifts)
     off, middle = right - left, (left + right) * 0.5
     slopes = [_slope(middle, 2 + axis) for axis in range(ndim)]
-    products = [_summed(slopes[i] * slopes[j]) for i in range(ndim) for j in range(i, ndim)]
-    products += [_summed(slope * off) for slope in slopes]
+    weight = 1 / (off.abs() + _ALIKE)
+    products = [_summed(weight * slopes[i] * slopes[j]) for i in range(ndim) for j in range(i, ndim)]
+    products += [_summed(weight * slope * off) for slope in slopes]
     means = _mean(_mean(torch.cat(products, dim=1), _WINDOW_PX, flat=True), _WINDOW_PX, flat=True).split(1, dim=1)
     solved = _solved_2d if ndim == 2 else _solved_3d
     return [part * -0.5 for part in solved(means)]
