@@ -11,7 +11,10 @@ import tifffile
 torch = pytest.importorskip("torch")
 
 from kinocyte.cli import run  # noqa: E402
+from kinocyte.learning.data.normalisation import Normalisation  # noqa: E402
+from kinocyte.learning.inference.apply import apply  # noqa: E402
 from kinocyte.learning.model import ImageModel, InputChannel  # noqa: E402
+from kinocyte.learning.tasks.care import Care  # noqa: E402
 from kinocyte.learning.tasks.frame_interpolation import FrameInterpolation  # noqa: E402
 from kinocyte.learning.tasks.super_resolution import SuperResolution  # noqa: E402
 from tests.deep_models import blob_finder, saved, unchanging  # noqa: E402
@@ -93,6 +96,27 @@ def test_finer_pixels_and_frames_between(tmp_path: Path) -> None:
     more = tifffile.imread(tmp_path / "more" / "a_restored.tif")
     assert more.shape == (5, 64, 64)
     np.testing.assert_array_equal(more[::2], movie(3))
+
+
+def test_how_far_pixels_may_be_off_is_written_in_grey_values(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = Care(width=2, depth=1, probabilistic=True)
+    weights = {k: t.numpy() for k, t in task.build(1, 1, 2).state_dict().items()}
+    fixed = InputChannel(name="c", normalisation=Normalisation(method="absolute", low=0.0, high=1000.0))
+    model = ImageModel("m", task, (fixed,), (fixed,), "yx", None, weights)
+    saved(model, tmp_path / "care")
+    source = written(tmp_path / "a.ome.tif", movie(2))
+    words = [str(source), "--out", str(tmp_path / "out"), "--uncertainty"]
+    assert run(["predict", str(tmp_path / "care"), *words]) == 0
+    found = tifffile.imread(tmp_path / "out" / "a_uncertainty.tif")
+    assert found.dtype == np.float32
+    said = apply(model, movie(2)[:1]).maps["uncertainty"]
+    np.testing.assert_allclose(found[0], 1000 * said[0], rtol=1e-5)
+    assert tifffile.imread(tmp_path / "out" / "a_restored.tif").dtype == np.uint16
+    saved(unchanging(), tmp_path / "same")
+    assert run(["predict", str(tmp_path / "same"), *words]) == 2
+    assert "tells no uncertainty" in capsys.readouterr().err
 
 
 def test_channels_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

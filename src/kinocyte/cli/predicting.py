@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -34,6 +34,7 @@ class Asked:
     model: str
     channel: tuple[str, ...] = ()
     objects: bool = False
+    uncertainty: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
     how: dict[str, Any] = field(default_factory=dict)
 
@@ -51,6 +52,7 @@ def predict(
     probability: float | None = None,
     overlap: float | None = None,
     objects: bool = False,
+    uncertainty: bool = False,
     augment: bool = False,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     tile_px: int | None = None,
@@ -78,6 +80,8 @@ def predict(
         stardist: of two shapes that share more than this part, the likelier stays.
     objects : bool
         Make objects of the probabilities of a model that gives classes or images.
+    uncertainty : bool
+        Write also how far each pixel may be off, as NAME_uncertainty.tif (care that was trained as probabilistic).
     augment : bool
         Average over the image turned and mirrored.
     device : str
@@ -97,16 +101,16 @@ def predict(
     pick(device)  # refused before the first file
     settings = {"probability": probability, "overlap": overlap}
     asked = Asked(
-        model, channel, objects, {k: v for k, v in settings.items() if v is not None},
+        model, channel, objects, uncertainty, {k: v for k, v in settings.items() if v is not None},
         {"augment": augment, "device": device, "tile_px": tile_px},
     )  # fmt: skip
-    worker = _worker(network, asked)
+    workers = _workers(network, asked)
     places = _listed(files)
     failed = 0
     with TaskBar("Predicting", len(places), "files") as bar:
         for place in places:
             try:
-                for sentence in _file(place, options, out, worker):
+                for sentence in _file(place, options, out, workers):
                     console.print(sentence, markup=False, soft_wrap=True)
             except (KinocyteError, OSError) as error:
                 failed += 1
@@ -156,28 +160,32 @@ class _Work:
     interval: float = 1.0
 
 
-def _file(place: str, options: Any, out: Path, worker: Worker) -> Iterator[str]:
-    from kinocyte.interop.export.movie_tiff import check_type, write_movie
-
+def _file(place: str, options: Any, out: Path, workers: Sequence[Worker]) -> Iterator[str]:
     with opened([place], options) as movies:
         for movie in movies:
-            work = worker(movie)
-            check_type(work.dtype)
-            target = out / f"{movie.stem}_{work.word}.tif"
-            plane = movie.movie.plane_shape
-            size = (*plane[:-2], *(n * work.enlargement for n in plane[-2:]))
-            shape = (work.n_frames, len(work.channels), *size)
-            calibration = _calibrated(movie, work)
-            for dtype in (work.dtype, np.dtype(np.uint32)):
-                try:
-                    write_movie(
-                        target, work.frames(dtype), shape=shape, dtype=dtype, channels=work.channels,
-                        calibration=calibration,
-                    )  # fmt: skip
-                    break
-                except _Wider:
-                    continue
-            yield f"{movie.stem}: {target}"
+            for worker in workers:
+                yield f"{movie.stem}: {_written(movie, worker(movie), out)}"
+
+
+def _written(movie: PlainMovie, work: _Work, out: Path) -> Path:
+    """Compute and write one movie, and return where it is."""
+    from kinocyte.interop.export.movie_tiff import check_type, write_movie
+
+    check_type(work.dtype)
+    target = out / f"{movie.stem}_{work.word}.tif"
+    plane = movie.movie.plane_shape
+    size = (*plane[:-2], *(n * work.enlargement for n in plane[-2:]))
+    shape = (work.n_frames, len(work.channels), *size)
+    calibration = _calibrated(movie, work)
+    for dtype in (work.dtype, np.dtype(np.uint32)):
+        try:
+            write_movie(
+                target, work.frames(dtype), shape=shape, dtype=dtype, channels=work.channels, calibration=calibration
+            )
+            break
+        except _Wider:
+            continue
+    return target
 
 
 def _calibrated(movie: PlainMovie, work: _Work) -> Any:
@@ -191,6 +199,15 @@ def _calibrated(movie: PlainMovie, work: _Work) -> Any:
         every = known.frame_interval_min
         changes |= {"frame_interval_min": None if every is None else every * work.interval, "times_min": None}
     return replace(known, **changes)
+
+
+def _workers(model: ImageModel, asked: Asked) -> list[Worker]:
+    """Return what applies the model, and what tells how sure it is where that was asked for."""
+    if asked.uncertainty and not getattr(model.task, "probabilistic", False):
+        msg = f"The model '{asked.model}' tells no uncertainty; train care with probabilistic = true."
+        raise ParameterError(msg)
+    more = [lambda movie: _restored(model, asked, movie, uncertain=True)] if asked.uncertainty else []
+    return [_worker(model, asked), *more]
 
 
 def _worker(model: ImageModel, asked: Asked) -> Worker:
@@ -314,16 +331,17 @@ def _type(model: ImageModel, movie: PlainMovie) -> np.dtype[Any]:
     return movie.movie.dtype if kept and movie.movie.dtype.kind in "uif" else np.dtype(np.float32)
 
 
-def _restored(model: ImageModel, asked: Asked, movie: PlainMovie) -> _Work:
-    from kinocyte.learning.inference.apply import restored_frame
+def _restored(model: ImageModel, asked: Asked, movie: PlainMovie, *, uncertain: bool = False) -> _Work:
+    from kinocyte.learning.inference.apply import restore, restored_frame, uncertainty
     from kinocyte.learning.inference.sequence import ahead
 
     chosen, dtype = _chosen(movie, model, asked, len(model.inputs)), _type(model, movie)
     size = _scale(movie, model).spacing_um(model.ndim)
     names = tuple(c.name for c in model.targets) or chosen
+    how = {"what": uncertainty if uncertain else restore, "pixel_um": size, **asked.how}
 
     def frames(kind: np.dtype[Any]) -> Frames:
-        for image in ahead(restored_frame(model, i, pixel_um=size, **asked.how) for i in ahead(_read(movie, chosen))):
+        for image in ahead(restored_frame(model, i, **how) for i in ahead(_read(movie, chosen))):
             if len(image) != len(names):
                 msg = (
                     f"The model '{model.name}' gives {len(image)} channels where {len(names)} are named; get it again."
@@ -331,7 +349,8 @@ def _restored(model: ImageModel, asked: Asked, movie: PlainMovie) -> _Work:
                 raise ParameterError(msg)
             yield from in_type(image, kind)
 
-    return _Work("restored", names, dtype, frames, movie.movie.shape[0], enlargement=model.task.enlargement)
+    word, dtype = ("uncertainty", np.dtype(np.float32)) if uncertain else ("restored", dtype)
+    return _Work(word, names, dtype, frames, movie.movie.shape[0], enlargement=model.task.enlargement)
 
 
 def _between(model: ImageModel, asked: Asked, movie: PlainMovie) -> _Work:

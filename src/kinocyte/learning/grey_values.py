@@ -46,16 +46,25 @@ def restored(model: ImageModel, result: Singles, given: Sequence[tuple[float, fl
     given : sequence of (float, float)
         `limits` of the image it was computed from.
     """
-    if model.task.scaled_as_input:
-        bounds = [given[i % len(given)] for i in range(len(result))]
-    else:
-        fixed = [c.normalisation for c in model.targets]
-        bounds = [
-            (fixed[i].low, fixed[i].high) if i < len(fixed) and fixed[i].method == "absolute" else (0.0, 1.0)
-            for i in range(len(result))
-        ]
-    plain = Normalisation()
+    plain, bounds = Normalisation(), _bounds(model, len(result), given)
     return np.stack([plain.undo(channel, b) for channel, b in zip(result, bounds, strict=True)]).astype(np.float32)
+
+
+def restored_distance(model: ImageModel, result: Singles, given: Sequence[tuple[float, float]]) -> Singles:
+    """Return distances between grey values, such as an uncertainty, in the unit of `restored`; see there."""
+    wide = [high - low for low, high in _bounds(model, len(result), given)]
+    return np.stack([channel * w for channel, w in zip(result, wide, strict=True)]).astype(np.float32)
+
+
+def _bounds(model: ImageModel, n: int, given: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the grey values that 0 and 1 stand for in each channel of a result."""
+    if model.task.scaled_as_input:
+        return [given[i % len(given)] for i in range(n)]
+    fixed = [c.normalisation for c in model.targets]
+    return [
+        (fixed[i].low, fixed[i].high) if i < len(fixed) and fixed[i].method == "absolute" else (0.0, 1.0)
+        for i in range(n)
+    ]
 
 
 def gives_grey_values(model: ImageModel) -> bool:

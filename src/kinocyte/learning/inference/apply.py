@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kinocyte.core.errors import CalibrationError, ParameterError
 from kinocyte.learning.devices import Device
-from kinocyte.learning.grey_values import limits, restored
+from kinocyte.learning.grey_values import limits, restored, restored_distance
 from kinocyte.learning.inference.augmented import augmented_output
 from kinocyte.learning.inference.engine import Engine, engine_of, out_of_memory
 from kinocyte.learning.inference.tiles import Geometry, core_of, halved, padded, parts, weight_of, windows
@@ -117,6 +117,31 @@ def restore(model: ImageModel, image: NDArray[Any], **how: Any) -> Singles:
     return restored(model, reading.image, limits_of(model, image))
 
 
+def uncertainty(model: ImageModel, image: NDArray[Any], **how: Any) -> Singles:
+    """Return how far the image that a model computes may be off at each pixel.
+
+    Parameters
+    ----------
+    model, image, **how
+        As in `restore`.
+
+    Returns
+    -------
+    ndarray of float32, shape (targets, [z], y, x)
+        Scale of a Laplace distribution (standard deviation divided by the root of 2) in the unit of `restore`.
+
+    Raises
+    ------
+    ParameterError
+        As `apply`, or if the model tells none.
+    """
+    maps = apply(model, image, **how).maps
+    if "uncertainty" not in maps:
+        msg = f"The model '{model.name}' tells no uncertainty; train care with probabilistic = true."
+        raise ParameterError(msg)
+    return restored_distance(model, maps["uncertainty"], limits_of(model, image))
+
+
 def planes_or_whole(model: ImageModel, image: NDArray[Any]) -> list[NDArray[Any]]:
     """Return what a model is shown at a time of an image (channels, [z], y, x): planes of a stack if it is for planes.
 
@@ -131,13 +156,17 @@ def planes_or_whole(model: ImageModel, image: NDArray[Any]) -> list[NDArray[Any]
     return [image] if image.ndim == model.ndim + 1 else [image[:, z] for z in range(image.shape[1])]
 
 
-def restored_frame(model: ImageModel, image: NDArray[Any], **how: Any) -> Singles:
+def restored_frame(
+    model: ImageModel, image: NDArray[Any], *, what: Callable[..., Singles] | None = None, **how: Any
+) -> Singles:
     """Return the image that a model computes of a frame, a stack plane by plane where the model is for planes.
 
     Parameters
     ----------
     model, **how
         As in `restore`.
+    what : callable, optional
+        `restore`, which it is when left out, or `uncertainty`.
     image : ndarray, shape (channels, [z], y, x)
         What has no value at all in one of the channels (NaN), such as a plane, has none in the result.
 
@@ -151,7 +180,7 @@ def restored_frame(model: ImageModel, image: NDArray[Any], **how: Any) -> Single
     ParameterError
         As `restore`, or if the image is a plane and the model is for volumes.
     """
-    done = [_restored_part(model, part, how) for part in planes_or_whole(model, image)]
+    done = [_restored_part(model, part, what or restore, how) for part in planes_or_whole(model, image)]
     return done[0] if image.ndim == model.ndim + 1 else np.stack(done, axis=1)
 
 
@@ -160,9 +189,11 @@ def has_values(image: NDArray[Any]) -> bool:
     return bool(np.isfinite(image).any(axis=tuple(range(1, image.ndim))).all())
 
 
-def _restored_part(model: ImageModel, part: NDArray[Any], how: Mapping[str, Any]) -> Singles:
+def _restored_part(
+    model: ImageModel, part: NDArray[Any], what: Callable[..., Singles], how: Mapping[str, Any]
+) -> Singles:
     if has_values(part):
-        return restore(model, part, **how)
+        return what(model, part, **how)
     y, x = (n * model.task.enlargement for n in part.shape[-2:])
     return np.full((len(model.targets) or len(part), *part.shape[1:-2], y, x), np.nan, np.float32)
 
