@@ -140,3 +140,15 @@ def test_a_network_and_how_far_it_is_off(table: Path, tmp_path: Path, capsys: py
     assert json.loads(capsys.readouterr().out)["accuracy"] == 1.0
     assert run([*same, "--by", "fim"]) == 2
     assert "did you mean 'film'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["transitions", "deep"])
+def test_a_signal_without_values_and_a_table_without_rows(command: str, table: Path, tmp_path: Path) -> None:
+    words = ["--track", "cell", "--by", "well", "--time", "minutes", "--signal", "pi"]
+    words += ["--threshold", "150"] if command == "transitions" else []
+    rows = pl.read_csv(table)
+    for name, given, n in (("lost", rows.with_columns(pi=pl.lit(None, pl.Float64)), 20), ("none", rows.clear(), 0)):
+        given.write_csv(tmp_path / f"{name}.csv")
+        out = tmp_path / f"{name}_out.csv"
+        assert run(["events", command, str(tmp_path / f"{name}.csv"), *words, "--out", str(out)]) == 0
+        assert pl.read_csv(out, schema_overrides={"class": pl.String})["class"].to_list() == ["excluded"] * n

@@ -240,6 +240,9 @@ def _as_cells(
     """Return the rows as event methods take them, and which number stands for which track."""
     import polars as pl
 
+    # a CSV does not say what a column without any value would have held
+    empty = [c for c in (time, *columns) if read[c].null_count() == read.height]
+    read = read.with_columns(pl.col(c).cast(pl.Float64) for c in empty)
     if not read[time].dtype.is_numeric():
         msg = f"The column '{time}' holds words, not times; convert it to numbers first."
         raise TableError(msg)
