@@ -41,6 +41,8 @@ from kinocyte.app.widgets import fit, named
 _LAYOUT = 1
 #: Widths of the columns of panels in pixels, such that 1366 pixels leave the image half of the window.
 _LEFT, _RIGHT = 285, 420
+#: After this, what is inside the window has the size that it keeps.
+_LAID_OUT_MS = 100
 
 
 class Window(QObject):
@@ -89,7 +91,7 @@ class Window(QObject):
         self.crash.install()
         self._qt.installEventFilter(self)
         self.session.experiment_changed.connect(self._retitle)
-        self.session.position_changed.connect(lambda: QTimer.singleShot(0, self._whole_labels))
+        self.viewer.layers.events.inserted.connect(lambda _event: QTimer.singleShot(_LAID_OUT_MS, self._whole_labels))
         self._restore_layout()
         if show:
             self.show()

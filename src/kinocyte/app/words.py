@@ -50,3 +50,8 @@ def explain(error: Mapping[str, Any]) -> str:
         return _PLAIN[kind]
     text = str(error["msg"]).removeprefix("Value error, ").removesuffix(".")
     return text[:1].lower() + text[1:] if not text[:2].isupper() else text
+
+
+def counted(number: int, one: str) -> str:
+    """Return a number with its noun: 1 track, 2 tracks."""
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem
 from kinocyte.app.correct.acting import CorrectingPanel, about, named, words_of
 from kinocyte.app.session import Session
 from kinocyte.app.widgets import heading
+from kinocyte.app.words import counted
 from kinocyte.experiment.position import Position
 
 #: Sign and colour of each status, so that neither alone tells it (Okabe and Ito 2008).
@@ -80,7 +81,7 @@ class HistoryPanel(CorrectingPanel):
         counts = {s: sum(r["status"] == s for r in rows) for s in _LOOKS}
         told = [f"{n} {s}" for s, n in counts.items() if n]
         self.summary.setText(
-            f"{len(rows)} corrections of {self.session.position.id}: {', '.join(told)}."
+            f"{counted(len(rows), 'correction')} of {self.session.position.id}: {', '.join(told)}."
             if rows and self.session.position is not None
             else "Nothing has been corrected in this position."
             if self.session.position is not None

@@ -14,6 +14,7 @@ from kinocyte.app.correct.acting import CorrectingPanel, ids_text, named
 from kinocyte.app.correct.lineage import LineageTree, places
 from kinocyte.app.session import Selection, Session
 from kinocyte.app.widgets import heading
+from kinocyte.app.words import counted
 from kinocyte.pipeline.correcting import Way, follow
 
 _SHOWN = ("all lineages", "lineages with divisions", "lineages of the chosen cells")
@@ -107,7 +108,7 @@ class TracksPanel(CorrectingPanel):
         self.tree.show_frame(self.session.frame)
         roots = layout["root_id"].n_unique() if layout.height else 0
         more = f"; {left_out} more are not drawn, choose cells" if left_out else ""
-        self.count.setText(f"{roots} lineages, {layout.height} tracks{more}")
+        self.count.setText(f"{counted(roots, 'lineage')}, {counted(layout.height, 'track')}{more}")
         self._enable()
 
     def _on_frame(self, frame: int) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from kinocyte.app.jobs import Job
+from kinocyte.app.words import counted
 from kinocyte.core.errors import ParameterError, StoreError
 from kinocyte.core.schema import LINKS, TRACKS, empty
 from kinocyte.experiment.experiment import Experiment
@@ -149,7 +150,8 @@ def results(position: Position, population: str) -> Results:
     tracks = position.tracks(population) if position.stands(f"{population}_tracks") else empty(TRACKS)
     divided = tracks.filter(pl.col("parent_id").is_not_null())["parent_id"].n_unique()
     lonely = objects.height - (0 if "track_id" not in objects.columns else objects["track_id"].count())
-    said = f"{objects.height} objects in {tracks.height} tracks, {links.height} links, {divided} divisions"
+    found = ((objects.height, "object"), (tracks.height, "track"), (links.height, "link"), (divided, "division"))
+    said = "{} in {}, {}, {}".format(*(counted(n, one) for n, one in found))
     return Results(objects, links, tracks, said + (f"; {lonely} objects are in no track." if lonely else "."))
 
 
