@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kinocyte.core.errors import InputFileError, ParameterError, nearest
+from kinocyte.core.errors import InputFileError, ParameterError
 from kinocyte.core.method import param
 from kinocyte.learning.signals.training import SignalTraining
+from kinocyte.pipeline.training.file import refusal
 
 if TYPE_CHECKING:
     import polars as pl
@@ -112,18 +113,8 @@ def read_training_file(path: Path) -> TrainingFile:
     try:
         return TrainingFile.model_validate(table)
     except ValidationError as error:
-        raise ParameterError(
-            f"{path}: " + "; ".join(_clause(e) for e in error.errors(include_url=False)) + "."
-        ) from error
-
-
-def _clause(item: Any) -> str:
-    where = ".".join(str(p) for p in item["loc"])
-    places: dict[str, type[BaseModel]] = {"data": Data, "training": SignalTraining}
-    if item["type"] == "extra_forbidden":
-        model = places.get(str(item["loc"][0]), TrainingFile) if len(item["loc"]) > 1 else TrainingFile
-        return f"there is no key '{where}'; {nearest(str(item['loc'][-1]), model.model_fields)}"
-    return f"'{where}' is missing" if item["type"] == "missing" else f"{where} = {item.get('input')!r}: {item['msg']}"
+        places: dict[str, type[BaseModel]] = {"data": Data, "training": SignalTraining}
+        raise ParameterError(f"{path}: {refusal(error, TrainingFile, places)}.") from error
 
 
 def simulated(movies: int, *, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:

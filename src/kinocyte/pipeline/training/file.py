@@ -296,8 +296,7 @@ def parse_image_training(table: Mapping[str, Any], place: str) -> ImageTraining:
     try:
         wanted = ImageTraining.model_validate(table)
     except ValidationError as error:
-        clauses = "; ".join(_clause(e) for e in error.errors(include_url=False))
-        raise ParameterError(f"{place}: {clauses}.") from error
+        raise ParameterError(f"{place}: {refusal(error, ImageTraining, _PLACES)}.") from error
     if wanted.start is None or "method" in wanted.task:
         try:
             registry.parse("task", wanted.task)  # a wrong key is refused before anything is read
@@ -312,10 +311,24 @@ _PLACES: Mapping[str, type[BaseModel]] = {
 }  # fmt: skip
 
 
-def _clause(item: Any) -> str:
+def refusal(error: ValidationError, root: type[BaseModel], places: Mapping[str, type[BaseModel]]) -> str:
+    """Return what is wrong with the tables of a file, without a full stop.
+
+    Parameters
+    ----------
+    error : ValidationError
+        Of the file as a whole.
+    root : type
+        Model of the file.
+    places : mapping of str to type
+        Models of the tables in it, by their keys.
+    """
+    return "; ".join(_clause(item, root, places) for item in error.errors(include_url=False))
+
+
+def _clause(item: Any, root: type[BaseModel], places: Mapping[str, type[BaseModel]]) -> str:
     where = ".".join(str(p) for p in item["loc"])
     if item["type"] == "extra_forbidden":
-        inner = len(item["loc"]) > 1
-        model = _PLACES.get(str(item["loc"][0]), ImageTraining) if inner else ImageTraining
+        model = places.get(str(item["loc"][0]), root) if len(item["loc"]) > 1 else root
         return f"there is no key '{where}'; {nearest(str(item['loc'][-1]), model.model_fields)}"
     return f"'{where}' is missing" if item["type"] == "missing" else f"{where} = {item.get('input')!r}: {item['msg']}"
