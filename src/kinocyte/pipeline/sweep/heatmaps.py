@@ -70,12 +70,18 @@ def draw_map(result: SweepResult, down: Axis, across: Axis) -> Figure:
         j = _index(columns, trial.settings[across.key])
         if np.isnan(grid[i, j]) or (value < grid[i, j] if lower else value > grid[i, j]):
             grid[i, j] = value
-    figure = new_figure(1.5 + 0.36 * min(len(rows), 24), 2.6 + 0.52 * min(max(len(columns), 4), 24))
+    height = max(1.5 + 0.36 * min(len(rows), 24), _room_for(_name(down)))
+    figure = new_figure(height, 2.6 + 0.52 * min(max(len(columns), 4), 24))
     axes = style(figure.add_subplot(), x_label=_name(across), y_label=_name(down))
     _paint(figure, axes, grid, result)
     axes.set_xticks(range(len(columns)), [_tick(v) for v in columns], rotation=45 if len(columns) > 6 else 0)
     axes.set_yticks(range(len(rows)), [_tick(v) for v in rows])
     return figure
+
+
+def _room_for(name: str) -> float:
+    """Return the height in inches at which a name fits along the upright axis."""
+    return 1.1 + 0.078 * min(len(name), 40)  # longer ones are wrapped
 
 
 def _paint(figure: Figure, axes: Axes, grid: NDArray[np.float64], result: SweepResult) -> None:
@@ -97,7 +103,7 @@ def _paint(figure: Figure, axes: Axes, grid: NDArray[np.float64], result: SweepR
 
 
 def _scatter(result: SweepResult, down: Axis, across: Axis) -> Figure:
-    figure = new_figure(3.4, 4.6)
+    figure = new_figure(max(3.4, _room_for(_name(down))), 4.6)
     axes = style(figure.add_subplot(), x_label=_name(across), y_label=_name(down), grid="both")
     y_values, scores = _tried(result, down)
     x_values, _ = _tried(result, across)
