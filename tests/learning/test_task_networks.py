@@ -189,14 +189,14 @@ def test_an_estimated_shift_is_the_same_to_the_bit_in_a_tile_of_its_reach() -> N
     from kinocyte.learning.networks.flow_estimate import half_shifts, reach
 
     torch.manual_seed(5)
-    before, after = torch.rand(2, 1, 2, 144, 140)
+    before, after = torch.rand(2, 1, 2, 170, 168)
     margin = -(-reach(3.0, [(2, 2)], 2)[0] // 2) * 2  # tiles begin on the coarsest grid
     whole = half_shifts(before, after, 3.0, [(2, 2)])
     low, high, n = 4, 4 + 2 * margin + 10, 10
     tile = half_shifts(before[..., low:high, low:high], after[..., low:high, low:high], 3.0, [(2, 2)])
     kept, place = slice(margin, margin + n), slice(low + margin, low + margin + n)
     assert torch.equal(tile[..., kept, kept], whole[..., place, place])
-    assert high < 140
+    assert high < 168
     assert float(whole.abs().max()) > 1
 
 
@@ -242,3 +242,23 @@ def test_a_network_that_is_exported_takes_images_of_other_sizes(case: int, ndim:
         )
         image = torch.rand(1, n_inputs, *large[-ndim:], dtype=torch.float64)
         np.testing.assert_allclose(exported(image), network(image), atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter
+def test_an_exported_motion_estimate_takes_images_of_other_sizes_elsewhere() -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from kinocyte.learning.image_package import describe
+    from kinocyte.learning.model import ImageModel, InputChannel
+
+    task = FrameInterpolation(width=2, depth=1, largest_shift_px=6)  # with a coarser scale
+    network = restless(task, 2, 1, 2).float()
+    weights = {name: values.detach().numpy() for name, values in network.state_dict().items()}
+    channels = tuple(InputChannel(name=n) for n in ("before", "after", "between"))
+    model = ImageModel("between", task, channels[:2], channels[2:], "yx", None, weights)
+    _, files = describe(model, formats=("onnx",))
+    session = onnxruntime.InferenceSession(files["weights.onnx"], providers=["CPUExecutionProvider"])
+    image = torch.rand(1, 2, 72, 90)
+    with torch.no_grad():
+        np.testing.assert_allclose(session.run(None, {"input": image.numpy()})[0], network(image), atol=1e-4)
+    with pytest.raises(ParameterError, match="this version of Kinocyte makes for frame_interpolation"):
+        model.replace(weights={name: a for name, a in weights.items() if "out" not in name}).network()

@@ -172,7 +172,8 @@ def _beside(image: Any, axis: int, n: int) -> list[Any]:
     place = 2 * (image.ndim - 1 - axis)
     more[place : place + 2] = [n, n]
     wide = functional.pad(image, more, mode="replicate")
-    return [wide.narrow(axis, k, image.shape[axis]) for k in range(2 * n + 1)]
+    every = (slice(None),) * axis  # counted from the ends, so that an exported network takes images of any size
+    return [wide[(*every, slice(k, k - 2 * n or None))] for k in range(2 * n + 1)]
 
 
 def _slope(image: Any, axis: int) -> Any:
@@ -196,8 +197,8 @@ def _halved(image: Any, factor: Sequence[int]) -> Any:
     """Return the means of neighbours, half as many along the axes whose factor is 2."""
     for axis, f in enumerate(factor, start=2):
         if f == 2:
-            first, second = image.unflatten(axis, (-1, 2)).unbind(axis + 1)
-            image = (first + second) * 0.5
+            every = (slice(None),) * axis
+            image = (image[(*every, slice(0, None, 2))] + image[(*every, slice(1, None, 2))]) * 0.5
         elif f != 1:
             msg = f"A scale is halved or left as it is, not divided by {f}."
             raise ParameterError(msg)
