@@ -455,3 +455,35 @@ def test_a_run_on_one_position_leaves_the_results_of_others_in_sight(tmp_path: P
     found = plate_state(kinocyte.open(tmp_path / "three.zarr"))
     assert found.states == {"A1/1": "done", "A1/2": "old", "A1/3": "nothing"}
     assert "earlier" in found.messages["A1/2"]
+
+
+def test_a_question_of_the_wizard_says_where_to_answer_it_and_why_once_for_all_movies() -> None:
+    from kinocyte.app.wizard_work import shown_questions
+
+    asked = [f"'{n}' does not state its pixel size; give --pixel-size-um." for n in ("a", "b", "c")]
+    asked.append("'a.tif' does not say what its first axis is; give --axes, such as --axes tyx.")
+    asked.append("'a' and 2 more do not state their well; give --wells with a plate map (CSV), or --wells A1 if all.")
+    said = shown_questions(asked)
+    assert "--" not in said
+    assert said.count("pixel size") == 1
+    assert "The same holds for 2 more." in said
+    assert "areas and distances are in µm" in said
+    assert "such as tyx" in said
+    assert "first column" in said
+
+
+def test_the_name_of_a_row_or_column_of_the_plate_means_its_wells() -> None:
+    from qtpy.QtCore import QPointF
+    from qtpy.QtWidgets import QApplication
+
+    from kinocyte.app.plate import PlateView
+
+    assert QApplication.instance() or QApplication([])
+    plate = PlateView()
+    plate.resize(300, 200)
+    plate.show_wells(["A1", "A2", "B2"])
+    row, column = plate.rectangle("A1").center(), plate.rectangle("A2").center()
+    assert plate.line_at(QPointF(4, row.y())) == ["A1", "A2"]
+    assert plate.line_at(QPointF(column.x(), 4)) == ["A2", "B2"]
+    assert plate.line_at(QPointF(4, 4)) == []
+    assert plate.line_at(row) == []

@@ -138,7 +138,8 @@ class PlotView(QWidget):
         self.plot.setLabel("bottom", x)
         self.plot.setLabel("left", "share of rows")
         values = rows[x].cast(pl.Float64).to_numpy()
-        edges = np.histogram_bin_edges(values, 60) if values.size else np.linspace(0, 1, 2)
+        bins = min(60, max(10, round(2.0 * values.size ** (1 / 3))))  # Rice's rule
+        edges = np.histogram_bin_edges(values, bins) if values.size else np.linspace(0, 1, 2)
         for name, part, colour in self._groups(rows, group):
             counts = np.histogram(part[x].cast(pl.Float64).to_numpy(), edges)[0]
             fill = pg.mkColor(colour)
@@ -147,12 +148,12 @@ class PlotView(QWidget):
                 edges, counts / max(1, part.height), stepMode="center", fillLevel=0, brush=fill,
                 pen=pg.mkPen(colour, width=2), name=name or None,
             )  # fmt: skip
-        return f"{rows.height:,} rows in 60 bins"
+        return f"{rows.height:,} rows in {edges.size - 1} bins"
 
     def _ecdf(self, rows: pl.DataFrame, columns: tuple[str, str], group: str) -> str:
         x = columns[0]
         self.plot.setLabel("bottom", x)
-        self.plot.setLabel("left", "share of rows up to here")
+        self.plot.setLabel("left", "share up to x")
         thinned = False
         for name, part, colour in self._groups(rows, group):
             at, share = cumulative(part[x].cast(pl.Float64).to_numpy())

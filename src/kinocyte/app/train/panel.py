@@ -195,7 +195,10 @@ class TrainPanel(QWidget):
         c = self.controls
         n = c.findings.count()
         more = f", {objects} objects" if objects else ""
-        c.said.setText(f"{pairs} images{more}: " + ("nothing is wrong with them." if not n else f"{n} findings."))
+        sentence = f"{pairs} images{more}: " + ("nothing is wrong with them." if not n else f"{n} findings.")
+        c.said.setText(sentence)
+        if not n:  # where the person looks who asked
+            c.add_finding(f"✓ {sentence}", "note", [])
 
     def _on_trained(self, model: str, scores: dict[str, Any], verdict: str) -> None:
         c = self.controls
