@@ -15,12 +15,18 @@ pytest.importorskip("pyqtgraph")
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMenu
 
+import kinocyte
 from kinocyte.app.builder import BuilderPanel
 from kinocyte.app.draft import Draft, Path
 from kinocyte.app.form_models import bare_type
+from kinocyte.app.jobs import Job
+from kinocyte.app.previews import Previews, Question
+from kinocyte.measurement.filters import FeatureFilter
+from kinocyte.pipeline.execute import Workers
 from kinocyte.pipeline.model import Pipeline, Population
 from kinocyte.pipeline.parse import parse_pipeline
 from kinocyte.pipeline.placed import MethodOf
+from kinocyte.pipeline.run import run
 from tests.app import small
 from tests.app.small import Desk
 
@@ -316,3 +322,19 @@ def test_filters_show_what_they_keep(desk: Callable[..., Desk]) -> None:
     tracks = shown("track_filter", {"min": 9.0})  # the cell that divides is longer than the movie
     assert tracks.sentence.startswith("1 of ")
     assert tracks.passed.sum() == 1
+
+
+def test_filters_of_lineages_count_what_the_last_run_left_out(store: str) -> None:
+    def said(least: float) -> str:
+        rule = FeatureFilter(feature="n_objects", min=least)
+        position = kinocyte.open(store).position("A1/1")
+        asked = Question(position, 0, "filter", rule, population="nuclei", filters=(rule,), of_tracks=True)
+        return Previews().answer(asked, Job("alone")).sentence
+
+    before = [said(1.0), said(9.0)]
+    assert before[1].startswith("1 of ")
+    text = small.PIPELINE + '[[population.nuclei.track_filter]]\nfeature = "n_objects"\nmin = 9.0\n'
+    result = run(parse_pipeline(text), kinocyte.open(store), where=Workers(workers=0), positions=["A1/1"])
+    assert result.ok, result.failed
+    assert kinocyte.open(store).position("A1/1").tracks("nuclei")["root_id"].n_unique() == 1
+    assert [said(1.0), said(9.0)] == before

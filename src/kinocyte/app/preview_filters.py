@@ -7,14 +7,13 @@ import polars as pl
 
 from kinocyte.app.previews import Question, Shown
 from kinocyte.core.errors import ParameterError
-from kinocyte.experiment.position import Position
 from kinocyte.measurement.filters import FeatureFilter, sift
 
 
 def kept_shown(asked: Question, rule: FeatureFilter) -> Shown:
     """Return the places of a frame's objects, which of them the filters keep, and how many in all.
 
-    Objects are those that the last run found, whatever its filters said; lineages are those that stand.
+    Objects and lineages are those that the last run found, whatever its filters said.
 
     Raises
     ------
@@ -33,8 +32,6 @@ def kept_shown(asked: Question, rule: FeatureFilter) -> Shown:
     things, word = ("lineages", "objects of them") if asked.of_tracks else ("objects of this position", "objects")
     here = int(places["passed"].sum())
     more = f" Otsu's limit here: {', '.join(f'{v:.4g}' for v in limits)}." if limits else ""
-    if asked.of_tracks and _n_left_out(position, population):
-        more += " Those that the last run left out are not counted; run without filters to see them."
     scale, ndim = position.scale, len(position.image().frame_shape)
     axes = ("z_um", "y_um", "x_um")[-ndim:]
     return Shown(
@@ -56,19 +53,19 @@ def _of_objects(asked: Question, rules: tuple[FeatureFilter, ...]) -> _Kept:
 
 
 def _of_lineages(asked: Question, rules: tuple[FeatureFilter, ...]) -> _Kept:
-    from kinocyte.app.tools.tracking_work import lineage_table
+    from kinocyte.measurement.lineages import lineage_features
+    from kinocyte.pipeline.steps.replay import before_track_filters
 
-    table, places = lineage_table(asked.position, asked.population)
+    objects, links, tracks, members = before_track_filters(asked.position, asked.population)
+    wanted = [rule.feature for rule in rules if rule.feature != "mean_quality"]
+    table = lineage_features(objects, links, tracks, members, means_of=wanted)
     passed, account = sift(table, rules)
     kept = table.select("root_id", passed.alias("passed"))
-    return places.join(kept, on="root_id"), (int(passed.sum()), table.height), _limits(account)
+    roots = members.join(tracks.select("track_id", "root_id"), on="track_id").join(kept, on="root_id")
+    places = objects.select("object_id", "frame", "x_um", "y_um", "z_um").join(roots, on="object_id")
+    return places, (int(passed.sum()), table.height), _limits(account)
 
 
 def _limits(account: pl.DataFrame) -> list[float]:
     """Return the limits that Otsu's rule found."""
     return account["otsu_limit"].drop_nulls().to_list()
-
-
-def _n_left_out(position: Position, population: str) -> int:
-    name = f"{population}_left_out"
-    return position.table(name).height if name in position.tables else 0

@@ -120,6 +120,7 @@ class PreviewLayers:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._layers: dict[str, Any] = {}
+        self._plain = False
 
     def clear(self) -> None:
         """Take all layers of the preview away."""
@@ -263,7 +264,9 @@ class PreviewLayers:
             layer.current_size, layer.current_face_color, layer.current_border_color = 10, "transparent", _LINE
         else:
             layer.data = data
-        if len(points):  # rings on what is kept, crosses on what is not: told apart by any colour vision
+        was_plain, self._plain = self._plain and layer is not None, passed is None
+        if len(points) and not (was_plain and self._plain):  # napari draws all points anew for each of both
+            # rings on what is kept, crosses on what is not: told apart by any colour vision
             layer.symbol = "disc" if passed is None else np.where(passed, "disc", "x").tolist()
             layer.border_color = _LINE if passed is None else np.where(passed, _IN, _OUT).tolist()
 

@@ -242,7 +242,8 @@ class Previews:
         pixels = self._frame(asked, asked.frame, method.channels)
         scale = asked.position.scale
         if isinstance(method, SpotDetector):
-            spots = method.detect(pixels, scale)
+            where = [*_where(asked, asked.frame), method.channel, method.name()]
+            spots = method.look(pixels, scale, self._memory.stages(where, pixels[method.channel].nbytes))
             axes = ["z_um", "y_um", "x_um"][3 - next(iter(pixels.values())).ndim :]
             places = spots.select(axes).to_numpy() / np.array(scale.spacing_um(len(axes)))
             values = spots["quality"].to_numpy()
@@ -251,7 +252,7 @@ class Previews:
         if not isinstance(method, Threshold):
             labels = method.segment(pixels, scale, seed=asked.seed + asked.frame)
             return Shown(_counted(labels, asked.position), labels=_small(labels))
-        where = [*_where(asked, asked.frame), method.channel]
+        where = [*_where(asked, asked.frame), method.channel, method.name()]
         looked = method.look(pixels, scale, self._memory.stages(where, pixels[method.channel].nbytes))
         counts, edges = self._memory.once(["histogram", *where, method.filters], lambda: _histogram(looked.filtered))
         histogram = Histogram(counts, edges, looked.level) if len(counts) else None

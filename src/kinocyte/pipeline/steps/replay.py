@@ -164,6 +164,26 @@ def _replayed(position: Position, population: str, entries: list[Entry], *, trac
     return _without_left_out(done, given)
 
 
+def before_track_filters(
+    position: Position, population: str
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return objects with features, links, tracks and members as filters of lineages saw them in the last run.
+
+    What they left out is there again; corrections come after them and are not.
+    """
+    from kinocyte.tracking.lineage import build_tracks
+
+    given = _given(position, population, tracked=True, mended=position.stands(f"{population}_added"))
+    objects, rejected = given.objects, position.rejected(population)
+    if rejected is not None:
+        objects = objects.join(rejected, on="object_id", how="anti", maintain_order="left")
+    if f"{population}_features" in position.tables:
+        features = position.table(f"{population}_features")
+        objects = objects.join(features, on="object_id", how="left", maintain_order="left")
+    followed = objects.filter(~pl.col("object_id").is_in(given.untracked))
+    return objects, given.links, *build_tracks(followed, given.links)
+
+
 @dataclass(frozen=True)
 class _Given:
     """The tables that corrections are applied to: with the lineages that a filter left out."""
