@@ -13,6 +13,8 @@ from kinocyte.core.errors import ParameterError, TableError
 from kinocyte.core.schema import EVENTS, conform
 from kinocyte.evaluation.events import score_events
 from kinocyte.events import EventTables, ThresholdTransition
+from kinocyte.events._series_kernel import BUNDLE, by_track, starts_in_order
+from kinocyte.events._transition import fit_transitions
 from tests.events.conftest import population, tracks
 
 DEATH = ThresholdTransition(when="signal > 0.5")
@@ -209,3 +211,32 @@ def test_a_threshold_in_the_noise_is_told() -> None:
         if told:
             assert when in notes[0]
             assert ("before it" if level == 120.0 else "after it") in notes[0]
+
+
+def test_rows_in_any_order_of_many_tracks() -> None:
+    """More tracks than are put in order at once; numpy's stable sort is the oracle."""
+    rng = np.random.default_rng(7)
+    code = rng.integers(0, 3 * BUNDLE + 5, 20_000)
+    order, start = by_track(code, 3 * BUNDLE + 5)
+    np.testing.assert_array_equal(order, np.argsort(code, kind="stable"))
+    np.testing.assert_array_equal(start, np.searchsorted(np.sort(code), np.arange(3 * BUNDLE + 6)))
+    np.testing.assert_array_equal(starts_in_order(np.sort(code)), start)
+    assert starts_in_order(code).size == 0
+
+
+def test_even_intervals_are_summed_side_by_side_to_the_same_end() -> None:
+    """Intervals that differ by a millionth go the general way."""
+    rng = np.random.default_rng(8)
+    n, frames = 300, 60
+    at, width = rng.uniform(-5, 65, n), rng.choice([0.3, 1.0, 3.0], n)
+    turn = 1 / (1 + np.exp(-(np.arange(frames) - at[:, None]) / width[:, None]))
+    y = (rng.random((n, frames)) < 0.02 + 0.96 * turn).astype(np.int8).ravel()
+    even, start = np.tile(3.0 * np.arange(frames), n), np.arange(n + 1) * frames
+    uneven = even + np.tile(3e-6 * (np.arange(frames) % 2), n)
+    one, other = fit_transitions(y, even, start), fit_transitions(y, uneven, start)
+    for found in (one, other):
+        found.intervals(np.flatnonzero(np.isfinite(found.time)))
+    for name in ("time", "error", "low", "high", "probability"):
+        # a place in the table of the sigmoid may be its neighbour
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=0, atol=0.05, equal_nan=True)
+    assert np.nanmedian(np.abs(one.time - other.time)) < 1e-4
