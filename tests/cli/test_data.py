@@ -55,7 +55,9 @@ def test_a_broken_file_is_named_beside_the_other_faults(tmp_path: Path, capsys: 
     assert "im1.tif" in found["unreadable"]["sentence"]
     assert found["unpaired"]["pairs"] == ["im3.tif"]
     assert run(["data", "check", str(images), str(masks), "--json", "--task", "denoise_segment"]) == 1
-    assert "unpaired" not in {f["check"] for f in json.loads(capsys.readouterr().out)["findings"]}
+    document = json.loads(capsys.readouterr().out)
+    assert "unpaired" not in {f["check"] for f in document["findings"]}
+    assert [p["pair"] for p in document["pairs"]] == ["im0", "im2", "im3"]
 
 
 def test_images_held_out_must_not_be_learnt_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,7 +138,8 @@ _LOOK = """
 from kinocyte.pipeline.pairs import read_pairs
 
 targets = where.get("targets")
-pairs = read_pairs(Path(where["inputs"]), targets and Path(targets), target="{target}", axes=where.get("axes"))
+folders = Path(where["inputs"]), targets and Path(targets)
+pairs = read_pairs(*folders, target="{target}", axes=where.get("axes"), partial=True)
 pair = pairs[np.random.default_rng().integers(len(pairs))]
 shown = [pair.image[0]] if pair.target is None else [pair.image[0], {goal}]
 figure, axes = plt.subplots(1, len(shown), squeeze=False, figsize=(4 * len(shown), 4))

@@ -92,14 +92,16 @@ def check_folders(
     kind: Target = task.target if task is not None else target or "image"
     if targets is None:
         kind = "none"
-    partial = task is not None and task.target_optional
-    alone = [] if targets is None else lonely(inputs, targets, unlabelled=partial)
+    bare = task is not None and task.target_optional  # images without a target teach something too
+    alone = [] if targets is None else lonely(inputs, targets, unlabelled=bare)
     if held_out_targets is not None and held_out_inputs is not None:
         alone += lonely(held_out_inputs, held_out_targets)
     broken: dict[str, str] = {}
 
     def read(images: Path, goals: Path | None, kind: Target) -> list[Pair]:
-        return read_pairs(images, goals, target=kind, axes=axes, group=group, partial=True, broken=broken)
+        return read_pairs(
+            images, goals, target=kind, axes=axes, group=group, partial=True, keep_unlabelled=bare, broken=broken
+        )
 
     guessed = task is None and target is None
     if guessed:
