@@ -264,3 +264,14 @@ def test_source_notes_stay_small(tmp_path: Path) -> None:
     source = plan(tmp_path, pixel_size_um=1, frame_interval_min=1).positions[0].source
     assert source["n_files"] == 60
     assert len(source["files"]) == 20
+
+
+def test_a_file_that_cannot_be_read_does_not_hide_the_wells_in_the_names_of_the_others(tmp_path: Path) -> None:
+    for name in ("B02_s1", "B02_s2", "C03_s1"):
+        tifffile.imwrite(
+            tmp_path / f"{name}.tif", np.zeros((4, 8, 9), np.uint16), imagej=True, metadata={"axes": "TYX"}
+        )
+    (tmp_path / "broken.tif").write_bytes(b"II*\0junk")
+    plan = plan_import([tmp_path])
+    assert {p.name: p.well for p in plan.positions} == {"B02_s1": "B2", "B02_s2": "B2", "C03_s1": "C3", "broken": ""}
+    assert not any("well" in q for q in plan.questions)
