@@ -245,6 +245,26 @@ def test_work_beside_the_window_is_delivered_cancelled_and_fails_in_words() -> N
     application.processEvents()
 
 
+def test_a_named_experiment_is_read_at_once_and_shown_when_the_window_is_ready(tmp_path: Path) -> None:
+    from qtpy.QtWidgets import QApplication
+
+    from kinocyte.app.session import Session
+
+    application = QApplication.instance() or QApplication([])
+    place, ready, began = kinocyte.create(tmp_path / "empty.zarr").url, threading.Event(), threading.Event()
+    session = Session()
+    waiting, ready.wait = ready.wait, lambda seconds=None: began.set() or waiting(seconds)
+    job = session.open(place, ready)
+    assert began.wait(100), "it was read"
+    application.processEvents()
+    assert session.experiment is None
+    ready.set()
+    session.jobs.wait(job, 100)
+    assert session.experiment is not None
+    assert session.experiment.url == place
+    session.close()
+
+
 def test_only_the_newest_preview_is_shown() -> None:
     from qtpy.QtWidgets import QApplication
 

@@ -25,6 +25,10 @@ CHANNEL_COLOURS = ("gray", "bop orange", "bop blue", "bop purple", "green", "mag
 _BRIGHT = ("bright", "phase", "dic", "trans", "bf", "contrast")
 #: Points of tracks that are drawn at most; more would stall the window.
 _MOST_TRACK_POINTS = 60_000
+#: Channels that are visible at first.
+_SHOWN = 4
+#: Between two layers.
+_BREATH_MS = 5
 #: Frames wider than this are shown from their smaller copies while one looks from far.
 _LARGE = 3000
 
@@ -85,6 +89,11 @@ class Layers(QObject):
         channels = image.channels
         levels = range(image.n_levels) if max(image.frame_shape[-2:]) > _LARGE else range(1)
         movies = tuple([channel_frames(image, c, self._frames, n) for n in levels] for c in channels)
+        for at_once in (
+            m[0] for m in movies[:_SHOWN] if len(m) == 1
+        ):  # napari shows the middle before it is told where
+            _read_frames([at_once], 0)
+            _read_frames([at_once], (len(at_once) - 1) // 2)
         return Opened(position, channels, movies, tuple(contrast_of(image, c) for c in channels), image.dtype)
 
     def _opened(self, opened: Opened) -> None:
@@ -101,7 +110,18 @@ class Layers(QObject):
         else:
             frame = self._session.frame  # napari goes to the middle when its first layer comes
             self._clear()
-            self._add_next(opened, self._opening, frame)
+            movie = opened.movies[0][0]
+            steps = layer_scale(opened.position.scale, movie.ndim)
+            if not self._session.viewer.layers:  # the sliders come before the layer, not in one go with it
+                self._session.viewer.dims.ndim = movie.ndim
+                self._session.viewer.dims.range = [
+                    (0.0, (n - 1) * s, s) for n, s in zip(movie.shape, steps, strict=True)
+                ]
+            self._soon(self._add_next, opened, self._opening, frame)
+
+    def _soon(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Go on after a breath, in which the window answers and draws."""
+        QTimer.singleShot(_BREATH_MS, partial(function, *arguments))
 
     def _add_next(self, opened: Opened, opening: Job | None, frame: int) -> None:
         """Add the layer of one channel after another, with a breath of the window in between."""
@@ -114,8 +134,12 @@ class Layers(QObject):
         self.channels[opened.channels[number]] = self._add_channel(opened, number)
         self._restoring = False
         if number + 1 < len(opened.channels):
-            QTimer.singleShot(0, partial(self._add_next, opened, opening, frame))
+            self._soon(self._add_next, opened, opening, frame)
         else:
+            self._soon(self._place_anew, opened, opening, frame)
+
+    def _place_anew(self, opened: Opened, opening: Job | None, frame: int) -> None:
+        if opening is self._opening and self._session.viewer is not None:
             self._placed(opened, frame, anew=True)
 
     def _placed(self, opened: Opened, frame: int, *, anew: bool) -> None:
@@ -154,7 +178,7 @@ class Layers(QObject):
             multiscale=len(movies) > 1,
             contrast_limits=limits,
             colormap=known.get("colour", _colour(channel, number, alone=len(opened.channels) == 1)),
-            visible=known.get("visible", number < 4),
+            visible=known.get("visible", number < _SHOWN),
             blending="additive" if number else "translucent_no_depth",
             scale=layer_scale(opened.position.scale, movies[0].ndim),
             units=layer_units(movies[0].ndim),

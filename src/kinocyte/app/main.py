@@ -28,10 +28,7 @@ def show(experiment: str | None = None) -> int:
     application = get_qapp()
     window = Window()
     settle()
-    if experiment is not None:
-        window.session.open(experiment)
-    else:
-        WarmUp(window.session).start()
+    WarmUp(window.session, experiment).start()
     return int(application.exec())
 
 

@@ -5,6 +5,7 @@ Panels hold no science and do not know each other: they listen to the signals of
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
@@ -145,9 +146,9 @@ class Session(QObject):
             self.frame_changed.emit(frame)
 
     # ------------------------------------------------------------ what is open
-    def open(self, path: str) -> Job:
-        """Open an experiment in the background; its first position is shown then."""
-        return self.job(f"Opening {path}", _open_whole, path, done=self._opened)
+    def open(self, path: str, ready: threading.Event | None = None) -> Job:
+        """Open an experiment in the background; its first position is shown then, not before ``ready`` is set."""
+        return self.job(f"Opening {path}", _open_whole, path, ready, done=self._opened)
 
     def _opened(self, experiment: Experiment) -> None:
         self.experiment, self.position, self.population = experiment, None, None
@@ -371,8 +372,10 @@ def _look_at(experiment: Experiment, position_id: str) -> Held:
         raise StoreError(msg) from error
 
 
-def _open_whole(path: str) -> Experiment:
+def _open_whole(path: str, ready: threading.Event | None, job: Job) -> Experiment:
     """Open an experiment and list its positions, which reads one small file a well."""
     experiment = open_experiment(path)
     _ = experiment.positions
+    while ready is not None and not ready.wait(0.02):
+        job.check()
     return experiment
