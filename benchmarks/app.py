@@ -211,6 +211,11 @@ SERIES: tuple[Series, ...] = (
     ("threshold, level", _FIND, tuple({"level_factor": 0.9 + 0.02 * n} for n in range(5))),
     ("watershed", _FIND, tuple({"split": "distance", "seed_distance_um": 4.0 + n} for n in range(5))),
     ("spots (LoG)", _FIND, tuple({"method": "log", "radius_um": 4.5 + 0.1 * n} for n in range(5))),
+    (
+        "spots (LoG), least quality",
+        _FIND,
+        tuple({"method": "log", "radius_um": 4.5, "min_quality": 0.5 + 0.1 * n} for n in range(5)),
+    ),
     ("background", ("restoration", "background"), ({"surface": "plane"}, {"surface": "paraboloid"}) * 2),
     ("threshold after background", _FIND, tuple({"level_factor": 0.9 + 0.02 * n} for n in range(5))),
     ("links of the next frames", _FOLLOW, tuple({"max_distance_um": 8.0 + n} for n in range(5))),
