@@ -172,7 +172,17 @@ class Desk:
         end = time.monotonic() + timeout_s
         while not condition():
             self.wait(10)
-            assert time.monotonic() < end, f"waited in vain; said: {self.said}; {self.broken}"
+            assert time.monotonic() < end, f"waited in vain; said: {self.said}; {self.broken}; {self._state()}"
+
+    def _state(self) -> str:
+        """Return what a failure on another machine must tell: the work that goes on, and what the panel says."""
+        from qtpy.QtWidgets import QCheckBox, QLabel
+
+        jobs = [f"{j.title} ({j.state})" for j in self.session.jobs.running]
+        texts = [w.text() for w in self.panel.findChildren(QLabel) if w.text() and w.isVisible()]
+        boxes = [f"{w.text()}: {w.isChecked()}" for w in self.panel.findChildren(QCheckBox) if w.isVisible()]
+        window = self.window.rect().size()
+        return f"jobs {jobs}; texts {texts}; boxes {boxes}; panel {self.panel.geometry()} in {window}"
 
     def wait(self, milliseconds: int = 10) -> None:
         """Let the window live for a moment."""
