@@ -241,5 +241,5 @@ def test_an_image_that_a_run_replaces_or_a_person_deletes_is_not_called_damaged(
             assert seen.frame(0).max() == 1
     assert seen.frame(1).max() == 2
     shutil.rmtree(tmp_path / "e.zarr")
-    with pytest.raises(StoreError, match="There is no image at .* any more: it was moved or deleted"):
+    with pytest.raises(StoreError, match=r"There is no image at .* any more: it was moved or deleted"):
         seen.frame(0)

@@ -82,7 +82,8 @@ def _refusal(error: cyclopts.CycloptsError) -> str:
     """Return one sentence for words of the command line that are not understood."""
     cause = error.__cause__
     if not isinstance(cause, ValidationError):
-        return f"{' '.join(str(error).split())} See: kinocyte --help"
+        place = " ".join(("kinocyte", *(error.command_chain or ())))
+        return f"{' '.join(str(error).split())} See: {place} --help"
     found = []
     for item in cause.errors(include_url=False):
         option = "--" + "-".join(str(p) for p in item["loc"]).replace("_", "-")
