@@ -18,6 +18,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QScrollArea
 
 from kinocyte.app import worker
+from kinocyte.app.train import panel as panel_module
 from kinocyte.app.train.panel import TrainPanel
 from kinocyte.app.train.using import segment_with
 from kinocyte.cli import run
@@ -106,6 +107,19 @@ def test_two_folders_are_checked_trained_stopped_and_gone_on_with(
     here, there = load_image_model(out), load_image_model(folders / "by-command")
     assert all(np.array_equal(here.weights[n], there.weights[n]) for n in there.weights)
     assert RunFolder(out).asked == RunFolder(folders / "by-command").asked
+
+
+def test_without_pytorch_the_panel_says_what_to_install(
+    desk: Callable[..., Desk], folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panel_module, "find_spec", lambda _name: None)
+    panel = small_form(desk(TrainPanel, size=(520, 900)))
+    panel.controls.data.folders.click()
+    panel.controls.data.inputs.line.setText(str(folders / "images"))
+    panel.controls.data.targets.line.setText(str(folders / "masks"))
+    assert "pip install 'kinocyte[deep]'" in panel.controls.problem_label.text()
+    assert not panel.controls.train.isEnabled()
+    assert panel.controls.check.isEnabled(), "images are checked without a network"
 
 
 def test_a_training_that_was_stopped_loses_nothing(

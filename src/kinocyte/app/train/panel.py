@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from kinocyte.app.train.using import segment_with
 from kinocyte.app.worker import Worker
 from kinocyte.core.errors import KinocyteError
 
+_NO_TORCH = (
+    "Training needs PyTorch, which is not installed; install it with: pip install 'kinocyte[deep]', and open this again."
+)
 _SIGNS = {"error": "✖", "warning": "⚠", "note": "•"}
 
 
@@ -72,13 +76,15 @@ class TrainPanel(QWidget):
 
     def _refresh(self) -> None:
         c, running = self.controls, self.worker.is_running
+        lacks = "" if find_spec("torch") else _NO_TORCH
         problem = c.problem()
-        for button in (c.train, c.check, c.save):
+        for button in (c.check, c.save):
             button.setEnabled(not running and not problem)
-        c.problem_label.setText(problem)
-        c.problem_label.setVisible(bool(problem) and not running)
+        c.train.setEnabled(not running and not problem and not lacks)
+        c.problem_label.setText(lacks or problem)
+        c.problem_label.setVisible(bool(lacks or problem) and not running)
         c.stop.setEnabled(running)
-        c.resume.setEnabled(not running)
+        c.resume.setEnabled(not running and not lacks)
         trained = self.model is not None and not running
         for button in (c.use, c.report, c.report_other):
             button.setEnabled(trained)
