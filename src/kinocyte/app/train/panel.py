@@ -19,7 +19,7 @@ from kinocyte.app.worker import Worker
 from kinocyte.core.errors import KinocyteError
 
 _NO_TORCH = (
-    "Training needs PyTorch, which is not installed; install it with: pip install 'kinocyte[deep]', and open this again."
+    "Training needs PyTorch, which is not installed; install it with: pip install 'kinocyte[deep]', and start again."
 )
 _SIGNS = {"error": "✖", "warning": "⚠", "note": "•"}
 
