@@ -123,7 +123,7 @@ def test_a_package_that_was_changed_is_refused(package: Path, tmp_path: Path) ->
     for old, new, words in [
         ("kind: image", "kind: joint", "no model for images"),
         ("method: stardist", "method: stardust", "did you mean"),
-        ("n_rays: 4", "n_rays: 5", "not those of its network"),
+        ("n_rays: 4", "n_rays: 5", "not those of the network"),
         ("n_rays: 4", "n_rays: 100000", "no model for images"),
         ("axes: yx", "axes: tyx", "no model for images"),
     ]:
@@ -162,7 +162,7 @@ def test_images_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ParameterError, match="reads 1 channels"):
         model().normalised(np.zeros((8, 8)))
     wrong = model().replace(weights={"a": np.zeros(3, np.float32)})
-    with pytest.raises(ParameterError, match="not those of its network"):
+    with pytest.raises(ParameterError, match="not those of the network"):
         wrong.network()
 
 
