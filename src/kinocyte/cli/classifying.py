@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from kinocyte.cli._options import Several
 from kinocyte.cli.console import err
 from kinocyte.cli.console import out as console
 from kinocyte.cli.movie_writing import Files, Out, each
@@ -24,8 +25,8 @@ def train(
     strokes: Annotated[tuple[Path, ...], Parameter(name="--strokes", consume_multiple=True)],
     out: Out,
     options: Files = FileOptions(),  # noqa: B008 - frozen
-    classes: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ("background", "object"),
-    use_channels: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    classes: Several = ("background", "object"),
+    use_channels: Several = (),
     trees: int = 100,
     sigmas_um: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)] = None,
     seed: int = 0,
@@ -84,7 +85,7 @@ def apply(
     options: Files = FileOptions(),  # noqa: B008 - frozen
     object_class: str = "",
     probability: float = 0.5,
-    use_channels: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    use_channels: Several = (),
 ) -> int:
     """Write the probability of each class at each pixel, and the objects of one class as a label image.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
+from kinocyte.cli._options import Json
 from kinocyte.cli.console import TaskBar, err, out, print_json, table
 from kinocyte.core.errors import ParameterError
 
@@ -32,7 +33,7 @@ def check(
     patch_px: int | None = None,
     axes: str | None = None,
     group: str | None = None,
-    json: bool = False,
+    json: Json = False,
 ) -> int:
     """Check images and targets before training: pairs, shapes, labels, grey values, doubles, leakage, sizes.
 
@@ -58,8 +59,6 @@ def check(
         What the axes of the files are, such as tyx.
     group : str
         Regular expression that finds in a name the image or movie a file is of, such as "^(mouse[0-9]+)".
-    json : bool
-        Print one JSON object instead of tables.
     """
     from kinocyte.pipeline.training.checking import check_folders, named_task
 
@@ -109,7 +108,7 @@ def rank(
     axes: str | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     out_csv: Path | None = None,
-    json: bool = False,
+    json: Json = False,
 ) -> int:
     """Order frames by how much a model would gain from their annotation: what it is unsure of, and unlike each other.
 
@@ -129,8 +128,6 @@ def rank(
         Where to compute.
     out_csv : Path
         File to write the whole order to; it must not exist yet.
-    json : bool
-        Print one JSON object instead of a table.
     """
     from kinocyte.core.errors import StoreError
     from kinocyte.learning.model import load_image_model

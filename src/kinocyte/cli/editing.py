@@ -6,6 +6,7 @@ import json as json_format
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kinocyte.cli._options import Json
 from kinocyte.cli.console import out, table
 from kinocyte.core.errors import ParameterError
 
@@ -24,7 +25,7 @@ def edits(
     population: str | None = None,
     undo: int | None = None,
     redo: int | None = None,
-    json: bool = False,
+    json: Json = False,
 ) -> int:
     """List the corrections that people made, with what became of them; exit code 1 where one could not be applied.
 
@@ -40,8 +41,6 @@ def edits(
         Take back so many of the newest corrections of the position; they stay in the history.
     redo : int
         Restore so many of those that were taken back last.
-    json : bool
-        Print one JSON object instead of a table.
     """
     import kinocyte
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
+from kinocyte.cli._options import Json
 from kinocyte.cli.console import err, out, print_json, score, table
 from kinocyte.core.errors import ParameterError
 
@@ -62,7 +63,7 @@ def tracking(
     result: Path,
     /,
     *,
-    json: bool = False,
+    json: Json = False,
     errors: Path | None = None,
     seg: Path | None = None,
     partial: bool = False,
@@ -83,8 +84,6 @@ def tracking(
         Cell Tracking Challenge folder (01_GT or its TRA), or a CSV or Parquet of objects: object_id, frame, x_um, y_um.
     result : Path
         Cell Tracking Challenge folder (01_RES), or such a table.
-    json : bool
-        Print one JSON object instead of tables.
     errors : Path
         File to write, CSV or Parquet: one row an error, frame by frame. It must not exist yet.
     seg : Path
@@ -197,7 +196,7 @@ def segmentation(
     result: Path,
     /,
     *,
-    json: bool = False,
+    json: Json = False,
     errors: Path | None = None,
     matched_only: bool = False,
     boundary_px: float | None = None,
@@ -212,8 +211,6 @@ def segmentation(
         Folder of label images, or one file (a stack is a movie).
     result : Path
         Folder of label images with the same names, or one file; images beyond those of the truth are named and left.
-    json : bool
-        Print one JSON object instead of tables.
     errors : Path
         File to write, CSV or Parquet: one row an error, image by image. It must not exist yet.
     matched_only : bool

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
-
+from kinocyte.cli._options import Json, Several
 from kinocyte.cli.console import out, print_json, score, table
 from kinocyte.core.errors import ParameterError, TableError, nearest
 
@@ -38,10 +37,10 @@ def events(
     /,
     *,
     event: str | None = None,
-    by: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    by: Several = (),
     tolerance_min: float | None = None,
     errors: Path | None = None,
-    json: bool = False,
+    json: Json = False,
 ) -> int:
     """Score called events against annotated ones: confusion of classes, precision, recall, and errors of time.
 
@@ -62,8 +61,6 @@ def events(
         An event called further than this from its annotated time is both false and missed.
     errors : Path
         File to write, CSV or Parquet: one row a track whose class or time is off. It must not exist yet.
-    json : bool
-        Print one JSON object instead of tables.
     """
     from kinocyte.cli._scored import check_errors_file, write_errors
     from kinocyte.evaluation.events import score_events

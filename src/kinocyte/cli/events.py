@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
+from kinocyte.cli._options import Json, Several
 from kinocyte.cli.console import out as console
 from kinocyte.cli.console import print_json
 from kinocyte.cli.console import table as show
@@ -34,8 +35,8 @@ def transitions(
     out: Path,
     name: str = "transition",
     direction: Literal["rise", "fall"] = "rise",
-    by: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
-    json: bool = False,
+    by: Several = (),
+    json: Json = False,
 ) -> int:
     """Find when a signal crosses a threshold for good, with times between frames.
 
@@ -67,8 +68,6 @@ def transitions(
         Whether the signal lies above (rise) or below (fall) the threshold after the event.
     by : tuple of str
         Further columns that tell tracks apart, such as well and position.
-    json : bool
-        Print one JSON object instead of a table.
     """
     from kinocyte.core.schema import require
     from kinocyte.events.expression import parse
@@ -112,13 +111,13 @@ def deep(
     *,
     track: str,
     time: str,
-    signal: Annotated[tuple[str, ...], Parameter(consume_multiple=True)],
+    signal: Several,
     out: Path,
     model: str = "events-step",
     name: str = "event",
     min_confidence: float = 0.5,
-    by: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
-    json: bool = False,
+    by: Several = (),
+    json: Json = False,
 ) -> int:
     """Find events that a network was trained to see; no PyTorch is needed.
 
@@ -150,8 +149,6 @@ def deep(
         Least probability of an event; below it the likelier of the other classes is taken.
     by : tuple of str
         Further columns that tell tracks apart, such as well and position; each of their values is a population.
-    json : bool
-        Print one JSON object instead of a table.
     """
     from kinocyte.core.schema import require
     from kinocyte.events.deep import Deep

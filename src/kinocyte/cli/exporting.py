@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from kinocyte.cli._options import Several
 from kinocyte.cli.console import out
 from kinocyte.core.errors import ParameterError, StoreError, nearest
 
@@ -22,7 +23,7 @@ def export(
     /,
     *,
     formats: Annotated[tuple[str, ...], Parameter(name=("--formats", "--format"), consume_multiple=True)] = ("csv",),
-    populations: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    populations: Several = (),
 ) -> int:
     """Write tables and labels for other programs into a new folder, with provenance.json.
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from kinocyte.cli._options import Json
 from kinocyte.cli.console import TaskBar, err, out, print_json, table
 from kinocyte.core.errors import ParameterError
 
@@ -48,7 +49,7 @@ def model(
     inputs: Path,
     targets: Path | None = None,
     out: Path | None = None,
-    json: bool = False,
+    json: Json = False,
     channels: list[str] | None = None,
     sweep: bool = False,
     sensitivity: bool = True,
@@ -74,8 +75,6 @@ def model(
         of three frames (frame_interpolation), fine images of their own means (super_resolution).
     out : Path
         Folder to write to; it must not hold a report yet.
-    json : bool
-        Print one JSON object instead of tables.
     channels : list of str
         Channels of the images that the model reads, in its order, by name or by number from 1.
     sweep : bool

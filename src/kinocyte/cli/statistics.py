@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from kinocyte.core.errors import ParameterError
-
-if TYPE_CHECKING:
-    import polars as pl
+from kinocyte.cli._options import (
+    By,
+    Confidence,
+    Correction,
+    Duration,
+    Entry,
+    EventIs,
+    Groups,
+    Happened,
+    Json,
+    Pairing,
+    Position,
+    Reference,
+    Replicate,
+    Several,
+    happened,
+    named,
+    position_of,
+    share,
+)
 
 app = App(name="statistics", help_format="plaintext", help="Compare groups of cells in any CSV or Parquet.")
 
@@ -19,29 +35,25 @@ app.command("kinocyte.cli.statistics_over_time:incidence", help="One kind of eve
 app.command("kinocyte.cli.statistics_of_tables:additive", help="Whether one group is the sum of two others.")
 app.command("kinocyte.cli.statistics_of_tables:table", help="Make one table of another, step by step.")
 
-Columns = Annotated[tuple[str, ...], Parameter(consume_multiple=True)]
-Correction = Literal["holm", "benjamini_hochberg", "bonferroni", "none"]
-Pairing = Literal["auto", "paired", "unpaired"]
-
 
 @app.command
 def survival(
     file: Path,
     /,
     *,
-    duration: str,
-    event: str,
-    by: str | None = None,
-    replicate: str | None = None,
-    position: str | None = None,
-    entry: str | None = None,
-    event_is: str | None = None,
-    json: bool = False,
+    duration: Duration,
+    event: Happened,
+    by: By = None,
+    replicate: Replicate = None,
+    position: Position = None,
+    entry: Entry = None,
+    event_is: EventIs = None,
+    json: Json = False,
     until: float | None = None,
-    reference: str | None = None,
+    reference: Reference = None,
     pairing: Pairing = "auto",
     correction: Correction = "holm",
-    confidence: float = 0.95,
+    confidence: Confidence = 0.95,
 ) -> int:
     """Kaplan-Meier curves, medians, restricted means, log-rank and Cox for the groups of a table, one row a cell.
 
@@ -61,33 +73,8 @@ def survival(
     ----------
     file : Path
         CSV or Parquet with one row a cell.
-    duration : str
-        Column: time to the event, or to the last sight of the cell.
-    event : str
-        Column: true and false, 1 and 0, or event, none, censored_left and excluded (the last two are left out).
-    by : str
-        Column of the groups.
-    replicate : str
-        Column of the biological replicate.
-    position : str
-        Column of the field of view, to count them; 'position' where the table has one.
-    entry : str
-        Column: time at which the cell came under observation, where that is later than 0.
-    event_is : str
-        Word in the column of the event that says it happened, such as dead; every other word says it did not.
-    json : bool
-        Print one JSON object instead of tables.
     until : float
         End of the restricted mean; the time to which every group and every replicate is known when left out.
-    reference : str
-        Group the others are compared with; all pairs when left out.
-    pairing : str
-        Whether replicates of the same name in two groups belong together, as those of one day do. auto: when all
-        names are the same.
-    correction : str
-        Correction of p-values for the number of pairs.
-    confidence : float
-        Confidence of bands and intervals.
     """
     from kinocyte.cli._compared import present
     from kinocyte.interop.plain_tables import read_table
@@ -111,15 +98,15 @@ def compare(
     /,
     *,
     value: str,
-    by: str,
-    replicate: str | None = None,
-    position: str | None = None,
-    cell: Columns = (),
-    json: bool = False,
-    reference: str | None = None,
+    by: Groups,
+    replicate: Replicate = None,
+    position: Position = None,
+    cell: Several = (),
+    json: Json = False,
+    reference: Reference = None,
     pairing: Pairing = "auto",
     correction: Correction = "holm",
-    confidence: float = 0.95,
+    confidence: Confidence = 0.95,
     draws: int = 2000,
     seed: int = 0,
 ) -> int:
@@ -142,25 +129,8 @@ def compare(
         CSV or Parquet with one row a cell.
     value : str
         Column of the number.
-    by : str
-        Column of the groups.
-    replicate : str
-        Column of the biological replicate.
-    position : str
-        Column of the field of view, to count them; 'position' where the table has one.
     cell : tuple of str
         Columns that tell cells apart, where a cell has several rows: their mean counts once.
-    json : bool
-        Print one JSON object instead of tables.
-    reference : str
-        Group the others are compared with; all pairs when left out.
-    pairing : str
-        Whether replicates of the same name in two groups belong together, as those of one day do. auto: when all
-        names are the same.
-    correction : str
-        Correction of p-values for the number of pairs.
-    confidence : float
-        Confidence of intervals.
     draws : int
         Draws of the bootstrap.
     seed : int
@@ -189,17 +159,17 @@ def align(
     signal: str,
     time: str,
     event_time: str,
-    track: Columns,
-    by: str | None = None,
-    replicate: str | None = None,
-    position: str | None = None,
-    json: bool = False,
+    track: Several,
+    by: By = None,
+    replicate: Replicate = None,
+    position: Position = None,
+    json: Json = False,
     bin_width: float | None = None,
     before: float | None = None,
     after: float | None = None,
     statistic: Literal["mean", "median"] = "mean",
     min_cells: int = 5,
-    confidence: float = 0.95,
+    confidence: Confidence = 0.95,
 ) -> int:
     """Average a signal over cells in time relative to an event of each cell.
 
@@ -219,14 +189,6 @@ def align(
         Column of the time of the cell's event, in the unit of the time; empty where it has none.
     track : tuple of str
         Columns that tell cells apart, such as position track_id.
-    by : str
-        Column of the groups.
-    replicate : str
-        Column of the biological replicate.
-    position : str
-        Column of the field of view, to count them; 'position' where the table has one.
-    json : bool
-        Print one JSON object instead of tables.
     bin_width : float
         Width of the bins of time; the time between frames when left out.
     before : float
@@ -237,8 +199,6 @@ def align(
         What is taken over cells.
     min_cells : int
         Times with fewer cells in a group are left out.
-    confidence : float
-        Confidence of intervals.
     """
     from kinocyte.cli._compared import present
     from kinocyte.interop.plain_tables import read_table
@@ -265,11 +225,11 @@ def dose(
     value: str,
     by: str | None = None,
     replicate: str | None = None,
-    position: str | None = None,
-    json: bool = False,
-    reference: str | None = None,
+    position: Position = None,
+    json: Json = False,
+    reference: Reference = None,
     correction: Correction = "holm",
-    confidence: float = 0.95,
+    confidence: Confidence = 0.95,
 ) -> int:
     """Fit a four-parameter logistic curve: EC50 with its interval, slope and asymptotes, a curve a group.
 
@@ -290,16 +250,6 @@ def dose(
         Column of the groups that get a curve each, such as the drug.
     replicate : str
         Column of the biological replicate: the points of the fit are then their means.
-    position : str
-        Column of the field of view, to count them; 'position' where the table has one.
-    json : bool
-        Print one JSON object instead of tables.
-    reference : str
-        Group the others are compared with; all pairs when left out.
-    correction : str
-        Correction of p-values for their number.
-    confidence : float
-        Confidence of intervals.
     """
     from kinocyte.cli._compared import present
     from kinocyte.interop.plain_tables import read_table
@@ -313,40 +263,3 @@ def dose(
     )  # fmt: skip
     columns = {"dose": dose, "value": value, "by": by, "replicate": replicate, "position": position}
     return present(file, read, columns, found, json=json)
-
-
-def named(file: Path) -> str:
-    """Return what a table is called in messages."""
-    return file.name
-
-
-def position_of(read: pl.DataFrame, position: str | None) -> str | None:
-    """Return the column of the field of view: the one that is named, or 'position' where there is one."""
-    if position is None and "position" in read.columns:
-        return "position"
-    return position
-
-
-def happened(read: pl.DataFrame, event: str, word: str | None, file: Path) -> pl.DataFrame:
-    """Return the table with an event told by a word as true and false; unknown ones stay so."""
-    import polars as pl
-
-    from kinocyte.core.errors import nearest
-    from kinocyte.core.schema import require
-
-    if word is None:
-        return read
-    require(read, [event], table=named(file))
-    said = read[event].cast(pl.String).str.strip_chars()
-    if not (said == word).any():
-        msg = f"The column '{event}' of table '{named(file)}' never says '{word}'; "
-        raise ParameterError(msg + nearest(word, said.drop_nulls().unique().sort()) + ".")
-    return read.with_columns((said == word).alias(event))
-
-
-def share(confidence: float) -> float:
-    """Return a confidence after checking that it is a share."""
-    if not 0 < confidence < 1:
-        msg = f"--confidence is {confidence:g}; give a share between 0 and 1, such as 0.95."
-        raise ParameterError(msg)
-    return confidence

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
-
+from kinocyte.cli._options import Correction, Groups, Json, Position, Replicate, Several, named, position_of, share
 from kinocyte.cli.console import out as console
-from kinocyte.cli.statistics import Correction, named, position_of, share
 from kinocyte.core.errors import InputFileError, KinocyteError, ParameterError, TableError
 
 if TYPE_CHECKING:
@@ -24,14 +22,14 @@ def additive(
     /,
     *,
     value: str,
-    by: str,
+    by: Groups,
     observed: str,
     first: str,
     second: str,
     at: str | None = None,
-    replicate: str | None = None,
-    position: str | None = None,
-    json: bool = False,
+    replicate: Replicate = None,
+    position: Position = None,
+    json: Json = False,
     size: int = 100_000,
     seed: int = 0,
     correction: Correction = "holm",
@@ -53,8 +51,6 @@ def additive(
         CSV or Parquet with one row a cell, or one a cell and time.
     value : str
         Column of the number.
-    by : str
-        Column of the groups.
     observed : str
         Group that is looked at, such as cells in contact.
     first : str
@@ -63,18 +59,10 @@ def additive(
         The other group of the sum, such as a control.
     at : str
         Column of the time.
-    replicate : str
-        Column of the biological replicate.
-    position : str
-        Column of the field of view, to count them; 'position' where the table has one.
-    json : bool
-        Print one JSON object instead of tables.
     size : int
         Sums that are drawn.
     seed : int
         Seed of the draws.
-    correction : str
-        Correction of p-values for the number of times.
     confidence : float
         Confidence of the interval over replicates.
     """
@@ -102,7 +90,7 @@ def table(
     out: Path,
     track: str | None = None,
     time: str | None = None,
-    other: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    other: Several = (),
 ) -> int:
     """Make one table of another, as the steps of a TOML file say: the [[table.step]] of a pipeline file.
 

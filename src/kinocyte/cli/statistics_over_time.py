@@ -4,27 +4,44 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kinocyte.cli.statistics import Correction, Pairing, happened, named, position_of, share
+from kinocyte.cli._options import (
+    By,
+    Confidence,
+    Correction,
+    Duration,
+    Entry,
+    EventIs,
+    Happened,
+    Json,
+    Pairing,
+    Position,
+    Reference,
+    Replicate,
+    happened,
+    named,
+    position_of,
+    share,
+)
 
 
 def hazard(
     file: Path,
     /,
     *,
-    duration: str,
-    event: str,
-    by: str | None = None,
-    replicate: str | None = None,
-    position: str | None = None,
-    entry: str | None = None,
-    event_is: str | None = None,
-    json: bool = False,
+    duration: Duration,
+    event: Happened,
+    by: By = None,
+    replicate: Replicate = None,
+    position: Position = None,
+    entry: Entry = None,
+    event_is: EventIs = None,
+    json: Json = False,
     interval: float | None = None,
     bandwidth: float | None = None,
-    reference: str | None = None,
+    reference: Reference = None,
     pairing: Pairing = "auto",
     correction: Correction = "holm",
-    confidence: float = 0.95,
+    confidence: Confidence = 0.95,
 ) -> int:
     """Events per time under observation, in intervals of time and as a smooth curve, for the groups of a table.
 
@@ -38,35 +55,10 @@ def hazard(
     ----------
     file : Path
         CSV or Parquet with one row a cell.
-    duration : str
-        Column: time to the event, or to the last sight of the cell.
-    event : str
-        Column: true and false, 1 and 0, or event, none, censored_left and excluded (the last two are left out).
-    by : str
-        Column of the groups.
-    replicate : str
-        Column of the biological replicate.
-    position : str
-        Column of the field of view, to count them; 'position' where the table has one.
-    entry : str
-        Column: time at which the cell came under observation, where that is later than 0.
-    event_is : str
-        Word in the column of the event that says it happened, such as dead; every other word says it did not.
-    json : bool
-        Print one JSON object instead of tables.
     interval : float
         Width of the intervals of time; an eighth of the observation when left out.
     bandwidth : float
         Half width of the smoothing kernel; an eighth of the observation when left out.
-    reference : str
-        Group the others are compared with; all pairs when left out.
-    pairing : str
-        Whether replicates of the same name in two groups belong together, as those of one day do. auto: when all
-        names are the same.
-    correction : str
-        Correction of p-values for the number of pairs.
-    confidence : float
-        Confidence of bands and intervals.
     """
     from kinocyte.cli._compared import present
     from kinocyte.interop.plain_tables import read_table
@@ -91,16 +83,16 @@ def incidence(
     duration: str,
     cause: str,
     event: str,
-    by: str | None = None,
-    replicate: str | None = None,
-    position: str | None = None,
-    entry: str | None = None,
-    json: bool = False,
+    by: By = None,
+    replicate: Replicate = None,
+    position: Position = None,
+    entry: Entry = None,
+    json: Json = False,
     at: float | None = None,
-    reference: str | None = None,
+    reference: Reference = None,
     pairing: Pairing = "auto",
     correction: Correction = "holm",
-    confidence: float = 0.95,
+    confidence: Confidence = 0.95,
 ) -> int:
     """Cumulative incidence of one kind of event where another one (division, escape) excludes it.
 
@@ -123,27 +115,8 @@ def incidence(
         Column: the kind of event a cell left with, empty where it was lost from sight.
     event : str
         The kind of event that is looked at; every other kind is competing.
-    by : str
-        Column of the groups.
-    replicate : str
-        Column of the biological replicate.
-    position : str
-        Column of the field of view, to count them; 'position' where the table has one.
-    entry : str
-        Column: time at which the cell came under observation, where that is later than 0.
-    json : bool
-        Print one JSON object instead of tables.
     at : float
         Time of the incidence that is compared; how long every group is known when left out.
-    reference : str
-        Group the others are compared with; all pairs when left out.
-    pairing : str
-        Whether replicates of the same name in two groups belong together, as those of one day do. auto: when all
-        names are the same.
-    correction : str
-        Correction of p-values for the number of pairs.
-    confidence : float
-        Confidence of bands and intervals.
     """
     from kinocyte.cli._compared import present
     from kinocyte.interop.plain_tables import read_table

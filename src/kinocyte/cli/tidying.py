@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from kinocyte.cli._options import Json
 from kinocyte.cli.console import out, table
 
 _KILO = 1000.0
@@ -19,7 +20,7 @@ def tidy_experiment(
     *,
     dry_run: bool = False,
     older_than_min: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 60.0,
-    json: bool = False,
+    json: Json = False,
 ) -> int:
     """Remove what killed programs left in an experiment: unfinished files, replaced folders, tables without record.
 
@@ -34,8 +35,6 @@ def tidy_experiment(
         Say what would be removed and remove nothing.
     older_than_min : float
         Leave what was written in the last so many minutes.
-    json : bool
-        Print one JSON object instead of a table.
     """
     import kinocyte
     from kinocyte.experiment.tidying import tidy
