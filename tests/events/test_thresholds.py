@@ -24,11 +24,28 @@ def test_equal_groups_are_parted_in_the_middle() -> None:
     assert found.means == pytest.approx((0, 4), abs=0.05)
 
 
-def test_crossing_of_unequal_groups_is_the_analytic_one() -> None:
+def test_between_unequal_groups_lies_where_both_are_equally_probable_or_as_good() -> None:
     rng = np.random.default_rng(1)
     values = np.concatenate([rng.normal(0, 1, 90_000), rng.normal(5, 1, 10_000)])
+
+    def wrong(at: float) -> float:
+        return 0.45 * math.erfc(at / math.sqrt(2)) + 0.05 * math.erfc((5 - at) / math.sqrt(2))
+
     # equal deviations: the middle, moved by ln(w0 / w1) s^2 / distance
-    assert suggest_threshold(values).threshold == pytest.approx(2.5 + math.log(9) / 5, abs=0.05)
+    best = 2.5 + math.log(9) / 5
+    found = suggest_threshold(values)
+    assert 2.5 < found.threshold < best
+    assert wrong(best) < wrong(found.threshold) == pytest.approx(wrong(best) + 1e-3, rel=0.1)
+    assert found.error == pytest.approx(wrong(found.threshold), rel=0.1)
+
+
+@pytest.mark.parametrize("low", [50.0, 300.0])
+def test_a_wide_gap_is_parted_in_its_middle(low: float) -> None:
+    # the values passed through between the groups widen one of them more; the crossing lay at 118 instead of 100
+    rng = np.random.default_rng(8)
+    passed = 1 / (1 + np.exp(-(np.arange(80) - rng.uniform(4, 75, (300, 1)))))
+    values = low + 100 * passed + rng.normal(0, 5, passed.shape)
+    assert suggest_threshold(values).threshold == pytest.approx(low + 50, abs=2)
 
 
 def test_logarithm_is_recognised() -> None:
@@ -36,7 +53,9 @@ def test_logarithm_is_recognised() -> None:
     values = np.exp(np.concatenate([rng.normal(2, 0.4, 5000), rng.normal(5, 0.4, 5000)]))
     found = suggest_threshold(values)
     assert found.log
-    assert math.log(found.threshold) == pytest.approx(3.5, abs=0.1)
+    assert found.means == pytest.approx((2, 5), abs=0.05)
+    # equally probable at 3.5; as good (one value in 1000) up to where the upper group has 0.2 % below
+    assert math.log(found.threshold) == pytest.approx(5 - 2.86 * 0.4, abs=0.05)
 
 
 @pytest.mark.parametrize("values", [[], [1.0] * 50, [1.0, 2.0], [math.nan] * 40])
@@ -56,6 +75,6 @@ def test_auto_in_a_condition_is_stored() -> None:
     rng = np.random.default_rng(4)
     frame = pl.DataFrame({"x": np.concatenate([rng.normal(0, 1, 500), rng.normal(9, 1, 500)])})
     compiled = condition("x > auto", frame)
-    assert compiled.threshold == pytest.approx(4.5, abs=0.7)
+    assert compiled.threshold == pytest.approx(4.5, abs=0.3)
     assert compiled.text == f"x > {compiled.threshold!r}"
     assert frame.select(compiled.expr).to_series().sum() == pytest.approx(500, abs=2)

@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 _MAX_BINS = 4096
 _MAX_STEPS = 500
 _ROOT_2PI = math.sqrt(2.0 * math.pi)
+#: share of values on the wrong side that thresholds may differ by and still be called equally good
+_ALIKE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,11 @@ class SuggestedThreshold:
 
 
 def suggest_threshold(values: ArrayLike, *, log: bool | None = None) -> SuggestedThreshold:
-    """Return the value where two normal groups in a mixture are equally probable.
+    """Return the value where two normal groups in a mixture are equally probable, or the middle of a wide gap.
+
+    Groups that lie far apart are told by every value between them; where two groups are equally probable then depends on
+    their outermost values only, and the middle is taken, as far as it puts no more than one value in 1000 on the wrong
+    side more: there a signal that goes from one to the other is half way.
 
     Parameters
     ----------
@@ -91,10 +97,11 @@ def _mixture(values: Floats, *, log: bool) -> tuple[SuggestedThreshold | None, f
     if crossing is None:
         return None, two
     (w0, m0, s0), (w1, m1, s1) = group
-    error = w0 * _upper_tail((crossing - m0) / s0) + w1 * _upper_tail((m1 - crossing) / s1)
+    middle = math.log(0.5 * (math.exp(m0) + math.exp(m1))) if log else 0.5 * (m0 + m1)
+    at = _towards(middle, crossing, group)
     found = SuggestedThreshold(
-        threshold=math.exp(crossing) if log else float(crossing),
-        error=float(error),
+        threshold=math.exp(at) if log else at,
+        error=_wrong(at, group),
         means=(float(m0), float(m1)),
         deviations=(float(s0), float(s1)),
         weights=(float(w0), float(w1)),
@@ -179,6 +186,24 @@ def _crossing(group: Floats) -> float | None:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if excess(middle) > 0 else (low, middle)
     return 0.5 * (low + high)
+
+
+def _wrong(at: float, group: Floats) -> float:
+    """Return the share of values that a threshold puts on the wrong side."""
+    (w0, m0, s0), (w1, m1, s1) = group
+    return float(w0 * _upper_tail((at - m0) / s0) + w1 * _upper_tail((m1 - at) / s1))
+
+
+def _towards(middle: float, crossing: float, group: Floats) -> float:
+    """Return the threshold nearest to the middle that is as good as the crossing."""
+    most = _wrong(crossing, group) + _ALIKE
+    if _wrong(middle, group) <= most:
+        return float(middle)
+    good, bad = float(crossing), float(middle)
+    for _ in range(60):
+        between = 0.5 * (good + bad)
+        good, bad = (between, bad) if _wrong(between, group) <= most else (good, between)
+    return good
 
 
 def _upper_tail(z: float) -> float:
