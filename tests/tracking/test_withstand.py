@@ -55,6 +55,19 @@ def test_wild_positions_and_frames(method: Linker, source: st.DataObject) -> Non
 
 
 @linkers
+@pytest.mark.parametrize("first", [-50, 1, 100])
+def test_links_do_not_depend_on_the_number_of_the_first_frame(method: Linker, first: int) -> None:
+    rng = np.random.default_rng(3)
+    steps = np.cumsum(rng.normal(0, 1, (12, 60, 2)), axis=0) + rng.uniform(0, 150, (60, 2))
+    daughters = steps[6:, :20] + 4.0  # a third divides in frame 6
+    rows = [(f, *xy) for f in range(12) for xy in steps[f]] + [(f + 6, *xy) for f in range(6) for xy in daughters[f]]
+    movie = objects(*rows)
+    links = method.link(movie)
+    assert (links["source_id"].value_counts()["count"] > 1).sum() > 10 or method.method == "nearest"
+    assert method.link(movie.with_columns(pl.col("frame") + first)).equals(links)
+
+
+@linkers
 @pytest.mark.parametrize("frame", [2**30, 2**40, -(2**62), -(2**63)])
 def test_frames_whose_difference_is_no_number_are_refused(method: Linker, frame: int) -> None:
     with pytest.raises(TableError, match=f"frame = {frame} in row 1"):

@@ -93,8 +93,9 @@ class Starts:
     def of(cls, following: Ints, incoming: Floats, frame: Ints, motion: Motion) -> Self:
         """Return what follows from the links made so far, ``incoming`` being what each is worth, -1 for none."""
         length, end = _lengths(np.ascontiguousarray(following), frame)
-        unknown = (length < LIVES) & (end + len(motion.reach_um2) > frame.max(initial=0))
-        age = np.minimum(frame - frame.min(initial=0), _LONGEST)
+        first, last = (int(frame[0]), int(frame[-1])) if len(frame) else (0, 0)  # objects are in their order
+        unknown = (length < LIVES) & (end + len(motion.reach_um2) > last)
+        age = np.minimum(frame - first, _LONGEST)
         rival = np.exp(np.clip(incoming, 0.0, 600.0))
         since_before = (motion.missed ** np.arange(_LONGEST + 1))[age]
         return cls((incoming < 0.0) & (age > 0), rival, length - 1 + LIVES * unknown, since_before)
