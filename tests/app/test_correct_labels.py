@@ -123,6 +123,9 @@ def test_strokes_on_the_image_become_one_correction(desk: Open) -> None:  # noqa
     before = opened.position().labels("nuclei").frame(0)
     opened.find("labels_brush").setValue(5)
     opened.click("labels_add")
+    drag((70, 84), (70, 88))
+    opened.key("z", ctrl=True, widget=canvas)
+    assert not np.asarray(opened.panel.strokes.data).any(), "a stroke is taken back"
     drag((88, 84), (88, 88))
     assert np.asarray(opened.panel.strokes.data)[88, 86] == 1
     assert not opened.position().journal.entries(), "strokes are no correction yet"
@@ -143,7 +146,10 @@ def test_strokes_on_the_image_become_one_correction(desk: Open) -> None:  # noqa
     assert label[round(y), round(x)] == 0
     whole = opened.session.cells.frame(0).filter(pl.col("object_id") < 10**9).row(2, named=True)
     choose(opened, whole["object_id"])
-    opened.click("labels_split")
+    limits = opened.viewer.layers["dna"].contrast_limits
+    opened.key("c", widget=canvas)
+    assert opened.panel.tool == "split", "a key works on the image, where napari would have changed the contrast"
+    assert opened.viewer.layers["dna"].contrast_limits == limits
     y, x = whole["y_um"] / 0.5, whole["x_um"] / 0.5
     drag((y - 8, x), (y - 3, x), (y + 3, x), (y + 8, x))
     opened.rest()

@@ -507,3 +507,17 @@ def test_the_name_of_a_row_or_column_of_the_plate_means_its_wells() -> None:
     assert plate.line_at(QPointF(column.x(), 4)) == ["A2", "B2"]
     assert plate.line_at(QPointF(4, 4)) == []
     assert plate.line_at(row) == []
+
+
+def test_a_track_has_the_colour_of_its_labels_and_none_is_grey() -> None:
+    pytest.importorskip("napari")
+    from kinocyte.app import cell_colours
+
+    colours = cell_colours.palette()
+    assert (np.ptp(colours[:, :3], axis=1) > 0.25).all()
+    assert (colours[:, :3].max(axis=1) > 0.7).all()
+    ids = np.array([5.0, 6.0, 40.0, 63.0, 64.0])
+    shares = (ids - ids.min()) / np.ptp(ids)
+    labels = cell_colours.of_labels().map(ids.astype(np.uint32))
+    np.testing.assert_allclose(cell_colours.of_tracks(ids).map(shares), labels, atol=1e-6)
+    np.testing.assert_allclose(labels, colours[(ids.astype(int) - 1) % len(colours)], atol=1e-6)

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from kinocyte.app import settings
+from kinocyte.app import cell_colours, settings
 from kinocyte.app.cells import Cells
 from kinocyte.app.jobs import Job
 from kinocyte.app.movies import Frames, FrameStore, channel_frames, contrast_of
@@ -266,6 +266,7 @@ class Layers(QObject):
                 scale=layer_scale(cells.position.scale, len(shape)),
                 units=layer_units(len(shape)),
                 opacity=0.5,
+                colormap=cell_colours.of_labels(),
                 metadata={"kinocyte": True},
             )
         )
@@ -296,7 +297,8 @@ class Layers(QObject):
                 units=layer_units(points.shape[1] - 1),
                 tail_length=12,
                 tail_width=2,
-                colormap="turbo",
+                color_by="track_id",
+                colormaps_dict={"track_id": cell_colours.of_tracks(points[:, 0])},
                 visible=visible,
                 metadata={"kinocyte": True},
             )

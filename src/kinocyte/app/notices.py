@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from kinocyte.app.jobs import Job
 from kinocyte.app.session import Session
 from kinocyte.app.theme import LEVEL_COLOURS
-from kinocyte.app.widgets import named
+from kinocyte.app.widgets import named, show_progress
 
 _INFO_STAYS_MS = 12_000
 _SIGNS = {"info": "", "warning": "⚠ ", "error": "✖ "}
@@ -95,7 +95,7 @@ class NoticeBar(QWidget):
 
     def _progressed(self, fraction: float, text: str) -> None:
         self.bar.setRange(0, 100)
-        self.bar.setValue(round(100 * fraction))
+        show_progress(self.bar, round(100 * fraction))
         if text and self._job is not None:
             self.what.setToolTip(text)
 

@@ -32,6 +32,8 @@ def kept_shown(asked: Question, rule: FeatureFilter) -> Shown:
     things, word = ("lineages", "objects of them") if asked.of_tracks else ("objects of this position", "objects")
     here = int(places["passed"].sum())
     more = f" Otsu's limit here: {', '.join(f'{v:.4g}' for v in limits)}." if limits else ""
+    if position.journal.active_of(population):
+        more += " Filters see the cells as they were found; what you corrected stays as you corrected it."
     scale, ndim = position.scale, len(position.image().frame_shape)
     axes = ("z_um", "y_um", "x_um")[-ndim:]
     return Shown(

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from kinocyte.app.session import Session
-from kinocyte.app.widgets import error_label, heading, hint, named
+from kinocyte.app.widgets import error_label, heading, hint, named, show_progress
 from kinocyte.app.worker import Worker
 from kinocyte.core.errors import KinocyteError
 
@@ -189,7 +189,7 @@ class RunPanel(QWidget):
 
     def _show_progress(self) -> None:
         whole = (self._done + sum(self._partial.values())) / max(1, self._todo)
-        self.bar.setValue(round(1000 * min(1.0, whole)))
+        show_progress(self.bar, round(1000 * min(1.0, whole)))
 
     def _on_outcome(self, task: str, status: str, message: str, warnings: list[str], **_more: Any) -> None:
         self._partial.pop(task, None)

@@ -32,7 +32,7 @@ from kinocyte.app.jobs import Job, Latest
 from kinocyte.app.plate import PlateView
 from kinocyte.app.session import Session
 from kinocyte.app.theme import CONDITION_COLOURS
-from kinocyte.app.widgets import error_label, fit, heading, hint, named
+from kinocyte.app.widgets import error_label, fit, heading, hint, named, show_progress
 from kinocyte.app.wizard_plate import Conditions
 from kinocyte.app.wizard_work import (
     MAPS,
@@ -471,7 +471,7 @@ class NewExperiment(QDialog):
 
     def _progressed(self, fraction: float, _text: str) -> None:
         self.bar.setRange(0, 1000)
-        self.bar.setValue(round(1000 * fraction))
+        show_progress(self.bar, round(1000 * fraction))
 
     def _imported(self, found: tuple[str, list[str]]) -> None:
         target, failed = found

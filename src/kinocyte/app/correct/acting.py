@@ -12,6 +12,7 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from kinocyte.app.cells import Cells
+from kinocyte.app.correct.image_keys import ImageKeys
 from kinocyte.app.jobs import Job
 from kinocyte.app.session import Session
 from kinocyte.core.errors import KinocyteError
@@ -52,6 +53,7 @@ class CorrectingPanel(QWidget):
         self.column.setContentsMargins(6, 6, 6, 6)
         self.column.setSpacing(4)
         self.writing: list[Job] = []
+        self.image_keys = ImageKeys(self, session)
         self.nothing = self.note("", f"{name}_nothing")
         for changed in (session.experiment_changed, session.position_changed, session.cells_changed):
             changed.connect(self._say_what_lacks)
@@ -72,7 +74,8 @@ class CorrectingPanel(QWidget):
         self.nothing.setVisible(bool(said))
 
     def key(self, keys: str, slot: Callable[[], Any]) -> None:
-        """Let a key do something while the panel has the focus."""
+        """Let a key do something while the panel has the focus, or the image beside it."""
+        self.image_keys.add(keys, slot)
         shortcut = QShortcut(QKeySequence(keys), self)
         shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         shortcut.activated.connect(slot)

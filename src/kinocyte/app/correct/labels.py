@@ -218,6 +218,20 @@ class LabelsPanel(CorrectingPanel):
         self.cancel()
         self.edit("Splitting a cell", lambda e: e.split(cell, line_um=points))
 
+    def undo(self) -> None:
+        """Take back the newest stroke while something is painted, else the newest correction."""
+        if self.tool is None:
+            super().undo()
+        elif self.tool != "split":
+            self.strokes.undo()
+
+    def redo(self) -> None:
+        """Restore the stroke, or the correction, that was last taken back."""
+        if self.tool is None:
+            super().redo()
+        elif self.tool != "split":
+            self.strokes.redo()
+
     def cancel(self) -> None:
         """Forget the strokes."""
         viewer, layer = self.session.viewer, self.strokes

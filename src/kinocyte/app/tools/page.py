@@ -29,7 +29,17 @@ from kinocyte.app.session import Session
 from kinocyte.app.theme import LEVEL_COLOURS
 from kinocyte.app.tools.file_list import FileList
 from kinocyte.app.tools.work import Asked, Drift, Shifts, Undoing, in_the_window
-from kinocyte.app.widgets import Fold, NoWheel, error_label, heading, hint, named, push_button, without_wheel
+from kinocyte.app.widgets import (
+    Fold,
+    NoWheel,
+    error_label,
+    heading,
+    hint,
+    named,
+    push_button,
+    show_progress,
+    without_wheel,
+)
 from kinocyte.core import registry
 from kinocyte.core.errors import KinocyteError
 from kinocyte.core.method import Method
@@ -64,7 +74,7 @@ class Working(QWidget):
 
     def _progress(self, fraction: float, text: str) -> None:
         self.bar.setRange(0, 1000)
-        self.bar.setValue(round(1000 * fraction))
+        show_progress(self.bar, round(1000 * fraction))
         self.bar.setFormat(text)
 
     def _stop(self) -> None:

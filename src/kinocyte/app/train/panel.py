@@ -15,6 +15,7 @@ from kinocyte.app.draft import toml_of
 from kinocyte.app.session import Session
 from kinocyte.app.train.controls import Controls, minutes
 from kinocyte.app.train.using import segment_with
+from kinocyte.app.widgets import show_progress
 from kinocyte.app.worker import Worker
 from kinocyte.core.errors import KinocyteError
 
@@ -185,7 +186,7 @@ class TrainPanel(QWidget):
     ) -> None:
         c = self.controls
         c.bar.setRange(0, 1000)
-        c.bar.setValue(round(1000 * fraction))
+        show_progress(c.bar, round(1000 * fraction))
         if self.worker.stopping:
             return
         words = f"Step {step}" if step else (task or "Predicting")

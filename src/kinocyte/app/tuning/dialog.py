@@ -30,7 +30,7 @@ from kinocyte.app.draft import DraftStep
 from kinocyte.app.session import Session
 from kinocyte.app.tuning.annotations import Annotations, Kind
 from kinocyte.app.tuning.values import Tunable, tunables
-from kinocyte.app.widgets import error_label, fit, heading, hint, named, push_button
+from kinocyte.app.widgets import error_label, fit, heading, hint, named, push_button, show_progress
 from kinocyte.app.worker import Worker
 from kinocyte.core.errors import KinocyteError
 
@@ -278,7 +278,7 @@ class TuneDialog(QDialog):
 
     def _on_progress(self, fraction: float, step: int = 0, steps: int = 0, **_more: Any) -> None:
         self.bar.setRange(0, 1000)
-        self.bar.setValue(round(1000 * fraction))
+        show_progress(self.bar, round(1000 * fraction))
         self.said.setText(f"{step} of {steps} trials done")
 
     def _on_tuned(self, rows: list[dict[str, Any]], metric: str, **found: Any) -> None:
