@@ -40,9 +40,9 @@ class SuggestedThreshold:
 def suggest_threshold(values: ArrayLike, *, log: bool | None = None) -> SuggestedThreshold:
     """Return the value where two normal groups in a mixture are equally probable, or the middle of a wide gap.
 
-    Groups that lie far apart are told by every value between them; where two groups are equally probable then depends on
-    their outermost values only, and the middle is taken, as far as it puts no more than one value in 1000 on the wrong
-    side more: there a signal that goes from one to the other is half way.
+    Groups that lie far apart are told by every value between them; where two groups are equally probable then depends
+    on their outermost values only, and the middle is taken, as far as it puts no more than one value in 1000 on the
+    wrong side more: there a signal that goes from one to the other is half way.
 
     Parameters
     ----------
