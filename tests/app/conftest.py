@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,17 +29,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _own_napari_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what napari remembers away from that of the person who runs the tests; it reads it once a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAPARI_CONFIG", str(tmp_path_factory.mktemp("napari") / "napari.yaml"))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
 def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep settings, drafts and crash reports of tests away from those of the person who runs them."""
-    folder = tmp_path_factory.mktemp("settings")
-    before = {k: os.environ.get(k) for k in ("KINOCYTE_SETTINGS", "NAPARI_CONFIG")}
-    os.environ["KINOCYTE_SETTINGS"] = str(folder)
-    os.environ["NAPARI_CONFIG"] = str(folder / "napari.yaml")
-    yield
-    for key, value in before.items():
-        os.environ.pop(key, None)
-        if value is not None:
-            os.environ[key] = value
+    """Give each module settings, drafts and crash reports of its own: what a story sets must not decide another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KINOCYTE_SETTINGS", str(tmp_path_factory.mktemp("settings")))
+        yield
 
 
 class Hands:
@@ -131,11 +132,8 @@ def hands() -> Iterator[Hands]:
     """Return a window with hands on it, shared by the tests of a module: opening one takes seconds."""
     pytest.importorskip("napari")
     pytest.importorskip("pyqtgraph")
-    from kinocyte.app import settings
     from kinocyte.app.window import Window
 
-    for key in ("recent", "theme", "builder/live"):
-        settings.forget(key)
     window = Window()
     made = Hands(window)
     made.pump(0.2)

@@ -516,8 +516,11 @@ def test_a_track_has_the_colour_of_its_labels_and_none_is_grey() -> None:
     colours = cell_colours.palette()
     assert (np.ptp(colours[:, :3], axis=1) > 0.25).all()
     assert (colours[:, :3].max(axis=1) > 0.7).all()
-    ids = np.array([5.0, 6.0, 40.0, 63.0, 64.0])
-    shares = (ids - ids.min()) / np.ptp(ids)
+    from napari.layers import Tracks
+
+    ids = np.array([5, 6, 40, 63, 64])
+    points = np.column_stack([np.repeat(ids, 2), np.tile([0, 1], 5), np.zeros((10, 2))]).astype(np.float64)
+    tracks = Tracks(points, color_by="track_id", colormaps_dict={"track_id": cell_colours.of_tracks()})
     labels = cell_colours.of_labels().map(ids.astype(np.uint32))
-    np.testing.assert_allclose(cell_colours.of_tracks(ids).map(shares), labels, atol=1e-6)
-    np.testing.assert_allclose(labels, colours[(ids.astype(int) - 1) % len(colours)], atol=1e-6)
+    np.testing.assert_allclose(tracks.track_colors[::2], labels, atol=1e-6)
+    np.testing.assert_allclose(labels, colours[(ids - 1) % len(colours)], atol=1e-6)

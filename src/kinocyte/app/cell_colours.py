@@ -31,22 +31,16 @@ def of_labels() -> Any:
     return CyclicLabelColormap(colors=np.vstack([np.zeros((1, 4), np.float32), palette()]), name="cells")
 
 
-def of_tracks(track_ids: NDArray[np.float64]) -> Any:
-    """Return napari's colour map of tracks, in which a track has the colour of its labels.
-
-    Parameters
-    ----------
-    track_ids : numpy.ndarray
-        (n,) ids that are drawn, from which napari makes fractions from 0 to 1.
-    """
+def of_tracks() -> Any:
+    """Return napari's colour map of tracks, in which a track has the colour of its labels."""
     from napari.utils.colormaps import Colormap
 
-    first, last = int(track_ids.min()), int(track_ids.max())
+    class TrackColours(Colormap):  # type: ignore[misc]  # napari carries no types
+        """The colour of a track by its id, which napari passes as it is."""
+
+        def map(self, values: NDArray[Any]) -> NDArray[np.float32]:
+            """Return (n, 4) colours of (n,) ids."""
+            return colours[(np.atleast_1d(values).astype(np.int64) - 1) % len(colours)]
+
     colours = palette()
-    n = last - first + 1
-    return Colormap(
-        colors=colours[(np.arange(first, last + 1) - 1) % len(colours)],
-        controls=np.linspace(0.0, 1.0, n + 1),
-        interpolation="zero",
-        name="cells",
-    )
+    return TrackColours(colors=colours, name="cells")

@@ -298,7 +298,8 @@ class Layers(QObject):
                 tail_length=12,
                 tail_width=2,
                 color_by="track_id",
-                colormaps_dict={"track_id": cell_colours.of_tracks(points[:, 0])},
+                colormaps_dict={"track_id": cell_colours.of_tracks()},
+                blending="translucent",  # added to the colour of the masks, all would be nearly white
                 visible=visible,
                 metadata={"kinocyte": True},
             )

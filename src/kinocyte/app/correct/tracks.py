@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QSpinBox
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QSizePolicy, QSpinBox
 
 from kinocyte.app.cells import Cells
 from kinocyte.app.correct.acting import CorrectingPanel, ids_text, named
@@ -71,6 +71,8 @@ class TracksPanel(CorrectingPanel):
         self.count = self.note("", "tracks_count")
         self.tree = LineageTree()
         self.tree.setMinimumHeight(160)
+        # it takes the height that is left: what a plot asks for by itself would not fit on a small screen
+        self.tree.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self.column.addWidget(self.tree, 1)
         self.tree.clicked.connect(self._on_tree)
         session.cells_changed.connect(self.redraw)
@@ -213,6 +215,9 @@ class TracksPanel(CorrectingPanel):
         track = cells.track_of.get(ids[0]) if ids else self.session.selection.track_ids[0]
         own = cells.objects.filter(pl.col("track_id") == track).sort("frame") if track is not None else None
         start = int(own["object_id"][-1]) if own is not None and own.height else ids[0]
+        if not cells.links.filter(pl.col("source_id") == start).is_empty():
+            self.refuse(f"Track {track} divides; choose one of its daughters to follow on, or cut them off first.")
+            return
         read = None if cells.labels is None else cells.labels.frame
         reach, gap = self.reach.value(), self.gap.value()
 
