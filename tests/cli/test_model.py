@@ -49,6 +49,20 @@ def test_packages_of_other_programs(data: Path, models: Path, capsys: pytest.Cap
     assert "segmentation 'semantic'" in said
 
 
+def test_models_of_events(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from kinocyte.events._deep import package_of
+
+    assert run(["model", "list"]) == 0
+    assert "events-step" in capsys.readouterr().out
+    for model in ("events-step", str(package_of("events-step"))):
+        assert run(["model", "info", model]) == 0
+        said = capsys.readouterr().out
+        assert "kinocyte events deep" in said
+        assert "left_censored_called_event" in said
+        assert run(["model", "test", model]) == 0
+        assert "gives the test output" in capsys.readouterr().out
+
+
 def test_what_is_no_model_is_refused(tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.txt").write_text("no model")
     notes = str(tmp_path / "notes.txt")

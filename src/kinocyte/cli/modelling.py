@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from kinocyte.cli.console import out as console
 from kinocyte.cli.console import table
 from kinocyte.core.errors import KinocyteError, ParameterError
+
+if TYPE_CHECKING:
+    from kinocyte.learning.signals.model import SignalModel
 
 #: letters of a card that are shown; authors of packages write what they like
 _LONGEST = 3000
@@ -32,6 +35,7 @@ def list_models() -> int:
             rows.append((name, model.task.name(), model.axes, channels, where))
         except KinocyteError as error:
             rows.append((name, "broken", "", "", str(error)))
+    rows += [(name, "events", "t", ", ".join(model.signals), "comes with Kinocyte") for name, model in _event_models()]
     table("Models", ["name", "for", "axes", "channels", "where"], rows)
     console.print(f"Installed models are in {zoo.folder()}.", markup=False, soft_wrap=True)
     return 0
@@ -48,6 +52,10 @@ def info(model: str, /) -> int:
     """
     from kinocyte.learning import zoo
 
+    events = _of_events(model)
+    if events is not None:
+        table(f"Model {model}", ["what", "value"], _told_of_events(events))
+        return 0
     path = zoo.find(model)
     found = zoo.load(path, checked=False)
     rows: list[tuple[str, Any]] = [
@@ -64,6 +72,42 @@ def info(model: str, /) -> int:
     rows += _history(found.card.get("training"))
     table(f"Model {model}", ["what", "value"], rows)
     return 0
+
+
+def _event_models() -> list[tuple[str, SignalModel]]:
+    """Return the models of events that come with Kinocyte."""
+    from kinocyte.events._deep import shipped
+
+    found = [(name, _of_events(str(path))) for name, path in sorted(shipped().items())]
+    return [(name, model) for name, model in found if model is not None]
+
+
+def _of_events(model: str) -> SignalModel | None:
+    """Return a model of events, checked by its own test signals; None where it is for images, or nothing is there."""
+    from kinocyte.events._deep import opened, shipped
+    from kinocyte.learning.package import read_package
+
+    path = Path(model).expanduser()
+    path = path if path.exists() else shipped().get(model, path)
+    if not path.is_file() and not any((path / n).is_file() for n in ("rdf.yaml", "bioimageio.yaml")):
+        return None
+    try:
+        config = read_package(path).rdf.get("config", {})
+    except KinocyteError:
+        return None  # refused by whoever asks for a model of images
+    ours = config.get("kinocyte") if isinstance(config, dict) else None
+    return opened(str(path)) if isinstance(ours, dict) and ours.get("task") == "events" else None
+
+
+def _told_of_events(model: SignalModel) -> list[tuple[str, str]]:
+    """Return what a model of events reads, how good it is, and where its limits are."""
+    held_out = model.card.get("held_out", {})
+    scores = {k: f"{v:.3g}" for k, v in held_out.items() if isinstance(v, int | float)}
+    left = {"name", "training", "losses", "best_epoch", "held_out"}
+    rows = [("for", "events"), ("reads", ", ".join(model.signals))]
+    rows += [(str(k), _plain(v)) for k, v in model.card.items() if k not in left and _plain(v)]
+    rows += [("on held-out movies", _plain(scores) + " (times in frames)")] if scores else []
+    return [*rows, ("used by", "event 'deep', kinocyte events deep")]
 
 
 def _history(record: Any) -> list[tuple[str, str]]:
@@ -189,7 +233,7 @@ def export(model: str, /, *, out: Annotated[Path, Parameter(name="--out")]) -> i
 
 @app.command(name="test")
 def check(model: str, /) -> int:
-    """Compute the test image that a model comes with, and compare.
+    """Compute the test image, or the test signals, that a model comes with, and compare.
 
     Parameters
     ----------
@@ -198,9 +242,9 @@ def check(model: str, /) -> int:
     """
     from kinocyte.learning import zoo
 
-    path = zoo.find(model)
-    found = zoo.load(path, checked=True)
-    console.print(f"{found.name}: gives the test output that it comes with.", markup=False, soft_wrap=True)
+    events = _of_events(model)
+    name = zoo.load(zoo.find(model), checked=True).name if events is None else events.card.get("name", model)
+    console.print(f"{name}: gives the test output that it comes with.", markup=False, soft_wrap=True)
     return 0
 
 

@@ -122,12 +122,13 @@ class Interaction(Step):
             found |= self._followed(pairs, reference, neighbour)
         progress(0.8)
         said = SaidOfPairs.read(position, self.population, self._sides, found) if self._follows else NOTHING_SAID
-        found |= self._what_happened(position, found, said.events)
+        happened, notes = self._what_happened(position, found, said.events)
+        found |= happened
         commit()
         for name in self.tables():
             position.write_table(name, found[name.removeprefix(f"{self.population}_")], step=self.key)
         progress(1.0)
-        warnings = [*self._warnings(pairs, reference), *said.warnings]
+        warnings = [*self._warnings(pairs, reference), *said.warnings, *notes]
         return {"pairs": pairs.height, **said.summary, "warnings": warnings}
 
     def _density(self, position: Position, cells: pl.DataFrame, radius_um: float) -> pl.DataFrame:
@@ -165,15 +166,17 @@ class Interaction(Step):
 
     def _what_happened(
         self, position: Position, found: dict[str, pl.DataFrame], said: pl.DataFrame
-    ) -> dict[str, pl.DataFrame]:
-        """Return the events of pairs and the ranked killers."""
+    ) -> tuple[dict[str, pl.DataFrame], tuple[str, ...]]:
+        """Return the events of pairs and the ranked killers, and what the methods of the events note."""
         out: dict[str, pl.DataFrame] = {}
+        notes: tuple[str, ...] = ()
         if self.method.event:
             cells = found["pairs"].rename({"pair_id": "track_id"}).with_row_index("object_id", offset=1)
             place = f"interaction '{self.population}', event"
             tables = detect_events(
                 self.method.event, cells, empty(EVENTS), field_um=None, progress=_silent, place=place, changed=said
             )
+            notes = tables.notes
             states = cells.select("object_id", pl.col("track_id").alias("pair_id"), "frame").join(
                 tables.states, on="object_id", how="left", maintain_order="left"
             )
@@ -183,7 +186,7 @@ class Interaction(Step):
             events = position.table(f"{self.reference}_events")
             deaths = events.filter(pl.col("event") == self.method.victim_event)
             out["killers"] = self.method.killer.rank(deaths, found["pairs"])
-        return out
+        return out, notes
 
     def _cells(self, position: Position, population: str) -> pl.DataFrame:
         measured = self.measured if self._signals else ()
