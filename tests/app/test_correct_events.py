@@ -37,9 +37,8 @@ def test_class_and_time_are_set_by_key_and_by_dragging(desk: Open) -> None:  # n
     from qtpy.QtTest import QTest
 
     opened = open_events(desk)
-    signal = opened.find("events_signal")
-    signal.setCurrentIndex(signal.findText("mean_pi"))
-    opened.rest()
+    assert opened.find("events_signal").currentText() == "mean_pi", "in which the event is seen"
+    assert opened.find("events_channel").currentText() == "pi"
     number = next(i for i, v in enumerate(opened.panel.tiles) if v.tile.event_class == "event")
     view = opened.panel.tiles[number]
     assert view.tile.values.max() > 300 > view.tile.values.min()

@@ -521,6 +521,6 @@ def test_a_track_has_the_colour_of_its_labels_and_none_is_grey() -> None:
     ids = np.array([5, 6, 40, 63, 64])
     points = np.column_stack([np.repeat(ids, 2), np.tile([0, 1], 5), np.zeros((10, 2))]).astype(np.float64)
     tracks = Tracks(points, color_by="track_id", colormaps_dict={"track_id": cell_colours.of_tracks()})
-    labels = cell_colours.of_labels().map(ids.astype(np.uint32))
+    labels = cell_colours.of_labels().map((ids + 1).astype(np.uint32))  # as `Cells.track_labels` gives them
     np.testing.assert_allclose(tracks.track_colors[::2], labels, atol=1e-6)
-    np.testing.assert_allclose(labels, colours[(ids - 1) % len(colours)], atol=1e-6)
+    np.testing.assert_allclose(labels, colours[ids % len(colours)], atol=1e-6)

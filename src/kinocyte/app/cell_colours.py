@@ -32,15 +32,15 @@ def of_labels() -> Any:
 
 
 def of_tracks() -> Any:
-    """Return napari's colour map of tracks, in which a track has the colour of its labels."""
+    """Return napari's colour map of tracks, in which a track has the colour of its labels (`Cells.track_labels`)."""
     from napari.utils.colormaps import Colormap
 
     class TrackColours(Colormap):  # type: ignore[misc]  # napari carries no types
         """The colour of a track by its id, which napari passes as it is."""
 
         def map(self, values: NDArray[Any]) -> NDArray[np.float32]:
-            """Return (n, 4) colours of (n,) ids."""
-            return colours[(np.atleast_1d(values).astype(np.int64) - 1) % len(colours)]
+            """Return (n, 4) colours of (n,) ids; the label of a track is its id + 1, and label 1 has the first."""
+            return colours[np.atleast_1d(values).astype(np.int64) % len(colours)]
 
     colours = palette()
     return TrackColours(colors=colours, name="cells")

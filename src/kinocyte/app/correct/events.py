@@ -22,6 +22,7 @@ from kinocyte.app.correct.gallery_data import (
     chosen_events,
     make_tiles,
     offer_of,
+    strip,
 )
 from kinocyte.app.session import Selection, Session
 from kinocyte.app.widgets import heading
@@ -85,9 +86,9 @@ class TileView(QFrame):
         self.tile = tile
         self.title.setText(tile.title)
         if len(tile.crops):
-            strip = _strip(tile.crops, tile.frames.index(tile.frame) if tile.frame in tile.frames else -1)
-            height, width = strip.shape[:2]
-            picture = QImage(strip.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+            pixels = strip(tile.crops, tile.frames.index(tile.frame) if tile.frame in tile.frames else -1)
+            height, width = pixels.shape[:2]
+            picture = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
             self.crops.setPixmap(QPixmap.fromImage(picture))
         self.show_verdict(tile.event_class, tile.time_min)
 
@@ -131,6 +132,8 @@ class EventsPanel(CorrectingPanel):
         self._filling = False
         self._within = True
         self._states: Mapping[str, tuple[str, ...]] = {}
+        self._seen_in: Mapping[str, str] = {}
+        self._followed = ("", "")
         self._said: dict[tuple[Subject, int], tuple[str, float | None]] = {}  # not applied yet
         self._shown_columns, self._page_size = 3, 6
         self._resized = QTimer(self)
@@ -171,6 +174,7 @@ class EventsPanel(CorrectingPanel):
         self.signal = box("signal", "Which measurement is drawn")
         self.channel = box("channel", "Which channel the crops show")
         self.partner = box("partner", "What the colour of a partner's outline says")
+        self.partner.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.legend = named(QLabel(""), "events_legend")
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.order = box("order", "Which come first")
@@ -191,7 +195,8 @@ class EventsPanel(CorrectingPanel):
         self.row(self.condition)
         self.row(self.partner, self.legend, None)
         self.whose.currentIndexChanged.connect(lambda _i: self._subject_changed())
-        for other in (self.event_box, self.signal, self.channel, self.partner, self.order, self.shown):
+        self.event_box.currentIndexChanged.connect(lambda _i: self._event_changed())
+        for other in (self.signal, self.channel, self.partner, self.order, self.shown):
             other.currentIndexChanged.connect(lambda _i: self._restart())
         self.condition.returnPressed.connect(self._restart)
 
@@ -272,8 +277,27 @@ class EventsPanel(CorrectingPanel):
         self._within, self._states = offer.within, offer.states
         names = [f"cells: {cells.population}", *(f"pairs: {i}" for i in offer.interactions)]
         self._fill_boxes(names, ["", *offer.interactions], list(offer.events), list(offer.signals))
+        self._seen_in = offer.seen_in
+        self._follow_event()
         self._show_legend()
         self._load()
+
+    def _follow_event(self) -> None:
+        """Show the signal in which another event is seen, and its channel; what a person chooses then, stays."""
+        event = (self.whose.currentData() or "", self.event_box.currentText().strip())
+        signal = self._seen_in.get(event[1], "")
+        if event == self._followed or not signal:
+            return
+        self._followed, self._filling = event, True
+        self.signal.setCurrentText(signal)
+        channels = [self.channel.itemText(i) for i in range(self.channel.count())]
+        self.channel.setCurrentIndex(next((i for i, c in enumerate(channels) if signal.endswith(f"_{c}")), 0))
+        self._filling = False
+
+    def _event_changed(self) -> None:
+        if not self._filling:
+            self._follow_event()
+        self._restart()
 
     def _fill_boxes(self, names: list[str], data: list[str], events: list[str], signals: list[str]) -> None:
         channels = [] if self.session.position is None else list(self.session.position.channels)
@@ -466,15 +490,3 @@ class EventsPanel(CorrectingPanel):
             )
 
         self.write("Setting an event of a pair", say_of_pair)
-
-
-def _strip(crops: Any, middle: int) -> Any:
-    """Return crops side by side, each twice as large, the one of the event framed."""
-    pieces = []
-    for number, crop in enumerate(crops):
-        large = crop if crop.shape[0] > 64 else crop.copy()
-        if number == middle:
-            for edge in (large[:1], large[-1:], large[:, :1], large[:, -1:]):
-                edge[...] = (213, 94, 0)
-        pieces += [large, np.full((large.shape[0], 2, 3), 40, np.uint8)]
-    return np.ascontiguousarray(np.concatenate(pieces[:-1], axis=1))

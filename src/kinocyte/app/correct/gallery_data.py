@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,6 +102,8 @@ class Offer:
         Whether both cells of its pairs are of this population.
     states : mapping of str to tuple of str
         Columns of the neighbours that hold a state, with their values.
+    seen_in : mapping of str to str
+        Of events, the signal that their condition names first.
     """
 
     interactions: tuple[str, ...] = ()
@@ -108,6 +111,7 @@ class Offer:
     signals: tuple[str, ...] = ()
     within: bool = True
     states: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    seen_in: Mapping[str, str] = field(default_factory=dict)
 
 
 def offer_of(cells: Cells, interaction: str) -> Offer:
@@ -124,7 +128,21 @@ def offer_of(cells: Cells, interaction: str) -> Offer:
     within = not chosen or sides[chosen][1] == cells.population
     other = _neighbours(cells, Subject("", chosen))
     states = {} if other is None else states_of(other.objects)
-    return Offer(mine, names, tuple(signals_of(cells, Subject("", chosen))), within, states)
+    signals = tuple(signals_of(cells, Subject("", chosen)))
+    return Offer(mine, names, signals, within, states, seen_in(events, signals))
+
+
+def seen_in(events: pl.DataFrame, signals: Collection[str]) -> dict[str, str]:
+    """Return for each event the first signal that its condition names, where it names one."""
+    if "condition" not in events.columns:
+        return {}
+    found = {}
+    rows = events.select("event", "condition").drop_nulls().unique(subset="event", keep="first", maintain_order=True)
+    for event, condition in rows.iter_rows():
+        named = [word for word in re.findall(r"\w+", condition) if word in signals]
+        if named:
+            found[event] = named[0]
+    return found
 
 
 def states_of(objects: pl.DataFrame) -> dict[str, tuple[str, ...]]:
@@ -378,3 +396,15 @@ def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     inner[:, 1:] &= mask[:, :-1]
     inner[:, :-1] &= mask[:, 1:]
     return np.asarray(mask & ~inner)
+
+
+def strip(crops: Any, middle: int) -> Any:
+    """Return crops side by side, each twice as large, the one of the event framed."""
+    pieces = []
+    for number, crop in enumerate(crops):
+        large = crop if crop.shape[0] > 64 else crop.copy()
+        if number == middle:
+            for edge in (large[:1], large[-1:], large[:, :1], large[:, -1:]):
+                edge[...] = (213, 94, 0)
+        pieces += [large, np.full((large.shape[0], 2, 3), 40, np.uint8)]
+    return np.ascontiguousarray(np.concatenate(pieces[:-1], axis=1))
