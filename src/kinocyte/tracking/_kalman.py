@@ -72,10 +72,13 @@ def _settle(method: Kalman, at: Points) -> Matching:
     grid = build_grid(at.position_um, at.first)
     following = straight_chains(at, grid, method.max_distance_um)
     gaps = at.gaps(method.max_frame_gap)
-    motion = guess(at, np.full(gaps, max(method.search_radius_um, method.max_distance_um)))
+    motion = believed = guess(at, np.full(gaps, max(method.search_radius_um, method.max_distance_um)))
     for turn in range(_TURNS):
         step, young = predictions(method, at, following, gaps)
         motion = learn(at, following, motion, step)
+        if not turn:  # chains end wherever an object is missed: they tell of steps, not of ends
+            rates = ("bonus", "missed", "ended", "births")
+            motion = motion._replace(**{r: getattr(believed, r) for r in rates})
         own = np.where(young, method.max_distance_um, method.search_radius_um) ** 2
         found = match(at, grid, motion, (_none(at), _none(at)), step, limits=Limits(own, from_expected=True))
         same = (found.following == following).mean()

@@ -8,8 +8,8 @@ end of one track and the start of another::
 ``N`` is the normal density of a displacement with the variance ``s_g^2`` per axis. A share ``q`` moves faster, with the
 variance ``t_g^2`` (real cells are no Brownian particles), and a share ``l`` leaps anywhere within reach (volume
 ``V_g``). ``m`` is the probability that an object is missed in a frame, ``e`` that its track ends, and ``b`` the density
-of starts per um^2 (um^3 in 3D) and frame. Within reach a link is never worth less than nothing: where nothing else
-explains an object, it is linked.
+of starts per um^2 (um^3 in 3D) and frame. A link that explains less than that end and that start is none: where few
+tracks begin and end every object within reach is linked, and among false detections those at hand.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kinocyte.core.compiled import kernel
 from kinocyte.tracking._points import Points
 
 LEAPS = 0.01
-_FLOOR = 1e-6
+_LEAST = 1e-9
 _STEPS = 64
 _ENOUGH = 50_000
 _PSEUDO = 10.0  # links' worth of belief in the prior guess
@@ -124,9 +124,7 @@ def _reach(net: Any, skip: Any, value: Any, square: Any, out: Any) -> None:
     for i in range(len(net)):
         if skip[i]:
             continue
-        if net[i] <= 2.0 * _FLOOR:
-            out[i] = square[-1]
-        elif net[i] < value[0]:
+        if net[i] < value[0]:
             few, many = 1, len(value) - 1  # worth falls with distance
             while few < many:
                 k = (few + many) // 2
@@ -145,7 +143,9 @@ def ball(radius_um: NDArray[np.float64], dimensions: int) -> NDArray[np.float64]
 def guess(at: Points, reach_um: NDArray[np.float64]) -> Motion:
     """Return what is believed before anything is linked: a third of the reach per axis and few losses."""
     reach = reach_um**2
-    births = 0.02 * _density(at, reach)
+    # so few that whatever is within reach is linked at first, however many objects are
+    leap = LEAPS / float(ball(reach_um[:1], at.dimensions())[0])
+    births = min(0.02 * _density(at, reach), leap / 0.04)
     return _motion(at, reach, reach / 9.0, fast=(0.05, 4.0), missed=0.02, ended=0.02, births=births)
 
 
@@ -239,7 +239,7 @@ def worth(
     motion: Motion,
     measured: bool = False,
 ) -> NDArray[np.float64]:
-    """Return what each candidate is worth; see the head of the module.
+    """Return what each candidate is worth, -1 where it is none; see the head of the module.
 
     Parameters
     ----------
@@ -267,12 +267,11 @@ def _worth(square: Any, candidates: Any, at: Any, table: Any, between: bool) -> 
             g = frame[target[e]] - frame[i] - 1
             density = table[g, 1] * np.exp(-0.5 * square[e] / table[g, 0])
             density += table[g, 3] * np.exp(-0.5 * square[e] / table[g, 2]) + table[g, 4]
-            floor = _FLOOR * (2.0 - np.sqrt(square[e] / table[g, 6]))
-            out[e] = max(np.log(density) + table[g, 5], floor)
+            out[e] = np.log(density) + table[g, 5]
             away = 0.0
             for a in range(3 if between else 0):
                 away += (position[target[e], a] - position[i, a]) ** 2
-            if max(away, square[e]) > table[g, 6] * (1.0 + 1e-12):
+            if out[e] < _LEAST or max(away, square[e]) > table[g, 6] * (1.0 + 1e-12):
                 out[e] = -1.0
     return out
 
