@@ -131,6 +131,27 @@ def test_channels_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert tifffile.imread(tmp_path / "out" / "a_labels.tif").max() == 3
 
 
+def test_channels_by_number_and_without_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = {k: t.numpy() for k, t in Care(width=2, depth=1).build(2, 2, 2).state_dict().items()}
+    inputs = tuple(InputChannel(name=f"channel_{i}") for i in (1, 2))
+    targets = tuple(InputChannel(name=f"target {i}") for i in (1, 2))
+    saved(ImageModel("m", Care(width=2, depth=1), inputs, targets, "yx", None, weights), tmp_path / "two")
+    saved(blob_finder(), tmp_path / "blobs")
+    both = written(tmp_path / "two of them #1.ome.tif", np.stack([movie(1)[0] * 0, movie(1)[0]]), "CYX")
+    one = written(tmp_path / "one.ome.tif", movie(1))
+    out = ["--out", str(tmp_path / "out")]
+    assert run(["predict", str(tmp_path / "blobs"), str(both), "--channel", "2", *out]) == 0
+    assert tifffile.imread(tmp_path / "out" / "two of them #1_labels.tif").max() == 3
+    names = ["--channels", "phase", "--channels", "hoechst"]
+    assert run(["predict", str(tmp_path / "two"), str(both), *names, *out]) == 0  # names of the model are numbers
+    with tifffile.TiffFile(tmp_path / "out" / "two of them #1_restored.tif") as file:
+        described = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]["Channel"]
+    assert [c["Name"] for c in described] == ["phase", "hoechst"]
+    capsys.readouterr()
+    assert run(["predict", str(tmp_path / "two"), str(one), *out]) == 1
+    assert "it has 1 channel(s) (channel_1); the model reads 2 together" in capsys.readouterr().err
+
+
 def test_what_cannot_be_done_is_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved(blob_finder(), tmp_path / "blobs")
     source = str(written(tmp_path / "a.ome.tif", movie(1)))

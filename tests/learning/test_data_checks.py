@@ -69,6 +69,7 @@ FAULTS: dict[str, tuple[str, str, Callable[[Any, Any], Pair]]] = {
         "warning", "tiny", lambda i, lab: Pair("bad", i[None], np.where((np.indices(lab.shape) == 21).all(0), 77, lab))
     ),
     "fractions": ("error", "unreadable", lambda i, lab: Pair("bad", i[None], lab / 2)),
+    "a picture for labels": ("error", "picture", lambda i, lab: Pair("bad", np.rot90(i)[None], i)),
     "negative": ("error", "unreadable", lambda i, lab: Pair("bad", i[None], -lab.astype(int))),
     "no target": ("error", "unreadable", lambda i, lab: Pair("bad", i[None])),
     "NaN": ("error", "nan", lambda i, lab: Pair("bad", np.where(i == i.max(), np.nan, i)[None], lab)),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kinocyte.core.version import __version__
+from kinocyte.learning._image_card import distinct
 from kinocyte.learning.model import ImageModel
 from kinocyte.learning.quality.judging import Judgement
 from kinocyte.learning.quality.sweeping import Sweep
@@ -128,7 +129,7 @@ def references(model: ImageModel, judged: Judgement) -> list[str]:
         else []
     )
     perceptual = [_LPIPS] if judged.pooled.get("st_lpips") is not None else []
-    return list(dict.fromkeys([*type(model.task).references, *own, *_SCORED[judged.kind], *perceptual]))
+    return distinct([*own, *type(model.task).references, *_SCORED[judged.kind], *perceptual])
 
 
 def parameters(

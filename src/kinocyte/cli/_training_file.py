@@ -95,7 +95,7 @@ def read_table(path: Path) -> dict[str, Any]:
         msg = f"{path} cannot be read: {error.strerror or error}; name a training file."
         raise InputFileError(msg) from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        msg = f"{path} cannot be read as a training file: {error}"
+        msg = f'{path} cannot be read as a training file: {error}; text stands in quotes, as in inputs = "images".'
         raise InputFileError(msg) from error
 
 

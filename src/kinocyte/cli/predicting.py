@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 Frames = Iterator[NDArray[Any]]
 _MOST_16 = np.iinfo(np.uint16).max
+#: names that models have of channels and targets without names
+_UNNAMED, _UNNAMED_TARGET = re.compile(r"channel_\d+"), re.compile(r"target \d+")
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ def predict(
     out : Path
         Folder to write to.
     channel : str
-        Channels to read, in the order of the model's; left out: the only one, or those of the model's names.
+        Channels to read, by name or number from 1, in the order of the model's; left out: the only one, or those of the
+        model's names.
     probability : float
         Objects are where the model is at least this sure; left out: as tuned in training.
     overlap : float
@@ -267,16 +271,29 @@ def _scale(movie: PlainMovie, model: ImageModel) -> Scale:
 
 def _chosen(movie: PlainMovie, model: ImageModel, asked: Asked, n: int) -> tuple[str, ...]:
     """Return the channels of a movie that the model reads."""
-    wanted = asked.channel or tuple(c.name for c in model.inputs)
-    if not asked.channel and n == len(movie.channels) == 1:
+    names = [c.name for c in model.inputs[:n]]
+    unnamed = n == 1 or all(_UNNAMED.fullmatch(name) for name in names)  # then order is all that is known
+    if not asked.channel and unnamed and n == len(movie.channels):
         return movie.channels
-    need_as_many(wanted, [c.name for c in model.inputs[:n]], "the model", "--channel")
+    wanted = tuple(_numbered_or_named(name, movie.channels) for name in asked.channel or names)
+    need_as_many(wanted, names, "the model", "--channel")
+    if len(movie.channels) < n:
+        held = ", ".join(movie.channels)
+        msg = f"it has {len(movie.channels)} channel(s) ({held}); the model reads {n} together: {', '.join(names)}."
+        raise ParameterError(msg)
     for name in wanted:
         if name not in movie.channels:
             hint = nearest(name, movie.channels)
             msg = f"it has no channel '{name}'; {hint}. Say with --channel which to read, in the order of the model's."
             raise ParameterError(msg)
     return wanted
+
+
+def _numbered_or_named(name: str, channels: Sequence[str]) -> str:
+    """Return the name of a channel that was named, or given by its number from 1."""
+    if name in channels or not name.isdecimal() or not 1 <= int(name) <= len(channels):
+        return name
+    return channels[int(name) - 1]
 
 
 def _read(movie: PlainMovie, channels: tuple[str, ...]) -> Frames:
@@ -338,6 +355,8 @@ def _restored(model: ImageModel, asked: Asked, movie: PlainMovie, *, uncertain: 
     chosen, dtype = _chosen(movie, model, asked, len(model.inputs)), _type(model, movie)
     size = _scale(movie, model).spacing_um(model.ndim)
     names = tuple(c.name for c in model.targets) or chosen
+    if gives_grey_values(model) and len(names) == len(chosen) and all(map(_UNNAMED_TARGET.fullmatch, names)):
+        names = chosen  # the same channels, restored
     how = {"what": uncertainty if uncertain else restore, "pixel_um": size, **asked.how}
 
     def frames(kind: np.dtype[Any]) -> Frames:

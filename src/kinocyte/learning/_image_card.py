@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kinocyte.learning.model import ImageModel
@@ -23,7 +24,7 @@ def readme(model: ImageModel, left_out: Mapping[str, str]) -> str:
     lines += ["## Use", "", *_use(model), "", "## Training", "", *training_lines(record), ""]
     lines += ["## Validation", "", *_validation(record, card.get("test", {})), ""]
     lines += ["## Licence and citation", "", f"Licence of the weights: {card.get('license', 'unknown')}.", ""]
-    lines += [f"- {line}" for line in dict.fromkeys([*card.get("cite", ()), *model.task.references])]
+    lines += [f"- {line}" for line in distinct([*card.get("cite", ()), *model.task.references])]
     if left_out:
         lines += ["", "## Left out", "", *(f"- {form}: {why}." for form, why in left_out.items())]
     return "\n".join(lines).rstrip() + "\n"
@@ -78,3 +79,12 @@ def _validation(record: Mapping[str, Any], test: Mapping[str, Any]) -> list[str]
 
 def _score(name: str, value: Any) -> str:
     return f"- {name}: {value:.4g}" if isinstance(value, float) else f"- {name}: {value}"
+
+
+def distinct(references: Sequence[str]) -> list[str]:
+    """Return references in order, the first of those with one DOI or one text."""
+    found: dict[str, str] = {}
+    for line in references:
+        doi = re.search(r"10\.\d{4,}/\S+[\w)]", line)
+        found.setdefault(doi[0].lower() if doi else line, line)
+    return list(found.values())

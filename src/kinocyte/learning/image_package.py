@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from kinocyte.core import registry
 from kinocyte.core.errors import InputFileError, ParameterError
 from kinocyte.core.version import __version__
-from kinocyte.learning._image_card import readme
+from kinocyte.learning._image_card import distinct, readme
 from kinocyte.learning.devices import need_torch
 from kinocyte.learning.model import ImageModel, InputChannel
 from kinocyte.learning.package import Package, described, from_npy, npy
@@ -265,7 +266,7 @@ def _title(name: str) -> str:
 
 def _cited(lines: Sequence[str]) -> list[dict[str, str]]:
     found = []
-    for line in dict.fromkeys(lines):
+    for line in distinct(lines):
         doi, arxiv = re.search(r"(10\.\d{4,}/\S+[\w)])", line), re.search(r"arXiv:(\d+\.\d+)", line)
         address = re.search(r"https?://\S+", line)
         if doi:
@@ -302,11 +303,21 @@ def load(package: Package, *, checked: bool = True) -> ImageModel:
     except (KeyError, TypeError, IndexError, ValueError, ParameterError) as error:
         if isinstance(error, InputFileError):
             raise
-        msg = f"{path} is no model for images of Kinocyte: {error!r} in its rdf.yaml."
+        msg = f"{path} is no model for images of Kinocyte: {_wrong(error)} in its rdf.yaml."
         raise InputFileError(msg) from error
     if checked:
         _check(model, path, *(from_npy(package.checked(t), name=f"{path}/{t['source']}") for t in tensors))
     return model
+
+
+def _wrong(error: Exception) -> str:
+    """Return in one line what is wrong with a description."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))} = {first.get('input')!r} is refused ({first['msg']})"
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return f"{error} is wrong" if isinstance(error, ValueError) else str(error)
 
 
 def _read(package: Package) -> ImageModel:

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from uuid import uuid4
 
@@ -66,6 +67,10 @@ def find(path_or_name: str | Path) -> Path:
     known = every()
     if str(path_or_name) in known:
         return known[str(path_or_name)]
+    ours = Path(str(files("kinocyte") / "data" / "models"))
+    if _NAME.fullmatch(str(path_or_name)) and (ours / str(path_or_name) / "rdf.yaml").is_file():
+        msg = f"The model '{path_or_name}' calls events and is not for images; see kinocyte events deep --help."
+        raise InputFileError(msg)
     msg = (
         f"There is no model '{path_or_name}': no folder or zip of that path, none installed and none of ours; "
         f"{nearest(str(path_or_name), known)}."

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinocyte.core.errors import KinocyteError
-from kinocyte.learning.data.pairs import Pair, as_labels, digest
+from kinocyte.learning.data.pairs import Pair, as_labels, digest, is_picture
 
 Array = NDArray[Any]
 
@@ -48,6 +48,7 @@ class Facts:
     thumbnail: Array | None = None
     n_objects: int = 0
     is_mask: bool = False
+    is_picture: bool = False
     repeated: list[int] = field(default_factory=list)
     crumbs: list[int] = field(default_factory=list)
     tiny: list[int] = field(default_factory=list)
@@ -109,7 +110,9 @@ def facts_of(pair: Pair, kind: str, enlargement: int, *, optional: bool = False)
             facts.fault = str(error)
             return facts
         if kind == "labels":
-            _look_at_labels(facts, labels)
+            facts.is_picture = is_picture(labels)
+            if not facts.is_picture:
+                _look_at_labels(facts, labels)
         else:
             facts.classes = frozenset(np.unique(labels).tolist()) - {0}
             facts.n_objects = len(facts.classes)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from kinocyte.learning.data._pair_facts import Facts, facts_of
-from kinocyte.learning.data.pairs import Pair
+from kinocyte.learning.data.pairs import Pair, flat_share
 from kinocyte.learning.tasks.base import Task
 
 TargetKind = Literal["labels", "classes", "image", "none"]
@@ -71,9 +71,7 @@ def guess_target(pair: Pair) -> TargetKind:
         return "image"
     if plane.dtype.kind == "f" and not (np.isfinite(plane).all() and (plane == np.rint(plane)).all()):
         return "image"
-    left, right = plane[..., :-1], plane[..., 1:]
-    inside = (left != 0) & (right != 0)  # objects are flat inside, pictures are not
-    return "labels" if not inside.any() or float(np.mean(left[inside] == right[inside])) > 0.7 else "image"
+    return "labels" if flat_share(plane) > 0.7 else "image"  # objects are flat inside, pictures are not
 
 
 def check_pairs(
@@ -306,7 +304,7 @@ def _calibration(facts: Sequence[Facts]) -> list[Finding]:
 
 
 def _empty(facts: Sequence[Facts]) -> list[Finding]:
-    looked_at = [f for f in facts if not (f.fault or f.misfit or f.nan_target or f.unlabelled)]
+    looked_at = [f for f in facts if not (f.fault or f.misfit or f.nan_target or f.unlabelled or f.is_picture)]
     empty = [f for f in looked_at if f.n_objects == 0]
     if empty and len(empty) == len(facts):
         return _about("error", "empty", empty, "All targets are empty ({}): there is nothing to learn.")
@@ -326,7 +324,14 @@ def _labels(facts: Sequence[Facts]) -> list[Finding]:
         masks,
         "The targets of {} are masks: separate objects share one number; number each object by itself.",
     )
-    rest = [f for f in facts if not f.is_mask]
+    found += _about(
+        "error",
+        "picture",
+        [f for f in facts if f.is_picture],
+        "The targets of {} are pictures, not labels: neighbouring pixels differ nearly everywhere; give 0 for "
+        "background and one number for each object. Were images and targets exchanged?",
+    )
+    rest = [f for f in facts if not (f.is_mask or f.is_picture)]
     doubled = [f for f in rest if f.repeated]
     which = "; ".join(f"{short(f.name)}: {_few(f.repeated)}" for f in doubled[:_NAMED])
     found += _about(

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from kinocyte.core.errors import ParameterError
 
 Array = NDArray[Any]
+#: where fewer neighbours within objects are equal than this, targets are pictures and no labels
+_FLAT_SHARE = 0.3
 #: pixels, or a function without arguments that reads them
 Pixels = Array | Callable[[], Array]
 
@@ -145,3 +147,15 @@ def as_labels(target: Array, name: str) -> NDArray[np.int64]:
         msg = f"The target of '{name}' holds the label {labels.min()}; 0 is background and labels are above it."
         raise ParameterError(msg)
     return labels
+
+
+def flat_share(target: Array) -> float:
+    """Return the share of neighbours along x, neither of them 0, that are equal; 1 where there are none."""
+    left, right = target[..., :-1], target[..., 1:]
+    inside = (left != 0) & (right != 0)
+    return float(np.mean(left[inside] == right[inside])) if inside.any() else 1.0
+
+
+def is_picture(labels: NDArray[np.int64]) -> bool:
+    """Tell whether grey values were given for labels: objects are flat inside along some axis, pictures along none."""
+    return all(flat_share(np.moveaxis(labels, axis, -1)) < _FLAT_SHARE for axis in range(labels.ndim))

@@ -306,9 +306,10 @@ def limits_of(model: ImageModel, image: NDArray[Any]) -> list[tuple[float, float
     """
     if image.ndim != model.ndim + 1 or len(image) != len(model.inputs):
         names = ", ".join(c.name for c in model.inputs)
+        size = " x ".join(map(str, image.shape[1:]))
         msg = (
             f"The model '{model.name}' reads {len(model.inputs)} channel(s) ({names}) of {' '.join(model.axes)}; the "
-            f"image has the shape {image.shape}."
+            f"image has {len(image)} of {size} pixels."
         )
         raise ParameterError(msg)
     if image.size == 0:

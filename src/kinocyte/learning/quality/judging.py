@@ -15,7 +15,7 @@ from kinocyte.evaluation.classes import ClassReport, score_classes
 from kinocyte.evaluation.images import score_image
 from kinocyte.evaluation.perceptual import LEAST_PX, PerceptualDistance
 from kinocyte.evaluation.segmentation import SegmentationReport, score_segmentations
-from kinocyte.learning.data.pairs import Pair, as_labels
+from kinocyte.learning.data.pairs import Pair, as_labels, is_picture
 from kinocyte.learning.devices import Device
 from kinocyte.learning.model import ImageModel
 from kinocyte.learning.tasks.base import Reading
@@ -213,6 +213,9 @@ def _labels(made: _Predicted) -> Judgement:
     def pairs() -> Iterator[tuple[Array, Array]]:
         for pair, target, prediction in made:
             labels = as_labels(target, pair.name)
+            if is_picture(labels):
+                msg = f"The target of '{pair.name}' is a picture and no label image; were images and targets exchanged?"
+                raise ParameterError(msg)
             both, any_ = (labels > 0) & (prediction > 0), (labels > 0) | (prediction > 0)
             foreground.append(float(both.sum() / any_.sum()) if any_.any() else None)
             yield labels, prediction

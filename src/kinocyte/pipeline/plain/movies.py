@@ -219,4 +219,4 @@ def _stem(movie: Movie) -> str:
         name = name.removesuffix(ending)
     if len(movie.files) == 1 and name == movie.files[0].name:
         name = movie.files[0].stem
-    return re.sub(r'[\\/:*?"<>|\s]+', "_", name).strip("._") or "movie"
+    return re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(" .") or "movie"
