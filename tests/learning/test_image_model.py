@@ -126,7 +126,7 @@ def test_a_package_that_was_changed_is_refused(package: Path, tmp_path: Path) ->
         ("n_rays: 4", "n_rays: 5", "not those of the network"),
         ("n_rays: 4", "n_rays: 100000", "no model for images"),
         ("axes: yx", "axes: tyx", "no model for images"),
-        ("\n        low: ", "\n        low: .nan # ", r"normalisation\.low = nan is refused \([^\n]*\) in its rdf.yaml.$"),
+        ("\n        low: ", "\n        low: .nan # ", r"low = nan is refused \([^\n]*\) in its rdf.yaml.$"),
     ]:
         assert old in rdf
         with pytest.raises(InputFileError, match=words):
