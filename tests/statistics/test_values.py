@@ -341,3 +341,11 @@ def test_a_group_without_values_is_named() -> None:
     found = compare_values(t, value="v", by="g", draws=100)
     assert found.groups["group"].to_list() == ["g0", "g2"]
     assert "The group 'g1' has no row that can be used and is left out." in found.notes
+
+
+def test_intervals_do_not_depend_on_the_order_of_rows() -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(0, 1, 60), rng.normal(0.5, 1, 50)
+    for one, other in zip(effect_sizes(a, b), effect_sizes(rng.permutation(a), rng.permutation(b)), strict=True):
+        assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=1e-12)
+        assert one.low < one.value < one.high

@@ -198,6 +198,7 @@ def _over_replicates(
 def _over_cells(x: Floats, y: Floats, draws: int, confidence: float, seed: int) -> Floats:
     """Draw cells with replacement; percentiles of Cliff's delta and Cohen's d, (2, 2)."""
     rng = np.random.default_rng(seed)
+    x, y = np.sort(x), np.sort(y)  # the order of rows in a table decides nothing
     order = np.sort(np.concatenate([x, y]))
     grid = order[np.concatenate([[True], np.diff(order) > 0])]
     place_x, place_y = np.searchsorted(grid, x), np.searchsorted(grid, y)
