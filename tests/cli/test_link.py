@@ -75,3 +75,42 @@ def test_round_cells_are_followed_through_their_divisions(tmp_path: Path, capsys
     assert run([*words, str(tmp_path / "without"), "--no-divisions"]) == 0
     kept = json.loads((tmp_path / "without" / "m" / "track.json").read_text())
     assert kept["pipeline"]["population"]["cells"]["tracking"]["splitting_max_distance_um"] is None
+
+
+@pytest.mark.parametrize("layout", ["stack", "pages", "folder"])
+def test_masks_in_files_are_compared(tmp_path: Path, capsys: Capture, layout: str) -> None:
+    frames = np.zeros((4, 30, 60), np.uint16)
+    for t in range(4):
+        frames[t, 5:15, 5 + 4 * t : 20 + 4 * t] = 7
+        frames[t, 15:25, 30 - 4 * t : 45 - 4 * t] = 9
+    rows = [(10 * t + label, t, label, 0.0, 0.0) for t in range(4) for label in (7, 9)]
+    objects = pl.DataFrame(rows, schema=["object_id", "frame", "label", "x_um", "y_um"], orient="row")
+    objects.write_csv(tmp_path / "o.csv")
+    masks = tmp_path / ("masks" if layout == "folder" else "masks.tif")
+    if layout == "folder":
+        masks.mkdir()
+        for t in range(4):
+            tifffile.imwrite(masks / f"m{t:02d}.tif", frames[t])
+    else:
+        tifffile.imwrite(
+            masks, frames, photometric="minisblack", metadata={"axes": "TYX"} if layout == "stack" else None
+        )
+    for extra in (["--method", "overlap"], ["--cost", "iou"]):
+        out = tmp_path / f"{extra[1]}.csv"
+        command = ["link", str(tmp_path / "o.csv"), "--out", str(out), *extra]
+        assert run(command) == 2
+        assert "--labels" in capsys.readouterr().err
+        assert run([*command, "--labels", str(masks)]) == 0
+        links = set(pl.read_csv(out).select("source_id", "target_id").iter_rows())
+        assert links == {(10 * t + label, 10 * t + 10 + label) for t in range(3) for label in (7, 9)}
+
+
+def test_no_manual_links_is_no_answer(tmp_path: Path, capsys: Capture) -> None:
+    pl.DataFrame({"object_id": [1, 2, 5], "frame": [0, 1, 2], "x_um": 1.0, "y_um": 1.0}).write_csv(tmp_path / "o.csv")
+    command = ["link", str(tmp_path / "o.csv"), "--method", "manual", "--out"]
+    assert run([*command, str(tmp_path / "none.csv")]) == 2
+    assert "--pairs" in capsys.readouterr().err
+    for number, typed in enumerate((["1", "2", "--pairs", "2", "5"], ["[[1, 2], [2, 5]]"])):
+        out = tmp_path / f"{number}.csv"
+        assert run([*command, str(out), "--pairs", *typed]) == 0
+        assert pl.read_csv(out).select("source_id", "target_id").rows() == [(1, 2), (2, 5)]

@@ -97,7 +97,7 @@ class Starts:
         unknown = (length < LIVES) & (end + len(motion.reach_um2) > last)
         age = np.minimum(frame - first, _LONGEST)
         rival = np.exp(np.clip(incoming, 0.0, 600.0))
-        since_before = (motion.missed ** np.arange(_LONGEST + 1))[age]
+        since_before = np.asarray((motion.missed ** np.arange(_LONGEST + 1))[age], np.float64)
         return cls((incoming < 0.0) & (age > 0), rival, length - 1 + LIVES * unknown, since_before)
 
     def take(self, which: NDArray[np.bool_]) -> Starts:

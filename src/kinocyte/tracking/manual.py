@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from pydantic import field_validator
 
 from kinocyte.core.errors import TableError
 from kinocyte.core.method import param
@@ -19,6 +21,18 @@ class Manual(Linker):
     pairs: tuple[tuple[int, int], ...] = param(
         (), help="Pairs of object ids, the earlier object first, such as [[1, 12], [12, 25]]."
     )
+
+    @field_validator("pairs", mode="before")
+    @classmethod
+    def _as_typed(cls, given: Any) -> Any:
+        """Take what a command line makes of pairs, too: all ids in a row, or a whole list as one word."""
+        if not isinstance(given, Sequence) or isinstance(given, str):
+            return given
+        if len(given) == 1 and _nested(given[0]) and all(map(_nested, given[0])):
+            return given[0]
+        if len(given) % 2 == 0 and not any(map(_nested, given)):
+            return tuple(zip(given[::2], given[1::2], strict=True))
+        return given
 
     def link(self, objects: pl.DataFrame, *, labels: LabelSource | None = None, seed: int = 0) -> pl.DataFrame:
         """Return the listed links.
@@ -70,3 +84,7 @@ class Manual(Linker):
             }
         )
         return conform(table, LINKS, table="links")
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
