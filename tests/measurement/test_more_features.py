@@ -93,6 +93,17 @@ def test_contrast_of_squares():
         assert row["snr_a"] == pytest.approx((inner.mean() - outer) / inner.std(ddof=1))
 
 
+@pytest.mark.parametrize("turned", [np.rot90, np.flipud, np.transpose, lambda a: np.pad(a, ((13, 8), (9, 21)))])
+def test_contrast_of_an_object_does_not_depend_on_how_it_lies(turned):
+    labels = np.zeros((60, 70), np.uint32)
+    for i, (y, x) in enumerate([(20, 20), (40, 48)], start=1):  # centres on pixels: half as far is often between two
+        labels[draw.ellipse(y, x, 8, 5, rotation=0.7)] = i
+    image = np.random.default_rng(0).uniform(50, 90, labels.shape) + 100 * (labels > 0)
+    ours = Contrast().measure(labels, {"a": image}, SCALE)
+    other = Contrast().measure(turned(labels), {"a": turned(image)}, SCALE)
+    assert ours.to_numpy() == pytest.approx(other.to_numpy(), rel=1e-12)
+
+
 def test_contrast_of_hostile_objects():
     labels = np.zeros((5, 6), np.uint32)
     labels[0, 0], labels[2:4, 2:4] = 1, 2

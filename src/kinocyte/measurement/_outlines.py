@@ -62,6 +62,13 @@ def contrast_table(labels: NDArray[Any], pixels: Mapping[str, NDArray[Any]]) -> 
 
 
 @kernel
+def _half_way(pixel, centre):  # type: ignore[no-untyped-def] # numba
+    """Return the pixel half as far from a centre; of two as near the inner one, so that mirrored objects are alike."""
+    at = 0.5 * (pixel + centre)
+    return int(np.ceil(at - 0.5)) if pixel > centre else int(np.floor(at + 0.5))
+
+
+@kernel
 def _inside_and_around(image, values, labels, boxes, centre):  # type: ignore[no-untyped-def] # numba
     """Return number, sum and squares about the mean inside each object, number and sum in the doubled one without it.
 
@@ -89,9 +96,9 @@ def _inside_and_around(image, values, labels, boxes, centre):  # type: ignore[no
                             else:
                                 out[i, 2] += (v - mean) ** 2
                         elif turn == 0:
-                            w = int(np.rint(centre[i, 0] + (z - centre[i, 0]) / 2))
-                            q = int(np.rint(centre[i, 1] + (y - centre[i, 1]) / 2))
-                            p = int(np.rint(centre[i, 2] + (x - centre[i, 2]) / 2))
+                            w = _half_way(z, centre[i, 0])
+                            q = _half_way(y, centre[i, 1])
+                            p = _half_way(x, centre[i, 2])
                             if image[w, q, p] == labels[i]:
                                 out[i, 3] += 1
                                 out[i, 4] += v
