@@ -152,6 +152,7 @@ def test_gates_count_all_cells() -> None:
     figure = distribution_figures.scatter_gate(long, "v", "w", gates={"high": (1.5, None, None, None)})
     assert [t.get_text() for t in figure.axes[0].texts] == ["high"]
     named = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert all("(n = 60)" in n for n in named)
     assert [n.rpartition(": ")[2] for n in named] == [f"high {n / 60:.0%}" for n in inside]
 
 
@@ -170,6 +171,9 @@ def test_confusion_says_counts_and_shares() -> None:
     axes = matrix_figures.confusion(counts, names=["event", "none"]).axes[0]
     assert [t.get_text() for t in axes.texts] == ["9\n90%", "1\n10%", "0\n0%", "5\n100%"]
     assert axes.get_title(loc="left") == "14 of 15 right (93.3%)"
+    many = pl.DataFrame({"truth": ["a", "a", "b"], "called": ["a", "b", "b"], "n": [999, 1, 5]})
+    texts = [t.get_text() for t in matrix_figures.confusion(many).axes[0].texts]
+    assert texts[:2] == ["999\n>99%", "1\n<1%"]
 
 
 def test_transitions_of_two_groups() -> None:
@@ -224,7 +228,7 @@ def behaviour(n: int = 20) -> dict[str, pl.DataFrame]:
 def test_shares_of_states_are_those_of_the_windows() -> None:
     axes = behaviour_figures.behaviour(behaviour(), {"by": "dose"}).axes
     assert [p.get_width() for p in axes[1].patches] == pytest.approx([1.0, 0.5, 0.5])
-    assert [t.get_text() for t in axes[1].get_yticklabels()] == ["10", "0"]
+    assert [t.get_text() for t in axes[1].get_yticklabels()] == ["10\nn = 20", "0\nn = 20"]
 
 
 @pytest.mark.parametrize("width", JOURNAL_MM)

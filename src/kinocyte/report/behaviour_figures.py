@@ -31,8 +31,8 @@ def behaviour(frames: Mapping[str, pl.DataFrame], parameters: Mapping[str, Any])
     points, groups = frames["points"], frames["groups"]
     states = points["state"].drop_nulls().unique().sort().to_list()
     named = groups["group"].to_list()[:_MOST_GROUPS]
-    figure = new_figure(3.6 + 0.28 * len(named))
-    grid = figure.add_gridspec(2, 1, height_ratios=[2.6, 0.35 + 0.28 * len(named)])
+    figure = new_figure(3.6 + 0.38 * len(named))
+    grid = figure.add_gridspec(2, 1, height_ratios=[2.6, 0.35 + 0.38 * len(named)])
     umap = parameters.get("embedding") == "umap"
     labels = ("UMAP 1", "UMAP 2") if umap else ("component 1", "component 2")
     axes = style(figure.add_subplot(grid[0]), x_label=labels[0], y_label=labels[1])
@@ -73,10 +73,12 @@ def _text(group: Any) -> str:
 
 
 def _shares(axes: Axes, points: pl.DataFrame, groups: list[Any], states: list[str]) -> None:
-    """Draw one bar a group: how large a part of its windows is in each state."""
+    """Draw one bar a group: how large a part of its windows is in each state, and how many windows there are."""
+    named = []
     for row, group in enumerate(groups):
         own = points.filter(pl.col("group") == group)
         y, left = len(groups) - 1 - row, 0.0
+        named.append(f"{plain(_text(group), 18, 1)}\nn = {own.height}")
         for state, colour in zip(states, group_colours(len(states)), strict=True):
             share = own.filter(pl.col("state") == state).height / max(1, own.height)
             axes.barh(y, share, left=left, height=0.62, color=colour, alpha=0.75, linewidth=0)
@@ -87,6 +89,6 @@ def _shares(axes: Axes, points: pl.DataFrame, groups: list[Any], states: list[st
             axes.barh(y, 1 - left, left=left, height=0.62, color=GRID, linewidth=0)
     axes.set_xlim(0, 1)
     axes.set_xticks(np.linspace(0, 1, 5))
-    axes.set_yticks(range(len(groups)), [plain(_text(g), 18, 1) for g in reversed(groups)])
+    axes.set_yticks(range(len(groups)), named[::-1])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.5, len(groups) - 0.5)

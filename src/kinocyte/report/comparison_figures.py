@@ -139,7 +139,8 @@ def values(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
         if of["mean_low"] is not None and of["mean_high"] is not None:
             axes.plot([of["mean_low"], of["mean_high"]], [y, y], color=INK, linewidth=1.6, solid_capstyle="butt")
         axes.plot([of["mean"]], [y], "D", color=INK, markersize=4)
-    axes.set_yticks(range(len(named)), [_name(g) for g in reversed(named)])
+    counted = [f"{_name(g)}\nn = {groups.filter(_is(g))['n_cells'][0]}" for g in reversed(named)]
+    axes.set_yticks(range(len(named)), counted)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_ylim(-0.6, len(named) - 0.4)

@@ -269,7 +269,8 @@ def scatter_gate(
         own = shown.filter(pl.col(group) == name)
         axes.plot(
             own[x], own[y], _MARKERS[i % len(_MARKERS)], color=colour, alpha=0.55, markersize=3, markeredgewidth=0,
-            label=plain(_text(name), 36, 1) + ("" if brief else _shares(known, own_gates, (x, y, group, name))),
+            label=f"{plain(_text(name), 36, 1)} (n = {_cells(known, group, name)})"
+            + ("" if brief else _shares(known, own_gates, (x, y, group, name))),
         )  # fmt: skip
     if known.height:
         axes.margins(0.06)
@@ -289,6 +290,11 @@ def scatter_gate(
     if len(names) > 1:
         legend(axes, below=True, marker_scale=1.6)
     return figure
+
+
+def _cells(values: pl.DataFrame, group: str, name: Any) -> int:
+    """Return how many cells a group has."""
+    return values.filter(pl.col(group) == name).height
 
 
 def _corners(sides: Sequence[float | None], limits: Sequence[float]) -> tuple[float, float, float, float]:

@@ -83,7 +83,9 @@ def superplot(
         lane = _Lane(axes, y, colours[row])
         _cloud(lane, cells, (low, high), _POINTS // len(shown), random)
         _means(lane, part, feature, replicate_of or {}, markers)
-    axes.set_yticks(range(len(shown)), [plain(name, 18, 3) for name in reversed(shown)])
+    n_cells = dict(known.group_by("condition").len().iter_rows())
+    named = [f"{plain(name, 18, 2)}\nn = {n_cells.get(name, 0)}" for name in reversed(shown)]
+    axes.set_yticks(range(len(shown)), named)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_ylim(-0.6, len(shown) - 0.35)

@@ -47,7 +47,7 @@ def confusion(
     share = np.divide(table, total, out=np.zeros_like(table), where=total > 0)
     figure = new_figure(1.0 + 0.55 * max(1, len(order)), *mm(width_mm))
     axes = style(figure.add_subplot(), x_label="called", y_label="truth")
-    texts = [[f"{n:.0f}\n{s:.0%}" for n, s in zip(a, b, strict=True)] for a, b in zip(table, share, strict=True)]
+    texts = [[f"{n:.0f}\n{_percent(s)}" for n, s in zip(a, b, strict=True)] for a, b in zip(table, share, strict=True)]
     _squares(axes, share, texts)
     _name_both(axes, order, order)
     right = float(np.trace(table))
@@ -56,6 +56,13 @@ def confusion(
         fontsize=9, color=INK, loc="left",
     )  # fmt: skip
     return figure
+
+
+def _percent(share: float) -> str:
+    """Return a share in words that call only nothing 0 % and only everything 100 %."""
+    if 0 < share < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
 def _table(rows: Sequence[tuple[Any, ...]], order: Sequence[str]) -> Floats:
@@ -115,7 +122,7 @@ def transition_matrices(steps: pl.DataFrame, *, width_mm: float | None = None, m
         if len(states) * columns > 6:
             axes.tick_params(axis="x", labelrotation=45)
         axes.set_title(
-            f"{plain(f'{group:g}' if isinstance(group, float) else str(group), 22, 1)}, n = {n}",
+            f"{plain(f'{group:g}' if isinstance(group, float) else str(group), 25 - 8 * (columns > 1), 1)}, n = {n}",
             fontsize=9,
             color=INK,
             loc="left",

@@ -67,7 +67,7 @@ def plate_figure(plate: Plate, values: Mapping[str, float | None], title: str) -
     from matplotlib.colors import Normalize
 
     width = 4.1
-    figure = new_figure(0.9 + (width - 0.6) * plate.n_rows / plate.n_columns, width)
+    figure = new_figure(1.15 + (width - 0.6) * plate.n_rows / plate.n_columns, width)
     axes = figure.add_subplot()
     axes.set_facecolor("none")
     known = [v for v in values.values() if v is not None]
