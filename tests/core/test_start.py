@@ -67,6 +67,19 @@ def test_every_public_name_is_found() -> None:
     assert set(kinocyte.__all__) <= set(dir(kinocyte))
 
 
+@pytest.mark.parametrize(
+    "room",
+    ["evaluation", "events", "interactions", "interop", "learning", "measurement", "pipeline", "registration", "report",
+     "restoration", "segmentation", "simulation", "statistics", "tracking"],
+)  # fmt: skip
+def test_a_room_gives_what_it_names(room: str) -> None:
+    face = getattr(kinocyte, room)
+    assert len(face.__all__) > 4
+    for name in face.__all__:
+        assert getattr(face, name) is not None, name
+    assert set(face.__all__) <= set(dir(face))
+
+
 def test_a_room_is_imported_when_it_is_named() -> None:
     assert kinocyte.core.__name__ == "kinocyte.core"
     with pytest.raises(AttributeError, match="module 'kinocyte' has no attribute 'segmentatoin'"):
