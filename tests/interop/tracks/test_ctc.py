@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 
 from kinocyte.cli import run
@@ -15,6 +16,8 @@ from kinocyte.core.scale import Scale
 from kinocyte.interop.tracks.base import Contours, TrackData, track_data
 from kinocyte.interop.tracks.branches import branches
 from kinocyte.interop.tracks.ctc import read_ctc_tracks, relabelled, write_ctc_tracks
+from kinocyte.interop.tracks.trackmate import read_trackmate
+from kinocyte.interop.tracks.trackmate_write import write_trackmate
 from tests.interop.tracks.conftest import movies
 
 REAL = ("ctc_official_evaluation_testset/03_RES", "ctc_official_evaluation_testset/03_GT")
@@ -117,3 +120,22 @@ def test_links_that_cannot_be_are_refused() -> None:
         track_data(objects, pl.DataFrame({"source_id": [1], "target_id": [3]}))
     with pytest.raises(TableError, match="stands twice"):
         track_data(objects.with_columns(object_id=pl.lit(1)))
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_masks_keep_their_outlines_or_size_in_trackmate(tmp_path: Path, deep: bool) -> None:
+    shape, centre = ((8, 40, 40), (4, 20, 15)) if deep else ((40, 40), (20, 15))
+    grid = np.indices(shape) - np.reshape(centre, (-1, *[1] * len(shape)))
+    mask = ((grid**2).sum(axis=0) <= 9).astype(np.uint16)
+    (tmp_path / "01_RES").mkdir()
+    for t in range(2):
+        tifffile.imwrite(tmp_path / f"01_RES/mask{t:03d}.tif", mask * 700)
+    (tmp_path / "01_RES/res_track.txt").write_text("700 0 1 0\n")
+    write_trackmate(tmp_path / "x.xml", read_ctc_tracks(tmp_path / "01_RES", pixel_size_um=0.5, z_step_um=0.5))
+    back = read_trackmate(tmp_path / "x.xml")
+    size = int(mask.sum())
+    radius = 0.5 * (np.cbrt(size * 3 / (4 * np.pi)) if deep else np.sqrt(size / np.pi))
+    assert back.objects["RADIUS"].to_numpy() == pytest.approx(radius)
+    write_ctc_tracks(tmp_path / "02_RES", back)
+    again = tifffile.imread(tmp_path / "02_RES/mask001.tif") > 0
+    assert (again & (mask > 0)).sum() / (again | (mask > 0)).sum() > (0.8 if deep else 0.999)

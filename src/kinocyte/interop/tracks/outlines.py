@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from kinocyte.interop.tracks.base import Contours, TrackData, calibrated
@@ -29,6 +30,24 @@ def with_outlines(data: TrackData) -> TrackData:
                 xy = _outline(regions[label].image, regions[label].bbox[:2]) * (scale.x_um, scale.y_um)
                 found[number] = xy - (x, y)
     return data.replace(contours=Contours.of(found))
+
+
+def with_radii(data: TrackData) -> TrackData:
+    """Return the data with ``radius_um``, that of a disc or ball as large as the mask, where no size is known."""
+    if data.masks is None or {"RADIUS", "radius_um", "area_um2", "volume_um3"} & set(data.objects.columns):
+        return data
+    scale = calibrated(data, "A radius")
+    deep = data.shape is not None and len(data.shape) == 4
+    one = float(np.prod(scale.spacing_um(3 if deep else 2)))
+    radius = np.full(data.objects.height, np.nan)
+    frames, labels = (data.objects[c].to_numpy() for c in ("frame", "label"))
+    for frame in np.unique(frames):
+        rows = np.flatnonzero(frames == frame)
+        label, count = np.unique(data.masks(int(frame)), return_counts=True)
+        at = np.minimum(np.searchsorted(label, labels[rows]), len(label) - 1)
+        size = np.where(label[at] == labels[rows], count[at] * one, np.nan)
+        radius[rows] = np.cbrt(size * 3 / (4 * np.pi)) if deep else np.sqrt(size / np.pi)
+    return data.replace(objects=data.objects.with_columns(radius_um=pl.Series(radius).fill_nan(None)))
 
 
 def _outline(mask: NDArray[np.bool_], corner: tuple[int, int]) -> NDArray[np.float64]:

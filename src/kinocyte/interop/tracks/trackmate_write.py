@@ -19,6 +19,7 @@ from kinocyte.interop.tracks._xml import Node, attribute_of, number_texts, openi
 from kinocyte.interop.tracks.base import Contours, TrackData
 from kinocyte.interop.tracks.branches import lineages, link_rows
 from kinocyte.interop.tracks.files import published
+from kinocyte.interop.tracks.outlines import with_outlines, with_radii
 from kinocyte.interop.tracks.trackmate import OWN_ID, TrackMateFile, scaled
 from kinocyte.interop.tracks.trackmate_new import extended, new_file, radii_um, track_features
 
@@ -33,7 +34,8 @@ def write_trackmate(path: Path, data: TrackData, *, overwrite: bool = False) -> 
 
     Numeric features become features of TrackMate with their column noted beside; text columns have no counterpart there
     and are left out, except those a TrackMate file brought. Ids that TrackMate cannot count (below 0, above 2**31 - 1)
-    are numbered anew and kept in the feature ``KINOCYTE_OBJECT_ID``.
+    are numbered anew and kept in the feature ``KINOCYTE_OBJECT_ID``. Objects of label images
+    have their outlines in 2D, and the radius of a disc or ball as large.
 
     Parameters
     ----------
@@ -49,7 +51,7 @@ def write_trackmate(path: Path, data: TrackData, *, overwrite: bool = False) -> 
     StoreError
         If something is there already, or the disk may not be written.
     """
-    session = session_of(data)
+    session = session_of(with_radii(with_outlines(data)))
     with published(path, overwrite=overwrite) as place, place.open("w", encoding="utf-8", newline="") as stream:
         stream.write('<?xml version="1.0" encoding="UTF-8"?>\n')
         writer = _Writer(stream, session)
