@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from kinocyte.app import cell_colours
 from kinocyte.app.layers import layer_scale, layer_units
 from kinocyte.app.previews import Histogram, Series, Shown
 from kinocyte.app.session import Session
@@ -175,6 +176,7 @@ class PreviewLayers:
             units=layer_units(ndim + 1),
             translate=self._translate(ndim),
             opacity=0.55,
+            colormap=cell_colours.of_labels(),
             metadata=_OURS,
         )
         self._layers["labels"].editable = False
