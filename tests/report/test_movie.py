@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -86,6 +87,16 @@ def test_the_channel_that_was_segmented_is_shown(new_experiment: Callable[..., E
     assert display_channel(position, ["cells"]) == "phase"  # the records of the fixture name the first channel
     position.records.drop("segmentation", "cells")
     assert display_channel(position, ["cells"]) == "phase"
+
+
+def test_cells_are_shown_in_the_channel_in_which_they_were_found(new_experiment: Callable[..., Experiment]) -> None:
+    position = add_position(new_experiment(), "A1", "1", n_frames=2, channels=["phase", "dye"])
+    record = position.records.get("segmentation", "cells")
+    assert record is not None
+    position.records.put(record.model_copy(update={"method": {"method": {"method": "threshold", "channel": "dye"}}}))
+    assert display_channel(position, ["cells"]) == "dye"
+    maker = replace(movie_maker(position, channel="phase"), populations=("cells", "others"))
+    assert {s.channel for s in strips(maker, "cells")} == {"dye"}
 
 
 def test_strips_follow_the_longest_tracks(experiment: Experiment) -> None:

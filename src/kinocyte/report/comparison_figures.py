@@ -85,12 +85,12 @@ def incidence(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
     event = str(parameters.get("event") or "event")
     axes = style(figure.add_subplot(), x_label="time (min)", y_label=f"cells with {event}", grid="y")
     for group, colour, line in _looks(_groups(frames)):
-        rows = frames["curves"].filter(pl.col("group") == group).sort("time")
+        rows = frames["curves"].filter(_is(group)).sort("time")
         low, high = (rows[c].to_numpy() for c in ("low", "high"))
         axes.fill_between(rows["time"].to_numpy(), low, high, step="post", color=colour, alpha=0.18, linewidth=0)
         axes.step(
             rows["time"], rows["incidence"], where="post", color=colour, linestyle=line, linewidth=1.8,
-            label=_name(group),
+            label=_counted(frames, group),
         )  # fmt: skip
     axes.set_ylim(0, 1.02)
     axes.set_xlim(left=0)
@@ -109,7 +109,7 @@ def aligned(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
         over = "replicate_" if rows["replicate_low"].is_not_null().any() else ""
         low, value, high = (rows[f"{over}{c}"].to_numpy() for c in ("low", "value", "high"))
         axes.fill_between(rows["time"].to_numpy(), low, high, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(rows["time"], value, color=colour, linestyle=line, linewidth=1.8, label=_name(group))
+        axes.plot(rows["time"], value, color=colour, linestyle=line, linewidth=1.8, label=_counted(frames, group))
     _legend(axes, parameters)
     return figure
 
@@ -139,8 +139,8 @@ def values(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
         if of["mean_low"] is not None and of["mean_high"] is not None:
             axes.plot([of["mean_low"], of["mean_high"]], [y, y], color=INK, linewidth=1.6, solid_capstyle="butt")
         axes.plot([of["mean"]], [y], "D", color=INK, markersize=4)
-    counted = [f"{_name(g)}\nn = {groups.filter(_is(g))['n_cells'][0]}" for g in reversed(named)]
-    axes.set_yticks(range(len(named)), counted)
+    named_and_counted = [f"{_name(g)}\nn = {groups.filter(_is(g))['n_cells'][0]}" for g in reversed(named)]
+    axes.set_yticks(range(len(named)), named_and_counted)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_ylim(-0.6, len(named) - 0.4)
@@ -160,7 +160,7 @@ def hazards(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
         time = rows["time"].to_numpy()
         low, value, high = (60 * rows[c].to_numpy() for c in ("low", "hazard", "high"))
         axes.fill_between(time, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(time, value, color=colour, linestyle=line, linewidth=1.8, label=_name(group))
+        axes.plot(time, value, color=colour, linestyle=line, linewidth=1.8, label=_counted(frames, group))
         tops.append(float(value.max()) if value.size else 0.0)
         if steps.height:
             own = steps.filter(_is(group)).drop_nulls("hazard")
@@ -207,7 +207,8 @@ def doses(frames: Frames, parameters: Mapping[str, Any]) -> Figure:
     axes.set_xscale("log")
     for group, colour, line in _looks(_groups(frames)):
         curve = frames["curves"].filter(_is(group) & (pl.col("dose") > 0)).sort("dose")
-        axes.plot(curve["dose"], curve["value"], color=colour, linestyle=line, linewidth=1.8, label=_name(group))
+        counted = _counted(frames, group)
+        axes.plot(curve["dose"], curve["value"], color=colour, linestyle=line, linewidth=1.8, label=counted)
         own = points.filter(_is(group))
         at = own["dose"].clip(lower_bound=least).to_numpy()
         axes.plot(at, own["value"], "o", color=colour, markersize=5, markeredgecolor=INK, markeredgewidth=0.6)
@@ -245,6 +246,12 @@ def _is(group: Any) -> pl.Expr:
 
 def _name(group: Any) -> str:
     return "all cells" if group is None else plain(f"{group:g}" if isinstance(group, float) else str(group), 24)
+
+
+def _counted(frames: Frames, group: Any) -> str:
+    """Return the name of a group and its number of cells."""
+    cells = frames["groups"].filter(_is(group)).get_column("n_cells", default=pl.Series([], dtype=pl.Int64))
+    return f"{_name(group)} (n = {cells[0]})" if cells.len() else _name(group)
 
 
 def _looks(groups: Sequence[Any]) -> list[tuple[Any, str, Any]]:

@@ -79,8 +79,8 @@ def ecdf(
 
 def _cumulative(axes: Axes, numbers: Floats, **look: Any) -> None:
     if numbers.size:
-        steps = np.sort(numbers)
-        share = np.arange(1, steps.size + 1) / steps.size
+        steps, counts = np.unique(numbers, return_counts=True)
+        share = np.cumsum(counts) / numbers.size
         axes.step(np.concatenate([steps[:1], steps]), np.concatenate([[0.0], share]), where="post", **look)
 
 

@@ -93,7 +93,8 @@ def _named(
         return None, None
     schema = position.scan_objects(population).collect_schema()
     numbers = {c for c, t in schema.items() if t.is_numeric()}
-    texts = [str(v) for k, v in method.items() if isinstance(v, str) and k not in {"method", "name", "event_name"}]
+    said = [v for k, v in method.items() if k not in {"method", "name", "event_name"}]
+    texts = [v for each in said for v in (each if isinstance(each, list | tuple) else [each]) if isinstance(v, str)]
     for text in texts:
         for word in _WORD.findall(text):
             if word in numbers:

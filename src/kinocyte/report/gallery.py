@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image
 
 from kinocyte.experiment.position import Position
 from kinocyte.report.colours import category, rgb, track_rgb
-from kinocyte.report.movie import MovieMaker
+from kinocyte.report.movie import MovieMaker, display_channel
 from kinocyte.report.overlay import RGB, Frame, draw, resize_labels, time_text, to_grey
 
 CROP_PX = 64
@@ -39,6 +39,8 @@ class Strip:
         Frame of each crop.
     n_frames : int
         Frames from the first to the last of the track.
+    channel : str
+        Channel shown in grey: the one in which the population was segmented.
     """
 
     track_id: int
@@ -46,6 +48,7 @@ class Strip:
     picture: Image.Image
     frames: tuple[int, ...]
     n_frames: int
+    channel: str
 
 
 def longest_tracks(objects: pl.DataFrame, most: int) -> list[int]:
@@ -66,6 +69,7 @@ def longest_tracks(objects: pl.DataFrame, most: int) -> list[int]:
 def strips(maker: MovieMaker, population: str, *, most_tracks: int = 4, crops: int = 8) -> list[Strip]:
     """Return the longest tracks of a position as strips; none where nothing was tracked."""
     position = maker.position
+    maker = _in_its_channel(maker, population)
     tables = position.tables
     if f"{population}_objects" not in tables or f"{population}_members" not in tables:
         return []
@@ -86,6 +90,13 @@ def track_strip(
     return _strip_of(maker, population, way, crops, {}) if way.height else None
 
 
+def _in_its_channel(maker: MovieMaker, population: str) -> MovieMaker:
+    """Return the maker, in the channel of the population where it was made for several."""
+    if len(maker.populations) < 2:
+        return maker
+    return replace(maker, channel=display_channel(maker.position, [population]), populations=(population,))
+
+
 def _strip_of(maker: MovieMaker, population: str, way: pl.DataFrame, crops: int, cache: dict[int, Planes]) -> Strip:
     """Return crops along the way of one cell, evenly over its frames."""
     position, track = maker.position, int(way["track_id"][0])
@@ -98,7 +109,7 @@ def _strip_of(maker: MovieMaker, population: str, way: pl.DataFrame, crops: int,
     colour = "#{:02x}{:02x}{:02x}".format(*track_rgb(track))
     frames = tuple(int(way["frame"][i]) for i in chosen)
     n_frames = int(way["frame"][-1]) - int(way["frame"][0]) + 1
-    return Strip(track, colour, _side_by_side(pictures), frames, n_frames)
+    return Strip(track, colour, _side_by_side(pictures), frames, n_frames, maker.channel)
 
 
 def _planes(

@@ -165,12 +165,26 @@ def _drawn_objects(position: Position, population: str) -> pl.DataFrame:
 
 
 def display_channel(position: Position, populations: Sequence[str]) -> str:
-    """Return the channel that a segmentation used, or the first one."""
-    for record in position.records.all():
-        channel = record.method.get("channel")
-        if record.step == "segmentation" and record.population in populations and channel in position.channels:
-            return str(channel)
-    return position.channels[0]
+    """Return the first channel in which one of the populations was segmented; the first of all where none is known."""
+    named = {
+        channel
+        for record in position.records.all()
+        if record.step == "segmentation" and record.population in populations
+        for channel in _channels_in(record.method)
+    }
+    return next((c for c in position.channels if c in named), position.channels[0])
+
+
+def _channels_in(document: Any) -> Iterator[str]:
+    """Return every channel that a method names, which a record may hold in several others."""
+    if isinstance(document, Mapping):
+        if isinstance(document.get("channel"), str):
+            yield document["channel"]
+        for value in document.values():
+            yield from _channels_in(value)
+    elif isinstance(document, list | tuple):
+        for value in document:
+            yield from _channels_in(value)
 
 
 def movie_maker(

@@ -103,6 +103,7 @@ def strip_shown(position: Position, strip: Strip) -> dict[str, Any]:
         "track": strip.track_id,
         "colour": strip.colour,
         "n_frames": strip.n_frames,
+        "channel": strip.channel,
         "picture": data_uri(still(strip.picture), "image/webp"),
         "width": strip.picture.width,
         "height": strip.picture.height,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -242,7 +243,7 @@ def _adjusted(tests: pl.DataFrame, asked: Behaviour) -> pl.DataFrame:
         for row, p in zip(rows, adjust(tests["p"].gather(rows).to_list(), asked.correction), strict=True):
             corrected[int(row)] = p
     sentences = [
-        s.replace("p = ", f"corrected p = {c:.3g}, p = ", 1) if c is not None and c != p else s
+        re.sub(r"\bp = [^;( ]+", lambda m, c=c: f"{m[0]}, corrected {c:.3g}", s, count=1) if c not in (None, p) else s
         for s, c, p in zip(tests["sentence"], corrected, tests["p"], strict=True)
     ]
     return tests.with_columns(
