@@ -123,6 +123,10 @@ def test_a_run_goes_on_where_it_was_stopped(folder: Path, capsys: pytest.Capture
         ('name = "dapi"', 'names = "dapi"', "no key 'input.0.names'"),
         ('name = "my-nuclei"', 'start = "nothing"', "There is no model 'nothing'"),
         ("patch_px = 16", "patch_px = [8, 16, 16]", "patch_px"),
+        ("[task]\nmethod =", "task =", "a line [task], below it method = "),
+        (FILE, 'name = "x"\n[data]\ninputs = "images"', "does not say what to learn"),
+        ('targets = "masks"', "", "has no target, which stardist learns from"),
+        ('"images"', "images", 'text stands in quotes, as in inputs = "images"'),
     ],
 )
 def test_a_training_file_that_is_wrong_is_refused_in_one_sentence(
@@ -150,6 +154,23 @@ def test_what_is_missing_is_asked_for(
     monkeypatch.chdir(tmp_path)
     assert run(words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_labels_given_for_classes_are_refused_at_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tifffile.imwrite(folder / "masks" / "imagea.tif", np.full((40, 40), 4_000_000_000, np.uint32))
+    (folder / "train.toml").write_text(
+        FILE.replace('"stardist"\nn_rays = 8', '"semantic"').replace("last_width = 4", "")
+    )
+    assert run(["train", str(folder / "train.toml"), "--out", str(folder / "run")]) == 2
+    assert "holds the class 4e+09; classes are numbered" in capsys.readouterr().err
+
+
+def test_without_a_task_a_model_to_start_from_says_it(folder: Path) -> None:
+    from kinocyte.cli._training_file import for_images
+
+    assert for_images({"start": "nuclei-fluo"}, folder / "train.toml")
+    assert for_images({}, folder / "train.toml", start="nuclei-fluo")
+    assert not for_images({"signals": ["mean"]}, folder / "train.toml")
 
 
 def test_images_that_cannot_be_learnt_from_leave_no_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,6 +99,29 @@ def read_table(path: Path) -> dict[str, Any]:
         raise InputFileError(msg) from error
 
 
+def for_images(table: dict[str, Any], file: Path, *, start: str | None = None) -> bool:
+    """Tell whether a training file is for a task on images; without [task] it does what the model to start from does.
+
+    Raises
+    ------
+    ParameterError
+        If it does not say what to learn.
+    """
+    task = table.get("task")
+    if isinstance(task, str) and task != "events":
+        msg = f'{file}: write what to learn as a table: a line [task], below it method = "{task}".'
+        raise ParameterError(msg)
+    if task is not None or "signals" in table:
+        return isinstance(task, dict)
+    if start is None and "start" not in table:
+        msg = (
+            f'{file} does not say what to learn: write a line [task], below it method = "stardist" or another task; '
+            "a model of events needs signals."
+        )
+        raise ParameterError(msg)
+    return True
+
+
 def read_training_file(path: Path) -> TrainingFile:
     """Return a training file.
 

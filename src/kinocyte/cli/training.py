@@ -84,15 +84,15 @@ def train(
 
 
 def _from_file(file: Path, out: Path, *, start: str | None, resume: bool) -> int:
-    from kinocyte.cli._training_file import read_table
+    from kinocyte.cli._training_file import for_images, read_table
     from kinocyte.core.errors import ParameterError
     from kinocyte.pipeline.training.file import parse_image_training
 
     table = read_table(file)
-    if isinstance(table.get("task"), dict):
+    if for_images(table, file, start=start):
         from kinocyte.cli._image_runs import train_images
 
-        changed = table if start is None else {**table, "start": start}
+        changed = {"task": {}, **table} if start is None else {"task": {}, **table, "start": start}
         return train_images(parse_image_training(changed, str(file)), file.parent, out, resume=resume)
     if resume or start is not None:
         msg = f"{file} is for events, which are trained in one go: leave out --resume and --start."

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: what a file says of the model, which changes nothing in it
 _WORDS = ("name", "description", "about", "authors", "license", "cite")
+#: more classes than a package holds are labels of single objects
+_LARGEST_CLASS = 255
 
 
 class _Table(BaseModel):
@@ -265,18 +267,24 @@ def _need_channels(pair: Pair, inputs: Sequence[InputChannel]) -> None:
 
 def _goals(pairs: Sequence[Pair], task: Task) -> tuple[InputChannel, ...]:
     """Return the channels of the targets, or the classes that the first images hold."""
-    if task.target == "labels":
-        return (InputChannel(name="objects"),)
     if task.target == "none":
         return _channels(pairs)
     target = pairs[0].target
+    if task.target == "labels" and (target is not None or task.target_optional):
+        return (InputChannel(name="objects"),)
     if target is None:
         msg = f"'{pairs[0].name}' has no target, which {task.name()} learns from; name the folder of targets."
         raise ParameterError(msg)
     if task.target == "image":
         return tuple(InputChannel(name=f"target {i + 1}") for i in range(len(target)))
-    largest = max(int(t.max()) for p in pairs if (t := p.target) is not None)
-    return tuple(InputChannel(name="background" if i == 0 else f"class {i}") for i in range(largest + 1))
+    largest, where = max((float(t.max()), p.name) for p in pairs if (t := p.target) is not None and t.size)
+    if not largest <= _LARGEST_CLASS:
+        msg = (
+            f"The target of '{where}' holds the class {largest:g}; classes are numbered 0, 1, 2 .. up to "
+            f"{_LARGEST_CLASS}. If each object has a number of its own, learn stardist, flows or boundary."
+        )
+        raise ParameterError(msg)
+    return tuple(InputChannel(name="background" if i == 0 else f"class {i}") for i in range(int(largest) + 1))
 
 
 def _pixel_um(pairs: Sequence[Pair]) -> tuple[float, ...] | None:
