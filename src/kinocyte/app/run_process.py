@@ -11,9 +11,10 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any, TextIO
 
-from kinocyte.core.errors import KinocyteError
+from kinocyte.core.errors import KinocyteError, StoreError
 
 #: Seconds between two reports on how far a task is.
 _EVERY_S = 0.2
@@ -70,7 +71,11 @@ def work(asked: dict[str, Any], teller: Teller) -> int:
     from kinocyte.pipeline.run import run
 
     pipeline = Pipeline.model_validate(asked["pipeline"])
-    experiment = open_experiment(asked["url"], storage_options=asked.get("options") or None)
+    url = str(asked["url"])
+    if "://" not in url and not Path(url).exists():  # it was open in the window
+        msg = f"The experiment {url} is not there any more: it was moved or deleted, or its disk is not connected."
+        raise StoreError(msg)
+    experiment = open_experiment(url, storage_options=asked.get("options") or None)
     result = run(
         pipeline,
         experiment,

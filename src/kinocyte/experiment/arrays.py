@@ -66,8 +66,8 @@ class _Frames:
         try:
             return zarr.open_array(store, mode="r")
         except (FileNotFoundError, ValueError, KeyError) as error:
-            msg = f"The pixels at {self.place}/{level} cannot be read ({error}); import the position again."
-            raise StoreError(msg) from error
+            why = f"The pixels at {self.place}/{level} cannot be read ({error}); import the position again."
+            raise StoreError(self._gone() or why) from error
 
     @property
     def axes(self) -> str:
@@ -176,9 +176,15 @@ class _Frames:
             return checksum(pixels) == noted[channel]
         return len(noted) != 1 or checksum(pixels) == noted[0]
 
+    def _gone(self) -> str:
+        """Return what to say where the whole image is away, else nothing."""
+        if self._storage.is_web or self._storage.exists(self._path):
+            return ""
+        return f"There is no image at {self.place} any more: it was moved or deleted, or its disk is not there."
+
     def _damaged(self, frame: int, why: str) -> str:
-        if not (self._storage.is_web or self._storage.exists(self._path)):  # chunks that are missing read as black
-            return f"There is no image at {self.place} any more: it was moved or deleted, or its disk is not there."
+        if gone := self._gone():  # chunks that are missing read as black
+            return gone
         return f"Frame {frame} of {self.place} is damaged ({why}); {self._mend}."
 
 

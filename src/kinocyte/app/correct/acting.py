@@ -140,7 +140,10 @@ class CorrectingPanel(QWidget):
             if changes:
                 self.session.corrected()
 
-        job = self.session.jobs.start(title, what, done=written, lane=LANE)
+        def refused(_why: str) -> None:
+            self.session.tables_changed.emit()  # somebody else may have corrected the same cells; then they are shown
+
+        job = self.session.jobs.start(title, what, done=written, failed=refused, lane=LANE)
         self.writing.append(job)
         job.ended.connect(lambda: self.writing.remove(job))
         return job
