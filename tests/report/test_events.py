@@ -130,3 +130,22 @@ def test_data_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="data of figure plot cannot be written"):
         book.add("plot", new_figure(1.0), "Plot", "A plot.", data=pl.DataFrame({"a": [1]}))
     assert Sketchbook().add("plot", new_figure(1.0), "Plot", "A plot.", data=pl.DataFrame({"a": [1]})).name == "plot"
+
+
+def test_groups_show_their_shares_and_their_gate(dying: Experiment, tmp_path: Path) -> None:
+    for position in dying.positions.values():
+        cells = position.objects("cells")
+        large = cells.select("object_id", (pl.col("object_id") % 4 == 0).alias("large_state"))
+        position.write_table("cells_states", large)
+        method = {"methods": [{"method": "group", "name": "large", "when": "mean_dye > 850.5 and area_um2 > 3"}]}
+        record = Record(step="events", population="cells", fingerprint="f", method=method, seconds=1.0)
+        position.records.put(record)
+    page = write_report(dying, tmp_path / "r.html").read_text(encoding="utf-8")
+    section = page[page.index('<section id="events"') :]
+    section = section[section.index("large of cells") : section.index("</section>")]
+    shown = pl.concat([p.objects("cells") for p in dying.positions.values()])["large_state"]
+    assert shown.dtype == pl.Boolean
+    assert section.count('data-label="share"') == 4
+    assert ">true<" in section
+    assert "Gate of large" in section
+    assert section.count("<svg") == 1

@@ -43,7 +43,7 @@ class _Found:
 
 def events(material: Material, book: Sketchbook) -> list[dict[str, Any]]:
     """Return every event of every population as the page shows it."""
-    return [_shown(material, book, found) for found in _found(material)]
+    return [*(_shown(material, book, found) for found in _found(material)), *_groups(material, book)]
 
 
 def _found(material: Material) -> Iterator[_Found]:
@@ -64,6 +64,50 @@ def _found(material: Material) -> Iterator[_Found]:
             signal, threshold = _named(material.positions, population, method) if method is not None else (None, None)
             condition = None if method is None else condition_of(method)
             yield _Found(population, str(name), _in_order(rows, material.grouping.labels), signal, threshold, condition)
+
+
+def _groups(material: Material, book: Sketchbook) -> Iterator[dict[str, Any]]:
+    """Return groups of objects frame by frame: their share in each condition, and the gate where there is one."""
+    for population, method in _group_methods(material):
+        name = str(method.get("name") or method.get("event_name"))
+        shares = _shares(material, population, f"{name}_state")
+        condition = condition_of(method)
+        gate = None if condition is None else gate_figure(material, book, population, name, condition)
+        if shares or gate is not None:
+            yield {
+                "population": population, "name": name, "title": f"{name} of {population}", "rows": [], "classes": [],
+                "unit": "", "shares": shares, "figures": [] if gate is None else [gate], "note": None,
+            }  # fmt: skip
+
+
+def _group_methods(material: Material) -> list[tuple[str, Mapping[str, Any]]]:
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for position in material.positions:
+        for record in position.records.all():
+            if record.step in _STEPS and record.population in material.populations:
+                for method in methods_in(record.method):
+                    if method.get("method") == "group":
+                        key = (str(record.population), str(method.get("name") or method.get("event_name")))
+                        found.setdefault(key, method)
+    return [(population, method) for (population, _), method in found.items()]
+
+
+def _shares(material: Material, population: str, column: str) -> list[dict[str, Any]]:
+    """Return how many objects of all frames each condition has in each group, and which share of them that is."""
+    parts = []
+    for position in material.positions:
+        if f"{population}_objects" not in position.tables:
+            continue
+        objects = position.scan_objects(population)
+        if column in objects.collect_schema():
+            group = pl.lit(material.grouping.of_well[position.well]).alias("group")
+            parts.append(objects.select(group, pl.col(column).cast(pl.String).alias("state")).collect())
+    if not parts:
+        return []
+    known = pl.concat(parts).drop_nulls()
+    counted = known.group_by("group", "state").len("n").sort("state")
+    total = counted.with_columns((pl.col("n") / pl.col("n").sum().over("group")).alias("share"))
+    return _in_order(total, material.grouping.labels).to_dicts()
 
 
 def _in_order(rows: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
@@ -126,6 +170,7 @@ def _shown(material: Material, book: Sketchbook, found: _Found) -> dict[str, Any
         "title": f"{found.name} of {found.population}",
         "classes": list(EVENT_CLASSES),
         "rows": rows,
+        "shares": [],
         "unit": "frame" if unknown else "min",
         "figures": [*(_drawn(book, found, signals) if signals.height else []), *_more(material, book, found)],
         "note": None if signals.height else "No measured signal lies behind it that could be drawn.",

@@ -43,6 +43,9 @@ Ints = NDArray[np.int64]
 _GROUP = "group"
 
 
+_P_VALUE = re.compile(r"\bp = [^;( ]+")
+
+
 @dataclass(frozen=True, eq=False)
 class _Called:
     """The state of every window, -1 for none, and what to say about them."""
@@ -243,7 +246,7 @@ def _adjusted(tests: pl.DataFrame, asked: Behaviour) -> pl.DataFrame:
         for row, p in zip(rows, adjust(tests["p"].gather(rows).to_list(), asked.correction), strict=True):
             corrected[int(row)] = p
     sentences = [
-        re.sub(r"\bp = [^;( ]+", lambda m, c=c: f"{m[0]}, corrected {c:.3g}", s, count=1) if c not in (None, p) else s
+        _P_VALUE.sub(rf"\g<0>, corrected {c:.3g}", s, count=1) if c is not None and c != p else s
         for s, c, p in zip(tests["sentence"], corrected, tests["p"], strict=True)
     ]
     return tests.with_columns(
