@@ -6,6 +6,7 @@ import networkx as nx
 import polars as pl
 import pytest
 
+from kinocyte.measurement import branch_features
 from kinocyte.tracking import branch_table, build_tracks
 
 
@@ -60,3 +61,26 @@ def test_cycles_of_real_lineages(hela: tuple[pl.DataFrame, pl.DataFrame]) -> Non
             expected.append(min(time[d] for d in graph.succ[end]) - time[node])
     assert len(expected) > 5
     assert sorted(table["cycle_time_min"].drop_nulls().to_list()) == pytest.approx(sorted(expected))
+
+
+def test_cycles_are_those_of_the_branch_features_also_where_cells_were_missed() -> None:
+    frames = [
+        0,
+        1,
+        3,
+        2,
+        4,
+        5,
+        7,
+        6,
+    ]  # daughters of 2 and of 5, one of them late
+    objects = pl.DataFrame({
+        "object_id": range(1, 9), "frame": frames, "x_um": [0.0, 0, -3, 3, -3, 3, -5, -1], "y_um": 0.0,
+        "time_min": [10.0 * f for f in frames],
+    })  # fmt: skip
+    links = pl.DataFrame({"source_id": [1, 2, 2, 3, 4, 5, 5], "target_id": [2, 3, 4, 5, 6, 7, 8]})
+    tracks, members = build_tracks(objects, links)
+    ours = branch_table(objects, tracks, members).select("track_id", "cycle_time_min")
+    theirs = branch_features(objects.join(members, on="object_id"), links).select("track_id", "cycle_time_min")
+    assert ours["cycle_time_min"].drop_nulls().to_list() == [32.5]  # from (10 + 30) / 2 to (40 + 65) / 2
+    assert ours.equals(theirs)

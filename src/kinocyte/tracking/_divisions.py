@@ -38,10 +38,11 @@ Ints = NDArray[np.int64]
 LIVES = 4
 _BESIDE = 0.2  # share of divisions of which one daughter moves on while the other appears beside her
 _BELIEF = 4.0  # divisions' worth of belief in the first guess
+_BELIEF_APART = 2.0  # the same in that of the distance of daughters
 _RINGS = (0.15, 0.3, 0.45, 0.65, 0.9)  # first guesses of the distance of daughters, in twice the largest distance
 _RING_SHAPE = 8.0
 _LARGEST_SHAPE = 200.0
-_GAIN = 4.0  # by so much a ring must be likelier than the normal spread
+_GAIN = 2.0  # by so much a ring must be likelier than the normal spread
 _HELD, _PASSES, _LAST_PASSES = 4, 10, 10
 _ENOUGH = 4000  # starts from which the habits are learnt
 _LONGEST = 60  # frames after which nobody can still have been missed since the beginning
@@ -213,17 +214,18 @@ def learn_habits(t: Triples, starts: Starts, motion: Motion, max_distance_um: fl
     known = Known.of(t.of_daughters(sampled), starts.take(sampled), motion, wide)
     rate = max(len(known.starts.begins), 1) / max(objects, 1.0)
     normal = Habits(0.8 * rate, 0.2 * rate, n * wide, n / 2.0, 0.5, wide / 4.0, wide, np.ones(2 * LIVES))
-    best, likeliest = normal, -np.inf
+    best, likeliest, believed = normal, -np.inf, normal
     for radius in (None, *_RINGS):
         square = n * wide if radius is None else (2.0 * radius * max_distance_um) ** 2
-        habits = normal._replace(apart_um2=square, shape=n / 2.0 if radius is None else _RING_SHAPE)
+        # a wide guess as the belief behind a ring would keep it from growing narrow where few cells divide
+        habits = prior = normal._replace(apart_um2=square, shape=n / 2.0 if radius is None else _RING_SHAPE)
         for turn in range(_PASSES):
-            habits = _learnt(habits, normal, known, objects, held=turn < _HELD)
+            habits = _learnt(habits, prior, known, objects, held=turn < _HELD)
         likelihood = _log_likelihood(habits, known) - (0.0 if radius is None else _GAIN)
         if likelihood > likeliest:
-            best, likeliest = habits, likelihood
+            best, likeliest, believed = habits, likelihood, prior
     for _ in range(_LAST_PASSES):
-        best = _learnt(best, normal, known, objects, held=False)
+        best = _learnt(best, believed, known, objects, held=False)
     return best
 
 
@@ -257,9 +259,10 @@ def _learnt(h: Habits, prior: Habits, known: Known, objects: float, *, held: boo
     odds, symmetric, shifted = _odds(known, h)
     p, nowhere = _responsible(t, odds, starts.rival)
     pairs = p * symmetric
-    total = float(pairs.sum()) + _BELIEF
-    mean = (float(pairs @ t.apart) + _BELIEF * prior.apart_um2) / total
-    spread = (float(pairs @ (t.apart - mean) ** 2) + _BELIEF * mean**2 / (n / 2.0)) / total
+    sure = float(pairs.sum())
+    total, few = sure + _BELIEF, _BELIEF_APART
+    mean = (float(pairs @ t.apart) + few * prior.apart_um2) / (sure + few)
+    spread = (float(pairs @ (t.apart - mean) ** 2) + few * mean**2 / prior.shape) / (sure + few)
     moved = pairs * shifted
     drift = (float(moved @ t.to_middle) / n + _BELIEF * prior.drift_um2) / (float(moved.sum()) + _BELIEF)
     rates = h.divided, h.fresh

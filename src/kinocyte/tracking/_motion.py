@@ -317,7 +317,7 @@ def _fast(
     step = at.position_um[following[source]] - at.position_um[source]
     if step_um is not None:
         step = step - step_um[source, 0]
-    square = (step * step).sum(axis=1) / variance_um2
+    square = np.einsum("ij,ij->i", step, step) / variance_um2  # quicker than a sum along so short an axis
     share, ratio, slow = 0.05, 9.0, np.exp(-0.5 * square)
     for _ in range(10):
         fast = share * np.exp(-0.5 * square / ratio) / ratio ** (n / 2.0)
@@ -343,7 +343,7 @@ def _variances(
         away = at.position_um[now] - at.position_um[source]
         if step_um is not None:
             away = away - step_um[source, g]
-        square = (away * away).sum(axis=1)
+        square = np.einsum("ij,ij->i", away, away)
         seen = float(np.median(square)) / MEDIAN[prior.dimensions] if len(square) else 0.0
         believed = prior.variance_um2[g] if g == 0 or not len(square) else out[g - 1]
         out[g] = (seen * len(square) + believed * _PSEUDO) / (len(square) + _PSEUDO)

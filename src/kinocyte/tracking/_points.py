@@ -147,22 +147,23 @@ def links_frame(
     """
     if not len(source):
         return empty(LINKS)
-    frame = at.frame()
-    table = pl.DataFrame(
-        {
-            "source_id": at.object_id[source],
-            "target_id": at.object_id[target],
-            "cost": cost,
-            "frame_gap": (frame[target] - frame[source]).astype(np.int32),
-            "confidence": confidence,
-        }
-    )
-    table = table.with_columns(pl.col("cost", "confidence").fill_nan(None))
     ids, ends = at.object_id[source], at.object_id[target]
     later = ids[1:] > ids[:-1]
-    if (later | ((ids[1:] == ids[:-1]) & (ends[1:] > ends[:-1]))).all():
-        return table  # as it mostly is where ids count the objects frame by frame
-    return table.sort("source_id", "target_id")
+    # mostly they are in order, as ids count the objects frame by frame
+    if not (later | ((ids[1:] == ids[:-1]) & (ends[1:] > ends[:-1]))).all():
+        order = np.lexsort((ends, ids))
+        source, target, cost, confidence = source[order], target[order], cost[order], confidence[order]
+        ids, ends = ids[order], ends[order]
+    frame = at.frame()
+    return pl.DataFrame(
+        {
+            "source_id": ids,
+            "target_id": ends,
+            "cost": pl.Series(cost, nan_to_null=True),
+            "frame_gap": (frame[target] - frame[source]).astype(np.int32),
+            "confidence": pl.Series(confidence, nan_to_null=True),
+        }
+    )
 
 
 def integers(objects: pl.DataFrame, name: str, table: str = TABLE) -> NDArray[np.int64]:

@@ -29,8 +29,8 @@ def branch_table(objects: pl.DataFrame, tracks: pl.DataFrame, members: pl.DataFr
         - ``n_daughters`` : tracks that have this one as parent
         - ``n_objects`` : objects of the track
         - ``first_time_min``, ``last_time_min`` : times of its first and last object
-        - ``cycle_time_min`` : time from the first object after one division to that after the next; null where the
-          track did not begin and end by a division
+        - ``cycle_time_min`` : from the division it comes from to its own, each taken in the middle between mother and
+          daughters, as `kinocyte.measurement.branch_features` does; null where it did not begin and end by a division
         - ``displacement_um`` : from first to last object
         - ``path_um`` : along all objects
 
@@ -56,7 +56,7 @@ def branch_table(objects: pl.DataFrame, tracks: pl.DataFrame, members: pl.DataFr
     born = tracks.join(times.select("track_id", "first_time_min"), on="track_id")
     daughters = born.group_by(track_id="parent_id").agg(
         n_daughters=pl.len(),
-        next_min=pl.col("first_time_min").min(),
+        next_min=pl.col("first_time_min").mean(),
         divided=pl.col("generation").min(),
     )
     table = (
@@ -64,14 +64,17 @@ def branch_table(objects: pl.DataFrame, tracks: pl.DataFrame, members: pl.DataFr
         .join(times, on="track_id", how="left")
         .join(daughters, on="track_id", how="left")
         .join(tracks.select(parent_id="track_id", before="generation"), on="parent_id", how="left")
+        .join(times.select(parent_id="track_id", mother_min="last_time_min"), on="parent_id", how="left")
         .with_columns(pl.col("n_daughters").fill_null(0))
         .sort("track_id")
     )
     began = pl.col("generation") > pl.col("before")
     ended = pl.col("divided") > pl.col("generation")
+    first, last = pl.col("first_time_min"), pl.col("last_time_min")
+    cycle = (pl.col("next_min") + last - pl.col("mother_min") - first) / 2.0
     return table.with_columns(
         name=lineage_names(tracks),
-        cycle_time_min=pl.when(began & ended).then(pl.col("next_min") - pl.col("first_time_min")),
+        cycle_time_min=pl.when(began & ended).then(cycle),
     ).select(
         "track_id", "name", "first_object_id", "parent_id", "root_id", "generation", "n_daughters", "n_objects",
         "first_time_min", "last_time_min", "cycle_time_min", "displacement_um", "path_um",
