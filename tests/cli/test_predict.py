@@ -81,6 +81,9 @@ def test_restored_images_keep_bit_depth_and_pixel_size(tmp_path: Path) -> None:
     assert restored.dtype == np.uint16
     assert np.abs(restored.astype(int) - pixels).max() <= 1
     assert pixel_um(target) == 0.5
+    tifffile.imwrite(tmp_path / "half.tif", (pixels[0] / 1000).astype(np.float16))  # OME-TIFF holds no such pixels
+    assert run(["predict", str(tmp_path / "same"), str(tmp_path / "half.tif"), "--out", str(tmp_path / "out")]) == 0
+    assert tifffile.imread(tmp_path / "out" / "half_restored.tif").dtype == np.float32
 
 
 def test_finer_pixels_and_frames_between(tmp_path: Path) -> None:

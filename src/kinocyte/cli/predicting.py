@@ -345,7 +345,8 @@ def _numbers(
 def _type(model: ImageModel, movie: PlainMovie) -> np.dtype[Any]:
     """Return the type of restored pixels: that of the file, or float32 where the result has no grey values."""
     kept = gives_grey_values(model)
-    return movie.movie.dtype if kept and movie.movie.dtype.kind in "uif" else np.dtype(np.float32)
+    known = movie.movie.dtype
+    return known if kept and known.kind in "uif" and known != np.float16 else np.dtype(np.float32)  # OME has no half
 
 
 def _restored(model: ImageModel, asked: Asked, movie: PlainMovie, *, uncertain: bool = False) -> _Work:
