@@ -265,8 +265,10 @@ def _by_distance(reference: Movie, result: Movie, max_distance_um: float) -> Com
     left, _ = side_of_objects(reference, name="reference")
     right, _ = side_of_objects(result, name="result")
     for side, name in ((left, "reference"), (right, "result")):
-        if len(side.centre) and not np.isfinite(side.centre).all():
-            msg = f"The objects of the {name} lack a position; give x_um and y_um for every object."
+        lost = ~np.isfinite(side.centre).all(axis=1)
+        if lost.any():
+            where = f"{int(lost.sum())} of {len(lost)} objects of the {name} lack a position, the first in frame"
+            msg = f"{where} {side.frame[int(lost.argmax())]}; give each its x_um and y_um, or leave those rows out."
             raise ParameterError(msg)
     i, j, distance = near_pairs(left, right, max_distance_um)
     chosen = best_pairs(i, j, 1 + (1 - distance / max_distance_um) / (2 * max(len(i), 1)))
