@@ -249,7 +249,10 @@ class NavigatorPanel(QWidget):
             words = f"{cells.objects.height} objects" + (
                 f" in {cells.tracks.height} tracks" if cells.has_tracks else ""
             )
-            self.counts.setText(words + ("; corrections are being applied" if cells.waiting else ""))
+            if cells.waiting:  # of another window, or of a run that was stopped
+                applied = self._session.is_applying
+                words += "; corrections are being applied" if applied else "; corrections wait: History, Apply now"
+            self.counts.setText(words)
 
     def _show_frame(self, frame: int) -> None:
         position = self._session.position

@@ -317,6 +317,11 @@ class Session(QObject):
         )
         return self._applying
 
+    @property
+    def is_applying(self) -> bool:
+        """Tell whether corrections are being applied."""
+        return self._applying is not None
+
     def _applied(self, sentences: tuple[str, ...]) -> None:
         self._applying = None
         for sentence in sentences:

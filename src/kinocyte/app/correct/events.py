@@ -255,6 +255,7 @@ class EventsPanel(CorrectingPanel):
         cells = self.cells
         if cells is None:
             self._fill_boxes(["cells"], [""], [], [])
+            self._show_legend()
             self._show_tiles([])
             self.count.setText("")
             return
