@@ -267,7 +267,7 @@ def _by_distance(reference: Movie, result: Movie, max_distance_um: float) -> Com
     for side, name in ((left, "reference"), (right, "result")):
         lost = ~np.isfinite(side.centre).all(axis=1)
         if lost.any():
-            where = f"{int(lost.sum())} of {len(lost)} objects of the {name} lack a position, the first in frame"
+            where = f"{int(lost.sum())} of {len(side.centre)} objects of the {name} lack a position, the first in frame"
             msg = f"{where} {side.frame[int(lost.argmax())]}; give each its x_um and y_um, or leave those rows out."
             raise ParameterError(msg)
     i, j, distance = near_pairs(left, right, max_distance_um)
