@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from kinocyte.core.errors import TableError
-from kinocyte.events import suggest_threshold
+from kinocyte.events import Group, suggest_threshold
 from kinocyte.events.functions import condition
 
 
@@ -78,3 +78,14 @@ def test_auto_in_a_condition_is_stored() -> None:
     assert compiled.threshold == pytest.approx(4.5, abs=0.3)
     assert compiled.text == f"x > {compiled.threshold!r}"
     assert frame.select(compiled.expr).to_series().sum() == pytest.approx(500, abs=2)
+
+
+def test_the_threshold_of_a_group_is_told() -> None:
+    rng = np.random.default_rng(5)
+    values = np.concatenate([rng.normal(100, 5, 300), rng.normal(200, 5, 300)])
+    cells = pl.DataFrame({"object_id": np.arange(600), "track_id": np.arange(600), "time_min": 0.0, "x": values})
+    found = Group(when="x > auto").detect(cells, "high")
+    (note,) = found.notes
+    assert float(note.rsplit(" ", 1)[1].rstrip("'.")) == pytest.approx(150, abs=5)
+    assert found.states["high_state"].sum() == 300
+    assert Group(when="x > 150").detect(cells, "high").notes == ()

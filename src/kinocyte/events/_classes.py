@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,8 @@ def group_objects(
         late = (series.time >= np.repeat(series.since, length)) & np.repeat(series.verdict == "", length)
         rows = series.rows
     require(rows, ("object_id", *by), table="objects")
-    tests = {c: condition(t, rows, track=TRACK if along else None).expr for c, t in texts.items()}
+    compiled = {c: condition(t, rows, track=TRACK if along else None) for c, t in texts.items()}
+    tests = {c: found.expr for c, found in compiled.items()}
     if isinstance(method.when, dict):
         # a condition that is unknown leaves the class unknown, unless one before it holds
         state: pl.Expr = pl.lit(None, dtype=pl.String)
@@ -50,9 +52,11 @@ def group_objects(
     nothing = empty(EVENTS)
     keys = {c: cells.schema[c] for c in by}
     events = pl.DataFrame(schema={**keys, **nothing.schema})
-    return EventTables(
-        events, found, pl.DataFrame(schema={**keys, "track_id": pl.Int64, "event": pl.String, "episode": pl.Int64})
-    )
+    episodes = pl.DataFrame(schema={**keys, "track_id": pl.Int64, "event": pl.String, "episode": pl.Int64})
+    # groups have no events beside which a threshold could stand
+    told = [f.text for c, f in compiled.items() if re.search(r"\bauto\b", texts[c])]
+    notes = (f"Group '{name}': with the threshold found in the data, '{text}'." for text in told)
+    return EventTables(events, found, episodes, tuple(notes))
 
 
 def unique_states(
