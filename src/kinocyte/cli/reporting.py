@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from kinocyte.cli.console import out
 
@@ -15,7 +17,7 @@ def report(
     experiment: str,
     /,
     *,
-    output: Path | None = None,
+    output: Annotated[Path | None, Parameter(name=("--out", "--output"))] = None,
     by: str | None = None,
     title: str | None = None,
     figures: Path | None = None,
