@@ -87,6 +87,7 @@ def test_a_level_is_found_from_the_masks_of_one_frame(desk: Callable[..., Desk])
     one.until(lambda: not dialog.worker.is_running, 400.0)
     assert dialog.results.rowCount() == 2, dialog.problem.text() or dialog.said.text()
     assert dialog.rows[0]["score"] > dialog.rows[1]["score"]
+    assert dialog.bar.value() == dialog.bar.maximum()
     dialog.use.click()
     assert session.draft.get(("population", "nuclei", "segmentation"))["low"] == 350.0
     panel.steps.setCurrentRow(1)  # its values would be for another step

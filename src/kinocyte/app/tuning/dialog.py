@@ -283,6 +283,8 @@ class TuneDialog(QDialog):
 
     def _on_tuned(self, rows: list[dict[str, Any]], metric: str, **found: Any) -> None:
         self.rows = rows
+        self.bar.setRange(0, 1000)
+        show_progress(self.bar, 1000)
         self.results.setHorizontalHeaderLabels([metric.replace("_", " "), "Values"])
         self.results.setRowCount(len(rows))
         for at, row in enumerate(rows):
