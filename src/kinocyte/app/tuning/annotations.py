@@ -68,7 +68,7 @@ class Annotations:
         cells = len({c[0] for c in self.clicks})
         parts = [f"{cells} cells clicked in {len(self.clicks)} places"] if self.clicks else []
         parts += [f"{len(self.tracks)} tracks"] if self.tracks else []
-        parts += [f"the masks of {len(self.masks)} frames"] if self.masks else []
+        parts += [f"the masks of {len(self.masks)} frame{'s' if len(self.masks) > 1 else ''}"] if self.masks else []
         return f"Known to be right: {', '.join(parts)}." if parts else "Nothing is annotated yet."
 
     def write(self, folder: Path, kind: Kind) -> Path | None:
