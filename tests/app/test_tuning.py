@@ -64,7 +64,7 @@ def test_annotations_are_written_as_the_command_reads_them(finished: str, tmp_pa
     written = known.write(tmp_path / "masks", "masks")
     assert written is not None
     assert truth_at(written).kind == "label images"
-    assert "the masks of 1 frames" in known.sentence()
+    assert "1 cell clicked in 2 places, 1 track, the masks of 1 frame." in known.sentence()
 
 
 def test_a_level_is_found_from_the_masks_of_one_frame(desk: Callable[..., Desk]) -> None:

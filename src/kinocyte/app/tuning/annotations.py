@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kinocyte.app.cells import Cells
+from kinocyte.app.words import counted
 
 Kind = Literal["tracks", "masks", "none"]
 
@@ -66,9 +67,9 @@ class Annotations:
     def sentence(self) -> str:
         """Return how much is known."""
         cells = len({c[0] for c in self.clicks})
-        parts = [f"{cells} cells clicked in {len(self.clicks)} places"] if self.clicks else []
-        parts += [f"{len(self.tracks)} tracks"] if self.tracks else []
-        parts += [f"the masks of {len(self.masks)} frame{'s' if len(self.masks) > 1 else ''}"] if self.masks else []
+        parts = [f"{counted(cells, 'cell')} clicked in {counted(len(self.clicks), 'place')}"] if self.clicks else []
+        parts += [counted(len(self.tracks), "track")] if self.tracks else []
+        parts += [f"the masks of {counted(len(self.masks), 'frame')}"] if self.masks else []
         return f"Known to be right: {', '.join(parts)}." if parts else "Nothing is annotated yet."
 
     def write(self, folder: Path, kind: Kind) -> Path | None:
