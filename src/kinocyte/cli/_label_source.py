@@ -35,8 +35,9 @@ def frame_labels(path: Path, objects: pl.DataFrame) -> LabelSource:
     """
     volumes = "z_um" in objects.columns and objects["z_um"].n_unique() > 1
     if path.is_dir():
-        files = {_number(name, file): label_file(file, planes=True) for name, file in label_files(path).items()}
-        if len(files) < len(label_files(path)):
+        found = label_files(path)
+        files = {_number(name, file): label_file(file, planes=True) for name, file in found.items()}
+        if len(files) < len(found):
             msg = f"Two files in '{path}' end with one number; keep one label image a frame."
             raise InputFileError(msg)
         return lambda frame: _labels(_of(files, frame, path), 0)

@@ -13,17 +13,13 @@ from rich.table import Table
 
 from kinocyte.cli import _environment
 from kinocyte.cli._environment import Check, Extra, Library
+from kinocyte.cli._options import Json
 
 _MARKS = {True: "[green]yes[/]", False: "[red]no[/]", None: "[dim]-[/]"}
 
 
-def doctor(*, json: bool = False) -> int:
+def doctor(*, json: Json = False) -> int:
     """Say what is installed, what is missing, and the command that mends it.
-
-    Parameters
-    ----------
-    json : bool
-        Print one JSON object instead of tables.
 
     Returns
     -------
