@@ -410,7 +410,6 @@ def _population(position: Position, population: str, place: Path, stem: str) -> 
     from kinocyte.interop.export.label_tiff import write_labels_of
     from kinocyte.interop.export.track_files import tracks_of
     from kinocyte.interop.tracks.formats import write_tracks
-    from kinocyte.interop.tracks.outlines import with_outlines
 
     tables = {
         "objects": position.objects(population), "links": position.links(population),
@@ -418,7 +417,7 @@ def _population(position: Position, population: str, place: Path, stem: str) -> 
     }  # fmt: skip
     for name, table in tables.items():
         table.write_csv(place / f"{stem}_{population}_{name}.csv")
-    data = with_outlines(tracks_of(position, population)).replace(name=stem)
+    data = tracks_of(position, population).replace(name=stem)
     write_tracks(place / f"{stem}_{population}.xml", data, format="trackmate")
     if position.has_labels(population):
         write_labels_of(position, population, place / f"{stem}_{population}_labels.ome.tif")

@@ -244,9 +244,8 @@ def save_xml(saving: Saving, path: Path) -> str:
     """Write the tracks for TrackMate."""
     from kinocyte.interop.export.track_files import tracks_of
     from kinocyte.interop.tracks.formats import write_tracks
-    from kinocyte.interop.tracks.outlines import with_outlines
 
-    data = with_outlines(tracks_of(saving.position, saving.population)).replace(name=saving.source.name)
+    data = tracks_of(saving.position, saving.population).replace(name=saving.source.name)
     write_tracks(path, data, format="trackmate", overwrite=True)
     return f"{path}: {data.objects.height} spots and {data.links.height} links for TrackMate."
 

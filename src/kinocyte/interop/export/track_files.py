@@ -12,7 +12,8 @@ from kinocyte.interop.tracks.base import TrackData, track_data
 from kinocyte.interop.tracks.formats import FORMATS, write_tracks
 from kinocyte.interop.tracks.outlines import with_outlines
 
-_OUTLINED = ("trackmate", "geff", "rois", "cellphe")
+#: what outlines are traced for here; the writers of TrackMate and CellPhe trace them themselves
+_OUTLINED = ("geff", "rois")
 
 
 def tracks_of(position: Position, population: str) -> TrackData:
